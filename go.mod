@@ -1,0 +1,3 @@
+module balancelab
+
+go 1.26

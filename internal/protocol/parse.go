@@ -1,0 +1,180 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrMalformed is wrapped by the error for text that is not a message and can
+// not become one by more bytes. Its text names the offending part and what
+// would have been right.
+var ErrMalformed = errors.New("malformed")
+
+// ParseRequest parses s, whole, as [ReadRequest] would read it from a stream
+// that ends after s. On an error, which wraps [ErrMalformed], the request is
+// zero.
+func ParseRequest(s string) (Request, error) {
+	words, _, err := requestGrammar.scan([]byte(s), true)
+	if err != nil {
+		return Request{}, err
+	}
+	return newRequest(words), nil
+}
+
+// ParseJob parses s, whole, as [ReadJob] would read it from a stream that ends
+// after s. On an error, which wraps [ErrMalformed], the job is zero.
+func ParseJob(s string) (Job, error) {
+	words, _, err := jobGrammar.scan([]byte(s), true)
+	if err != nil {
+		return Job{}, err
+	}
+	return newJob(words), nil
+}
+
+func newRequest(w words) Request {
+	return Request{Type: AppType(w[0]), Approach: Approach(w[1])}
+}
+
+func newJob(w words) Job { return Job{Type: AppType(w[0])} }
+
+// A grammar is a first field of any text, and then a word for each field.
+type grammar struct {
+	message string // what such a message is called
+	form    string // how one looks
+	fields  []field
+}
+
+type field struct {
+	name  string
+	words []string
+}
+
+// words are what the fields after the first one hold, in order.
+type words [2]string
+
+var (
+	requestGrammar = grammar{"request", requestForm, []field{{"type", types}, {"approach", approaches}}}
+	jobGrammar     = grammar{"job", jobForm, []field{{"type", types}}}
+)
+
+// scan looks for the shortest prefix of b that is a whole message. Without an
+// error, whole says whether it found one; if not, more bytes are needed.
+// ended says that no more will come.
+func (g *grammar) scan(b []byte, ended bool) (found words, whole bool, err error) {
+	full := len(b) >= MaxLen
+	if full {
+		b = b[:MaxLen]
+	}
+	text := b
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		text, ended = b[:i], true
+	}
+	first, rest, colon := bytes.Cut(text, []byte{':'})
+	if !validPrefix(first, !colon && !ended) {
+		return words{}, false, g.malformed(text, " is not UTF-8")
+	}
+	for i, f := range g.fields {
+		if !colon {
+			break
+		}
+		rest = bytes.TrimLeft(rest, space)
+		word, open := f.match(rest)
+		if word == "" && open && !ended {
+			break
+		}
+		if word == "" {
+			return words{}, false, g.wrongWord(f, text, rest)
+		}
+		found[i] = word
+		if i == len(g.fields)-1 {
+			return found, true, nil
+		}
+		rest = bytes.TrimLeft(rest[len(word):], space)
+		if len(rest) > 0 && rest[0] != ':' {
+			return words{}, false, g.malformed(text, "")
+		}
+		colon = len(rest) > 0
+		rest = bytes.TrimPrefix(rest, []byte{':'})
+	}
+	switch {
+	case ended:
+		return words{}, false, g.malformed(text, "")
+	case full:
+		return words{}, false, g.malformed(text, fmt.Sprintf(" is longer than %d bytes", MaxLen))
+	}
+	return words{}, false, nil
+}
+
+// space is what may stand around a field. The newline is not in it: it ends
+// the message.
+const space = " \t\r\v\f"
+
+// match returns the word of f that text begins with, or "" and whether text
+// may still become one.
+func (f field) match(text []byte) (word string, open bool) {
+	for _, w := range f.words {
+		if len(text) >= len(w) && string(text[:len(w)]) == w {
+			return w, false
+		}
+		if len(text) < len(w) && string(text) == w[:len(text)] {
+			open = true
+		}
+	}
+	return "", open
+}
+
+// validPrefix reports whether b is UTF-8. If more may come, its last rune may
+// still be incomplete.
+func validPrefix(b []byte, more bool) bool {
+	if more {
+		b = b[:completeRunes(b)]
+	}
+	return utf8.Valid(b)
+}
+
+// completeRunes returns how much of b there is without a last rune that more
+// bytes could complete.
+func completeRunes(b []byte) int {
+	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(b)
+}
+
+func (g *grammar) wrongWord(f field, text, rest []byte) error {
+	given, _, _ := bytes.Cut(rest, []byte{':'})
+	given = bytes.TrimRight(given, space)
+	if len(given) == 0 {
+		return g.malformed(text, "")
+	}
+	return unknown(f.name, string(given), f.words)
+}
+
+func (g *grammar) malformed(text []byte, why string) error {
+	if len(text) == 0 {
+		return &malformedError{fmt.Sprintf("empty %s: want %s", g.message, g.form)}
+	}
+	if why == "" {
+		return &malformedError{fmt.Sprintf("malformed %s %s: want %s", g.message, quote(text), g.form)}
+	}
+	return &malformedError{fmt.Sprintf("%s %s%s: want %s", g.message, quote(text), why, g.form)}
+}
+
+func unknown(name, given string, known []string) error {
+	return &malformedError{fmt.Sprintf("unknown %s %s: want %s", name, quote(given), strings.Join(known, " or "))}
+}
+
+// malformedError carries a text that needs no prefix, and is ErrMalformed.
+type malformedError struct{ text string }
+
+func (e *malformedError) Error() string { return e.text }
+
+func (e *malformedError) Unwrap() error { return ErrMalformed }

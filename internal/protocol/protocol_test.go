@@ -1,0 +1,236 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+)
+
+func TestReadRequest(t *testing.T) {
+	want := Request{Long, LeastConnections}
+	for _, text := range []string{
+		"AppID:Long:least_connections",
+		"AppID:Long:least_connections\n",
+		"AppID:Long:least_connections\r\n",
+		"  AppID : Long\t: least_connections  ",
+		"anything at all:Long:least_connections",
+		":Long:least_connections",
+		"Ünïcode:Long:least_connections",
+		"AppID:Long:least_connections and what follows is dropped",
+		"AppID:Long:least_connectionsAppID:Short:round_robin",
+		"AppID:Long:least_connections\xff",
+		strings.Repeat("x", MaxLen-len(":Long:least_connections")) + ":Long:least_connections",
+	} {
+		if got, err := ReadRequest(strings.NewReader(text)); got != want || err != nil {
+			t.Errorf("ReadRequest(%q) = %v, %v; want %v", text, got, err, want)
+		}
+		if got, err := ReadRequest(iotest.OneByteReader(strings.NewReader(text))); got != want || err != nil {
+			t.Errorf("a byte at a time, ReadRequest(%q) = %v, %v; want %v", text, got, err, want)
+		}
+	}
+}
+
+func TestReadRequestRefuses(t *testing.T) {
+	for _, test := range []struct{ text, reason string }{
+		{"", "empty request: want AppID:<type>:<approach>"},
+		{"\nAppID:Long:round_robin", "empty request: want AppID:<type>:<approach>"},
+		{"hello\n", `malformed request "hello": want AppID:<type>:<approach>`},
+		{"AppID:Long", `malformed request "AppID:Long": want AppID:<type>:<approach>`},
+		{"AppID:Long:\nround_robin", `malformed request "AppID:Long:": want AppID:<type>:<approach>`},
+		{"AppID::round_robin", `malformed request "AppID::round_robin": want AppID:<type>:<approach>`},
+		{"AppID:Long round_robin", `malformed request "AppID:Long round_robin": want AppID:<type>:<approach>`},
+		{"AppID:Medium:round_robin", `unknown type "Medium": want Long or Short`},
+		{"AppID:long:round_robin", `unknown type "long": want Long or Short`},
+		{"AppID:Long:fastest", `unknown approach "fastest": want round_robin or least_connections`},
+		{"\xff\xfe", `request "\xff\xfe" is not UTF-8: want AppID:<type>:<approach>`},
+		{"AppID\xff:Long:round_robin", `request "AppID\xff:Long:round_robin" is not UTF-8: want AppID:<type>:<approach>`},
+		{"AppID:Lo\xffng:round_robin", `unknown type "Lo\xffng": want Long or Short`},
+		{strings.Repeat("A", 64<<10), `request "` + strings.Repeat("A", 64) + `"... is longer than 1024 bytes: want AppID:<type>:<approach>`},
+		{strings.Repeat("x", MaxLen-len(":Long:round_robin")+1) + ":Long:round_robin",
+			`request "` + strings.Repeat("x", 64) + `"... is longer than 1024 bytes: want AppID:<type>:<approach>`},
+	} {
+		got, err := ReadRequest(strings.NewReader(test.text))
+		if got != (Request{}) || !errors.Is(err, ErrMalformed) || err.Error() != test.reason {
+			t.Errorf("ReadRequest(%.40q) = %v, %v\nwant %s", test.text, got, err, test.reason)
+		}
+	}
+}
+
+// A byte that can no longer become a message is refused although more may
+// come: the reader is asked for nothing after it.
+func TestRefusesAtOnce(t *testing.T) {
+	for _, text := range []string{"AppID:M", "AppID:Long:x", "AppID:Long;", "\xff", "\n", "AppID: Short : s", "\xc3("} {
+		r := io.MultiReader(iotest.OneByteReader(strings.NewReader(text)), iotest.ErrReader(errors.New("read on")))
+		if _, err := ReadRequest(r); !errors.Is(err, ErrMalformed) {
+			t.Errorf("after %q: %v, want it refused at once", text, err)
+		}
+	}
+}
+
+func TestAcceptsAtOnce(t *testing.T) {
+	r := io.MultiReader(strings.NewReader("AppID:Short:round_robin"), iotest.ErrReader(errors.New("read on")))
+	if _, err := ReadRequest(r); err != nil {
+		t.Errorf("a whole request, and then %v: the reader waited for more", err)
+	}
+}
+
+func TestIncomplete(t *testing.T) {
+	r := io.MultiReader(strings.NewReader("AppID:Lo"), iotest.ErrReader(os.ErrDeadlineExceeded))
+	got, err := ReadRequest(r)
+	const want = `incomplete request: got "AppID:Lo", want AppID:<type>:<approach>`
+	if got != (Request{}) || !errors.Is(err, os.ErrDeadlineExceeded) || err.Error() != want {
+		t.Errorf("got %v, %v\nwant %s", got, err, want)
+	}
+}
+
+func TestReadJobIgnoresFurtherFields(t *testing.T) {
+	for _, text := range []string{"AppID:Short", "AppID:Short:least_connections", "AppID:Short:what:ever", "AppID: Short \r\n"} {
+		if got, err := ReadJob(strings.NewReader(text)); got != (Job{Short}) || err != nil {
+			t.Errorf("ReadJob(%q) = %v, %v", text, got, err)
+		}
+	}
+}
+
+func TestReadAnswer(t *testing.T) {
+	longest := strings.Repeat("x", MaxLen)
+	cut := errors.New("reset")
+	for _, test := range []struct {
+		name string
+		r    io.Reader
+		want string
+		err  error
+	}{
+		{"ended by close", strings.NewReader(Response), Response, nil},
+		{"ended by newline", io.MultiReader(strings.NewReader("a b\n"), iotest.ErrReader(cut)), "a b", nil},
+		{"in pieces", iotest.OneByteReader(strings.NewReader(Response)), Response, nil},
+		{"garbage", strings.NewReader("\x00\xff"), "\x00\xff", nil},
+		{"the longest", strings.NewReader(longest), longest, nil},
+		{"the longest and a newline", strings.NewReader(longest + "\nmore"), longest, nil},
+		{"too long", strings.NewReader(longest + "x"), "", ErrTooLong},
+		{"nothing", strings.NewReader(""), "", ErrNoAnswer},
+		{"cut off", io.MultiReader(strings.NewReader("Resp"), iotest.ErrReader(cut)), "", cut},
+		{"cut off at once", iotest.ErrReader(cut), "", cut},
+	} {
+		if got, err := ReadAnswer(test.r); got != test.want || !errors.Is(err, test.err) {
+			t.Errorf("%s: %.40q, %v; want %.40q, %v", test.name, got, err, test.want, test.err)
+		}
+	}
+}
+
+func TestRefusal(t *testing.T) {
+	for _, reason := range []string{"no", "", "two\nlines", "\xff", strings.Repeat("ö", MaxLen)} {
+		answer := Refusal(reason)
+		if len(answer) > MaxLen || strings.Contains(answer, "\n") || !utf8.ValidString(answer) {
+			t.Errorf("Refusal(%.20q) = %.40q, %d bytes", reason, answer, len(answer))
+		}
+		if _, ok := CutRefusal(answer); !ok {
+			t.Errorf("CutRefusal(%.40q): not a refusal", answer)
+		}
+	}
+	if _, ok := CutRefusal(Response); ok {
+		t.Error("the response is taken for a refusal")
+	}
+}
+
+func TestWordsAreNoPrefixes(t *testing.T) {
+	for _, words := range [][]string{types, approaches} {
+		for _, a := range words {
+			for _, b := range words {
+				if a != b && strings.HasPrefix(a, b) {
+					t.Errorf("%q is a prefix of %q: where a message ends would be a guess", b, a)
+				}
+			}
+		}
+	}
+}
+
+var seeds = []string{
+	"AppID:Long:least_connections", "AppID:Short:round_robin\r\n", " a : Long : round_robin ", "AppID:Long",
+	"AppID:Longer:round_robin", "AppID:Long:round_robinx", "::", "\n", "", "AppID:Long:\n", "\xff:Long:round_robin",
+	"\xe2\x82:Long:round_robin", "ö:Long:round_robin", "AppID:Long:fastest", "AppID:Lo", strings.Repeat("x", MaxLen+1),
+	strings.Repeat("x", 1001) + ":Long:least_connections", strings.Repeat("x", 1002) + ":Long:least_connections",
+	strings.Repeat(" ", MaxLen) + "AppID:Long:round_robin", "AppID:" + strings.Repeat(" ", MaxLen) + "Long:round_robin",
+}
+
+func FuzzRequest(f *testing.F) {
+	for _, s := range seeds {
+		f.Add([]byte(s), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, cut uint8) {
+		obeysLaws(t, text, cut, ParseRequest, ReadRequest, Request.String)
+	})
+}
+
+func FuzzJob(f *testing.F) {
+	for _, s := range seeds {
+		f.Add([]byte(s), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, cut uint8) {
+		obeysLaws(t, text, cut, ParseJob, ReadJob, Job.String)
+	})
+}
+
+// obeysLaws checks what holds for every text: an error leaves the zero value;
+// what is accepted prints back as itself; cutting changes nothing; no byte
+// after the bound is read.
+func obeysLaws[M comparable](t *testing.T, text []byte, cut uint8,
+	parse func(string) (M, error), read func(io.Reader) (M, error), print func(M) string) {
+	var zero M
+	parsed, err := parse(string(text))
+	if err != nil && parsed != zero {
+		t.Errorf("parse(%q) = %v with error %v", text, parsed, err)
+	}
+	if err != nil && !errors.Is(err, ErrMalformed) {
+		t.Errorf("parse(%q): %v is not ErrMalformed", text, err)
+	}
+	if err == nil {
+		if again, err := parse(print(parsed)); again != parsed || err != nil {
+			t.Errorf("parse(%q) = %v, printed %q, which parses as %v, %v", text, parsed, print(parsed), again, err)
+		}
+	}
+	counted := &countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1}
+	got, readErr := read(counted)
+	if got != parsed || (readErr == nil) != (err == nil) {
+		t.Errorf("%q in pieces of %d: %v, %v; whole: %v, %v", text, counted.most, got, readErr, parsed, err)
+	}
+	if counted.n > MaxLen {
+		t.Errorf("read %d bytes, the bound is %d", counted.n, MaxLen)
+	}
+}
+
+// countingReader returns at most most bytes at a time.
+type countingReader struct {
+	r    io.Reader
+	most int
+	n    int
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p[:min(c.most, len(p))])
+	c.n += n
+	return n, err
+}
+
+func FuzzAnswer(f *testing.F) {
+	for _, s := range append(seeds, "Response from Worker", "Response from Worker\n", "\n") {
+		f.Add([]byte(s), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, cut uint8) {
+		whole, err := ReadAnswer(bytes.NewReader(text))
+		if err != nil && whole != "" || len(whole) > MaxLen {
+			t.Errorf("ReadAnswer(%q) = %q, %v", text, whole, err)
+		}
+		if err == nil && !bytes.HasPrefix(text, []byte(whole)) {
+			t.Errorf("ReadAnswer(%q) = %q, which it does not begin with", text, whole)
+		}
+		pieces, pieceErr := ReadAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
+		if pieces != whole || (pieceErr == nil) != (err == nil) {
+			t.Errorf("in pieces: %q, %v; whole: %q, %v", pieces, pieceErr, whole, err)
+		}
+	})
+}

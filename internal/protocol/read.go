@@ -1,0 +1,117 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// ReadRequest reads one request from r, at most [MaxLen] bytes, and returns as
+// soon as it is whole or can no longer become one.
+//
+// The error wraps [ErrMalformed] for text that is no request, else the error
+// of r; its text then tells what had come so far. On an error the request is
+// zero. The deadline is the caller's: one absolute deadline on r, so that a
+// byte a second does not hold a connection for ever.
+func ReadRequest(r io.Reader) (Request, error) {
+	w, err := requestGrammar.read(r)
+	if err != nil {
+		return Request{}, err
+	}
+	return newRequest(w), nil
+}
+
+// ReadJob reads one job from r, in the manner of [ReadRequest]. Fields after
+// the type are ignored, as the original does, so a client may talk to a worker
+// through a plain TCP proxy.
+func ReadJob(r io.Reader) (Job, error) {
+	w, err := jobGrammar.read(r)
+	if err != nil {
+		return Job{}, err
+	}
+	return newJob(w), nil
+}
+
+// ErrNoAnswer is wrapped by the error of [ReadAnswer] for a stream that ended
+// without a byte.
+var ErrNoAnswer = errors.New("closed without an answer")
+
+// ErrTooLong is wrapped by the error of [ReadAnswer] for an answer of more
+// than [MaxLen] bytes.
+var ErrTooLong = fmt.Errorf("answer longer than %d bytes", MaxLen)
+
+// ReadAnswer reads one answer from r: what comes before the first newline or
+// the end of the stream. An answer that is cut off by another error, a reset
+// or a deadline, is that error and not an answer.
+func ReadAnswer(r io.Reader) (string, error) {
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
+	n := 0
+	for {
+		m, err := r.Read(buf[n:])
+		if i := bytes.IndexByte(buf[n:n+m], '\n'); i >= 0 {
+			return answerText(buf[:n+i]), nil
+		}
+		n += m
+		switch {
+		case n > MaxLen:
+			return "", ErrTooLong
+		case err == io.EOF && n == 0:
+			return "", ErrNoAnswer
+		case err == io.EOF:
+			return answerText(buf[:n]), nil
+		case err != nil && n > 0:
+			return "", fmt.Errorf("answer cut off after %s: %w", quote(buf[:n]), err)
+		case err != nil:
+			return "", err
+		}
+	}
+}
+
+// answerText saves the allocation for the one answer that nearly all are.
+func answerText(b []byte) string {
+	if string(b) == Response {
+		return Response
+	}
+	return string(b)
+}
+
+// A buffer holds one message and one byte more, which tells a message of
+// MaxLen bytes from a longer one.
+type buffer [MaxLen + 1]byte
+
+// buffers keeps a message's bytes from outliving its reading: a connection
+// that waits for its worker holds no buffer.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+func (g *grammar) read(r io.Reader) (words, error) {
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
+	n := 0
+	for {
+		m, err := r.Read(buf[n:MaxLen])
+		n += m
+		found, whole, malformed := g.scan(buf[:n], err == io.EOF)
+		switch {
+		case malformed != nil:
+			return words{}, malformed
+		case whole:
+			return found, nil
+		case err != nil:
+			return words{}, &incompleteError{fmt.Sprintf("incomplete %s: got %s, want %s", g.message, quote(buf[:n]), g.form), err}
+		}
+	}
+}
+
+// incompleteError tells what had come when reading failed. The cause is for
+// errors.Is only: "i/o timeout" says less to a person than the caller can.
+type incompleteError struct {
+	text  string
+	cause error
+}
+
+func (e *incompleteError) Error() string { return e.text }
+
+func (e *incompleteError) Unwrap() error { return e.cause }
