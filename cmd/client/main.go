@@ -1,0 +1,106 @@
+// Client sends one request to the broker and prints the answer.
+//
+//	usage: client [flags] <type> <approach>
+//
+//	  <type>      Long (5 seconds of work) or Short (1 second)
+//	  <approach>  round_robin or least_connections
+//
+//	  -broker addr   where the broker listens (default 127.0.0.1:8000)
+//	  -timeout time  how long to wait for the answer; 0 means for ever (default 0)
+//
+//	example: client Long least_connections
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"balancelab/internal/command"
+	"balancelab/internal/console"
+	"balancelab/internal/protocol"
+)
+
+const usage = `usage: client [flags] <type> <approach>
+
+  <type>      Long (5 seconds of work) or Short (1 second)
+  <approach>  round_robin or least_connections
+
+  -broker addr   where the broker listens (default 127.0.0.1:8000)
+  -timeout time  how long to wait for the answer; 0 means for ever (default 0)
+
+example: client Long least_connections
+`
+
+func main() { command.Main(run) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	line := command.NewLine("client", usage, stdout, stderr)
+	broker := line.String("broker", "127.0.0.1:8000", "")
+	timeout := line.Duration("timeout", 0, "")
+	if code, ok := line.Parse(args, "type", "approach"); !ok {
+		return code
+	}
+	appType, err := protocol.ParseAppType(line.Arg(0))
+	if err != nil {
+		return line.Wrong("%v", err)
+	}
+	approach, err := protocol.ParseApproach(line.Arg(1))
+	if err != nil {
+		return line.Wrong("%v", err)
+	}
+	if *timeout < 0 {
+		return line.Wrong("-timeout must not be negative: %v", *timeout)
+	}
+	if *timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, *timeout)
+		defer cancel()
+	}
+	answer, err := ask(ctx, *broker, protocol.Request{Type: appType, Approach: approach})
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = fmt.Errorf("no answer from the broker at %s within %v", *broker, *timeout)
+	case ctx.Err() != nil:
+		err = errors.New("interrupted before the answer came")
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "[Client] Error: %v\n", err)
+		return command.Failed
+	}
+	if reason, refused := protocol.CutRefusal(answer); refused {
+		fmt.Fprintf(stderr, "[Client] Error: %s\n", console.Shown(reason))
+		return command.Failed
+	}
+	fmt.Fprintf(stdout, "[Client] Received: %s\n", console.Shown(answer))
+	return command.OK
+}
+
+// ask sends one request, with nothing after it and no half-close, as the
+// original does, and returns the answer.
+func ask(ctx context.Context, addr string, r protocol.Request) (string, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "", fmt.Errorf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
+	}
+	if err != nil {
+		return "", fmt.Errorf("connect to the broker: %w", err)
+	}
+	defer conn.Close()
+	giveUp := context.AfterFunc(ctx, func() { conn.Close() })
+	defer giveUp()
+	if _, err := io.WriteString(conn, r.String()); err != nil {
+		return "", fmt.Errorf("send the request: %w", err)
+	}
+	answer, err := protocol.ReadAnswer(conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) || err == nil {
+		return answer, err
+	}
+	return "", fmt.Errorf("the broker at %s: %w", addr, err)
+}

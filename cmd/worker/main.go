@@ -1,0 +1,110 @@
+// Worker does the work that the broker hands out.
+//
+//	usage: worker [flags] <id>
+//
+//	  <id>  1, 2, 3, ...: the worker's number
+//
+//	  -listen addr         where to listen (default 127.0.0.1, port 9001+id)
+//	  -long time           how long a Long job takes (default 5s)
+//	  -short time          how long a Short job takes (default 1s)
+//	  -drain-timeout time  how long the first Ctrl-C waits for jobs (default 30s)
+//	  -log format          text, json or off (default text)
+//
+//	example: worker 1
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"balancelab/internal/command"
+	"balancelab/internal/console"
+	"balancelab/internal/server"
+	"balancelab/internal/worker"
+)
+
+const usage = `usage: worker [flags] <id>
+
+  <id>  1, 2, 3, ...: the worker's number
+
+  -listen addr         where to listen (default 127.0.0.1, port 9001+id)
+  -long time           how long a Long job takes (default 5s)
+  -short time          how long a Short job takes (default 1s)
+  -drain-timeout time  how long the first Ctrl-C waits for jobs (default 30s)
+  -log format          text, json or off (default text)
+
+example: worker 1
+`
+
+// firstPort is the port before Worker-1's.
+const firstPort = 9001
+
+func main() { command.Main(run) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	line := command.NewLine("worker", usage, stdout, stderr)
+	listen := line.String("listen", "", "")
+	long := line.Duration("long", 5*time.Second, "")
+	short := line.Duration("short", time.Second, "")
+	drain := line.Duration("drain-timeout", 30*time.Second, "")
+	format := line.String("log", "text", "")
+	if code, ok := line.Parse(args, "id"); !ok {
+		return code
+	}
+	const lastID = 65535 - firstPort
+	id, err := strconv.Atoi(line.Arg(0))
+	if err != nil || id < 1 || id > lastID {
+		return line.Wrong("<id> is %q, want a number from 1 to %d", line.Arg(0), lastID)
+	}
+	if min(*long, *short, *drain) < 0 {
+		return line.Wrong("a time must not be negative")
+	}
+	log, err := newLog(*format, stdout)
+	if err != nil {
+		return line.Wrong("%v", err)
+	}
+	if *listen == "" {
+		*listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+id))
+	}
+	l, err := server.Listen(ctx, *listen)
+	if err != nil {
+		return line.Fail(err)
+	}
+	log.Listening(id, l.Addr())
+	w := worker.Worker{Long: *long, Short: *short, Journal: log}
+	s := server.Server{
+		Handle: w.Handle, DrainTimeout: *drain,
+		Paused: func(err error, pause time.Duration) { log.Paused(err, pause) },
+	}
+	if err := s.Serve(ctx, l); err != nil {
+		return line.Fail(err)
+	}
+	return command.OK
+}
+
+// A journal is what -log chooses.
+type journal interface {
+	worker.Journal
+	Listening(id int, at net.Addr)
+	Paused(err error, pause fmt.Stringer)
+}
+
+type off struct{ console.Off }
+
+func (off) Listening(int, net.Addr) {}
+
+func newLog(format string, w io.Writer) (journal, error) {
+	switch format {
+	case "text":
+		return console.NewWorker(w), nil
+	case "json":
+		return console.NewWorkerJSON(w), nil
+	case "off":
+		return off{}, nil
+	}
+	return nil, fmt.Errorf("-log is %q, want text, json or off", format)
+}

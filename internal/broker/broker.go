@@ -1,0 +1,217 @@
+// Package broker is one client's visit: read the request, choose a worker, ask
+// it, and answer; and the next worker when one can't be asked.
+//
+// # What is tried again
+//
+// A request goes to the next worker, at once and to each worker at most once,
+// as long as it was not sent: the connect failed, or the connection was reset
+// before the first byte was written. Once it was sent the job may have run, and
+// the client is told so: at most once is the default. With Redispatch such a
+// request goes to the next worker too, and a job may then run twice.
+//
+// A connection to a worker is opened only for a request, and the job is written
+// at once: an original worker reads in its accept loop, so a silent connection
+// would block it for everybody, and one that closes empty would kill it.
+//
+// The time that a worker takes to connect, and to answer, has a deadline each.
+// A worker's lease is released before its answer is written to the client, so a
+// client that does not read costs the worker nothing.
+//
+// A client that leaves is noticed when its answer is written: a half-closed
+// connection looks the same and is owed one.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+)
+
+// A Broker serves clients. Its fields are not changed while it does.
+type Broker struct {
+	// Pool holds the workers.
+	Pool *balance.Pool
+	// Selector returns the selector of an approach, one that Pool was given.
+	Selector func(protocol.Approach) balance.Selector
+	// Dial opens a connection to a worker's address.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// RequestTimeout is for the whole of a client's request, DialTimeout for
+	// one connect, AnswerTimeout for the job to be written and answered. All
+	// must be positive.
+	RequestTimeout, DialTimeout, AnswerTimeout time.Duration
+	// Redispatch hands a request on even after it was sent.
+	Redispatch bool
+	// Journal is told what happens.
+	Journal Journal
+}
+
+// A Journal is told what happens. Its methods are called from many goroutines,
+// and the client waits for them.
+type Journal interface {
+	// Connected says that a client has come.
+	Connected(client net.Addr)
+	// Unreachable says that a request could not be sent to a worker.
+	Unreachable(worker string, err error)
+	// Done says how a visit ended, before the client gets its answer.
+	Done(Visit)
+	// Left says that a client was gone before it had its answer.
+	Left(client net.Addr, err error)
+}
+
+// A Visit is what became of one client's request.
+type Visit struct {
+	Client   net.Addr
+	Request  protocol.Request // zero if there was none
+	Worker   string           // who was asked last; "" if nobody
+	Attempts int              // how many workers it was assigned to
+	Answer   string           // what the worker answered, if Err is nil
+	Err      error            // why there is no answer; its text is for the client
+
+	Reading    time.Duration // until the request was whole
+	Connecting time.Duration // all connects together
+	Serving    time.Duration // from the job's sending to its answer, all workers together
+}
+
+// Handle serves one client and closes its connection. When ctx is done it
+// gives up.
+func (b *Broker) Handle(ctx context.Context, conn *server.Conn) {
+	defer conn.Close()
+	client := conn.RemoteAddr()
+	b.Journal.Connected(client)
+	v := Visit{Client: client}
+	v.Request, v.Err = b.read(conn, &v)
+	if v.Err == nil {
+		v.Answer, v.Err = b.dispatch(ctx, &v)
+	}
+	b.Journal.Done(v)
+	text := v.Answer
+	if v.Err != nil {
+		text = protocol.Refusal(v.Err.Error())
+	}
+	if err := conn.Finish(text); err != nil {
+		b.Journal.Left(client, err)
+	}
+}
+
+func (b *Broker) read(conn *server.Conn, v *Visit) (protocol.Request, error) {
+	start := time.Now()
+	got := conn.AwaitRequest(b.RequestTimeout)
+	request, err := protocol.ReadRequest(conn)
+	v.Reading = time.Since(start)
+	stopped := !got()
+	switch {
+	case err == nil || errors.Is(err, protocol.ErrMalformed):
+		return request, err
+	case stopped:
+		return request, errors.New("the broker is stopping")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return request, fmt.Errorf("%w within %v", err, b.RequestTimeout)
+	}
+	return request, fmt.Errorf("%w: %v", err, plain(errors.Unwrap(err)))
+}
+
+// dispatch asks one worker after another until one answers, or until asking
+// another could run the job twice.
+func (b *Broker) dispatch(ctx context.Context, v *Visit) (string, error) {
+	selector := b.Selector(v.Request.Approach)
+	var tried balance.Tried
+	var failures []string
+	for {
+		lease, ok := b.Pool.Assign(selector, &tried)
+		if !ok {
+			return "", fmt.Errorf("no worker available: %s", strings.Join(failures, "; "))
+		}
+		v.Attempts++
+		v.Worker = lease.Worker().Name
+		answer, sent, err := b.ask(ctx, lease.Worker().Addr, v)
+		lease.Release(outcome(ctx, err))
+		switch {
+		case err == nil:
+			return answer, nil
+		case ctx.Err() != nil:
+			return "", errors.New("the broker stopped before the answer came")
+		case sent && !b.Redispatch:
+			return "", fmt.Errorf("%s: %v; the job may have run, so it was not sent again (see broker -redispatch)", v.Worker, plain(err))
+		case !sent:
+			b.Journal.Unreachable(v.Worker, err)
+		}
+		failures = append(failures, fmt.Sprintf("%s: %v", v.Worker, plain(err)))
+	}
+}
+
+// ask opens a connection for one job. sent reports whether any of the job may
+// have reached the worker.
+func (b *Broker) ask(ctx context.Context, addr string, v *Visit) (answer string, sent bool, err error) {
+	start := time.Now()
+	conn, err := b.dial(ctx, addr)
+	connected := time.Now()
+	v.Connecting += connected.Sub(start)
+	if err != nil {
+		return "", false, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(connected.Add(b.AnswerTimeout))
+	giveUp := context.AfterFunc(ctx, func() { conn.Close() })
+	defer giveUp()
+	if n, err := conn.Write([]byte(v.Request.Job().String())); err != nil {
+		return "", n > 0, fmt.Errorf("sending the job: %w", err)
+	}
+	answer, err = protocol.ReadAnswer(conn)
+	v.Serving += time.Since(connected)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("no whole answer within %v", b.AnswerTimeout)
+	}
+	return answer, true, err
+}
+
+func (b *Broker) dial(ctx context.Context, addr string) (net.Conn, error) {
+	dialing, cancel := context.WithTimeout(ctx, b.DialTimeout)
+	defer cancel()
+	conn, err := b.Dial(dialing, addr)
+	if err != nil && dialing.Err() != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("no connection within %v", b.DialTimeout)
+	}
+	return conn, err
+}
+
+// outcome says what a failure means for the worker: nothing, if it is ours.
+func outcome(ctx context.Context, err error) balance.Outcome {
+	switch {
+	case err == nil:
+		return balance.Answered
+	case ctx.Err() != nil || ours(err):
+		return balance.Spared
+	}
+	return balance.Failed
+}
+
+// ours reports whether err says that this side ran out of something.
+func ours(err error) bool {
+	for _, e := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// plain returns the part of a network error that says what went wrong, without
+// the addresses and system calls around it.
+func plain(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
