@@ -19,7 +19,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"balancelab/internal/command"
 	"balancelab/internal/console"

@@ -196,4 +196,3 @@ func (c *Conn) Finish(text string) error {
 	}
 	return nil
 }
-
