@@ -1,0 +1,98 @@
+package pipenet
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// connect returns both ends of a connection.
+func connect(t *testing.T) (client, server *Conn) {
+	var n Net
+	l := n.Listen("a")
+	c, err := n.Dial(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*Conn), s.(*Conn)
+}
+
+func TestHalfClose(t *testing.T) {
+	client, server := connect(t)
+	client.Write([]byte("question"))
+	client.CloseWrite()
+	if got, err := io.ReadAll(server); string(got) != "question" || err != nil {
+		t.Errorf("server read %q, %v", got, err)
+	}
+	server.Write([]byte("answer"))
+	server.Close()
+	if got, err := io.ReadAll(client); string(got) != "answer" || err != nil {
+		t.Errorf("client read %q, %v", got, err)
+	}
+}
+
+// Closing over unread input destroys what was sent, as with TCP: that is what
+// a server has to take care of.
+func TestCloseOverUnreadInputResets(t *testing.T) {
+	client, server := connect(t)
+	client.Write([]byte("never read"))
+	server.Write([]byte("answer"))
+	server.Close()
+	if _, err := io.ReadAll(client); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, want a reset", err)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, _ := connect(t)
+		start := time.Now()
+		client.SetReadDeadline(start.Add(3 * time.Second))
+		_, err := client.Read(make([]byte, 1))
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != 3*time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		client.SetReadDeadline(time.Time{})
+		go func() {
+			time.Sleep(time.Second)
+			client.SetReadDeadline(time.Unix(1, 0))
+		}()
+		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a deadline set while reading: %v", err)
+		}
+	})
+}
+
+func TestDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n Net
+		if _, err := n.Dial(t.Context(), "nobody"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("no listener: %v", err)
+		}
+		n.BlackHole("hole")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := n.Dial(ctx, "hole"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("black hole: %v", err)
+		}
+		l := n.Listen("a")
+		waiting, _ := n.Dial(t.Context(), "a")
+		l.Close()
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("closed listener: %v", err)
+		}
+		if _, err := waiting.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("not accepted: %v", err)
+		}
+	})
+}

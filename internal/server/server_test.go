@@ -1,0 +1,260 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/pipenet"
+)
+
+// A serving is a server that runs in a bubble.
+type serving struct {
+	t    *testing.T
+	net  pipenet.Net
+	stop context.CancelFunc
+	done chan error
+}
+
+// serve starts s. At the end of the test it must have returned.
+func serve(t *testing.T, s *Server) *serving {
+	ctx, stop := context.WithCancel(t.Context())
+	v := &serving{t: t, stop: stop, done: make(chan error, 1)}
+	l := v.net.Listen("server")
+	go func() { v.done <- s.Serve(ctx, l) }()
+	return v
+}
+
+func (v *serving) dial() *pipenet.Conn {
+	v.t.Helper()
+	c, err := v.net.Dial(v.t.Context(), "server")
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return c.(*pipenet.Conn)
+}
+
+// stopped stops the server and returns its error and how long it took.
+func (v *serving) stopped() (error, time.Duration) {
+	start := time.Now()
+	v.stop()
+	err := <-v.done
+	return err, time.Since(start)
+}
+
+// echoAfter returns a handler that reads a byte and answers it after work.
+func echoAfter(work time.Duration) func(context.Context, *Conn) {
+	return func(ctx context.Context, c *Conn) {
+		defer c.Close()
+		got := c.AwaitRequest(time.Minute)
+		var b [1]byte
+		_, err := c.Read(b[:])
+		if got(); err != nil {
+			return
+		}
+		select {
+		case <-time.After(work):
+			c.Finish(string(b[:]))
+		case <-ctx.Done():
+			c.Finish("cut off")
+		}
+	}
+}
+
+func readAll(t *testing.T, c net.Conn) string {
+	t.Helper()
+	defer c.Close()
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Errorf("reading the answer: %v", err)
+	}
+	return string(b)
+}
+
+func TestDrainWaitsForWhatIsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: echoAfter(4 * time.Second), DrainTimeout: 10 * time.Second})
+		busy, silent := v.dial(), v.dial()
+		busy.Write([]byte("x"))
+		synctest.Wait()
+		answer := make(chan string)
+		go func() { answer <- readAll(t, busy) }()
+		v.stop()
+		start := time.Now()
+		if _, err := silent.Read(make([]byte, 1)); err == nil || time.Since(start) != 0 {
+			t.Errorf("a silent client is let go after %v with %v", time.Since(start), err)
+		}
+		if _, err := v.net.Dial(t.Context(), "server"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("a new client during the drain: %v", err)
+		}
+		if got := <-answer; got != "x" {
+			t.Errorf("in flight at the stop: %q", got)
+		}
+		if err := <-v.done; err != nil || time.Since(start) != 4*time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+func TestDrainTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: echoAfter(time.Hour), DrainTimeout: 10 * time.Second})
+		busy := v.dial()
+		busy.Write([]byte("x"))
+		synctest.Wait()
+		answer := make(chan string, 1)
+		go func() { answer <- readAll(t, busy) }()
+		if err, took := v.stopped(); !errors.Is(err, ErrDrainTimeout) || took != 10*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		if got := <-answer; got != "cut off" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestMaxConns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: echoAfter(time.Second), MaxConns: 2, DrainTimeout: time.Minute})
+		start := time.Now()
+		answers := make(chan time.Duration)
+		for range 5 {
+			c := v.dial()
+			c.Write([]byte("x"))
+			go func() {
+				readAll(t, c)
+				answers <- time.Since(start)
+			}()
+		}
+		for _, want := range []time.Duration{1, 1, 2, 2, 3} {
+			if got := <-answers; got != want*time.Second {
+				t.Errorf("answered after %v, want %v s", got, int(want))
+			}
+		}
+		if err, _ := v.stopped(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStopAtTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: echoAfter(time.Second), MaxConns: 1, DrainTimeout: time.Minute})
+		c := v.dial()
+		synctest.Wait()
+		if err, took := v.stopped(); err != nil || took != 0 {
+			t.Errorf("%v after %v", err, took)
+		}
+		c.Close()
+	})
+}
+
+// brokenListener fails with err a number of times before it accepts.
+type brokenListener struct {
+	net.Listener
+	err   error
+	times int
+}
+
+func (l *brokenListener) Accept() (net.Conn, error) {
+	if l.times > 0 {
+		l.times--
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", l.err)}
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptBacksOff(t *testing.T) {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		synctest.Test(t, func(t *testing.T) {
+			var n pipenet.Net
+			l := &brokenListener{n.Listen("server"), e, 10}
+			var pauses []time.Duration
+			s := Server{
+				Handle: echoAfter(0), DrainTimeout: time.Minute, MaxConns: 1,
+				Paused: func(err error, pause time.Duration) {
+					if !errors.Is(err, e) {
+						t.Errorf("paused for %v", err)
+					}
+					pauses = append(pauses, pause)
+				},
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			start := time.Now()
+			go func() { done <- s.Serve(ctx, l) }()
+			c, _ := n.Dial(t.Context(), "server")
+			c.Write([]byte("x"))
+			if got := readAll(t, c); got != "x" {
+				t.Errorf("got %q", got)
+			}
+			if len(pauses) != 10 || pauses[0] != 5*time.Millisecond || pauses[1] != 10*time.Millisecond || pauses[9] != time.Second {
+				t.Errorf("paused for %v", pauses)
+			}
+			if took := time.Since(start); took != 3275*time.Millisecond {
+				t.Errorf("served after %v", took)
+			}
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAcceptGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n pipenet.Net
+		s := Server{Handle: echoAfter(0)}
+		err := s.Serve(t.Context(), &brokenListener{n.Listen("server"), syscall.EBADF, 1})
+		if !errors.Is(err, syscall.EBADF) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// What is unread when the text has been sent must not destroy it.
+func TestFinishDropsUnreadInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: echoAfter(0), DrainTimeout: time.Minute})
+		c := v.dial()
+		c.Write(append([]byte("x"), bytes.Repeat([]byte("y"), 64<<10)...))
+		if got := readAll(t, c); got != "x" {
+			t.Errorf("got %q", got)
+		}
+		if err, _ := v.stopped(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFinishDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: echoAfter(0), DrainTimeout: time.Minute})
+		c := v.dial()
+		c.Write([]byte("x"))
+		synctest.Wait()
+		if err, took := v.stopped(); err != nil || took != lingerTimeout {
+			t.Errorf("with a client that does not close: %v after %v", err, took)
+		}
+		c.Close()
+	})
+}
+
+func TestListenSaysWhatToDo(t *testing.T) {
+	l, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := Listen(t.Context(), l.Addr().String()); err == nil || !bytes.Contains([]byte(err.Error()), []byte("-listen")) {
+		t.Errorf("a taken port: %v", err)
+	}
+}
