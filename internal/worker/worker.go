@@ -2,7 +2,9 @@
 // for as long as the type says), and answers.
 //
 // A worker takes any number of jobs at once, as the original does, which
-// starts a thread for each.
+// starts a thread for each. When it has to stop before a job is done it closes
+// the connection without an answer, as a worker does that was killed: the
+// broker knows what that means, and an "Error: " would be relayed as an answer.
 package worker
 
 import (
@@ -43,8 +45,7 @@ func (w *Worker) Handle(ctx context.Context, conn *server.Conn) {
 	stopped := !got()
 	switch {
 	case stopped && err != nil:
-		w.refuse(conn, "the worker is stopping")
-		return
+		return // with no answer: the broker may ask another worker
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.refuse(conn, fmt.Sprintf("%v within %v", err, JobTimeout))
 		return
@@ -56,7 +57,7 @@ func (w *Worker) Handle(ctx context.Context, conn *server.Conn) {
 	}
 	w.Journal.Processing(job, conn.RemoteAddr())
 	if err := w.work(ctx, job); err != nil {
-		w.refuse(conn, "the worker stopped before the job was done")
+		w.Journal.Refused(conn.RemoteAddr(), "stopped before the job was done")
 		return
 	}
 	// Whether the answer arrives is the asker's to notice: the work is done.

@@ -1,0 +1,414 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/pipenet"
+	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+)
+
+// A lab is a broker with three workers, in a bubble.
+type lab struct {
+	*Broker
+	t    *testing.T
+	net  pipenet.Net
+	rr   *balance.RoundRobin
+	stop context.CancelFunc
+	done chan error
+	book journal
+}
+
+// journal remembers what it was told.
+type journal struct {
+	mu    sync.Mutex // guards visits and lines
+	lines []string
+	done  []Visit
+}
+
+func (j *journal) add(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, fmt.Sprintf(format, args...))
+}
+
+func (j *journal) Connected(net.Addr)              {}
+func (j *journal) Unreachable(w string, err error) { j.add("unreachable %s: %v", w, plain(err)) }
+func (j *journal) Left(_ net.Addr, err error)      { j.add("left: %v", err) }
+func (j *journal) Done(v Visit) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.done = append(j.done, v)
+}
+
+func (j *journal) text() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Join(j.lines, "; ")
+}
+
+// newLab starts a broker in front of Worker-1 to Worker-3, nobody of whom is
+// there yet. change, if not nil, changes it before it starts.
+func newLab(t *testing.T, change func(*Broker)) *lab {
+	l := &lab{t: t, rr: new(balance.RoundRobin), done: make(chan error, 1)}
+	lc := new(balance.LeastConnections)
+	var workers []balance.Worker
+	for _, name := range []string{"Worker-1", "Worker-2", "Worker-3"} {
+		workers = append(workers, balance.Worker{Name: name, Addr: name})
+	}
+	l.Broker = &Broker{
+		Pool: balance.NewPool(workers, l.rr, lc),
+		Selector: func(a protocol.Approach) balance.Selector {
+			if a == protocol.RoundRobin {
+				return l.rr
+			}
+			return lc
+		},
+		Dial:           l.net.Dial,
+		RequestTimeout: 5 * time.Second, DialTimeout: 2 * time.Second, AnswerTimeout: 30 * time.Second,
+		Journal: &l.book,
+	}
+	if change != nil {
+		change(l.Broker)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	l.stop = stop
+	s := server.Server{Handle: l.Handle, DrainTimeout: time.Minute}
+	listener := l.net.Listen("broker")
+	go func() { l.done <- s.Serve(ctx, listener) }()
+	return l
+}
+
+// worker starts a worker that does what serve does with each connection.
+func (l *lab) worker(name string, serve func(*pipenet.Conn)) *pipenet.Listener {
+	listener := l.net.Listen(name)
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go serve(c.(*pipenet.Conn))
+		}
+	}()
+	l.t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+// answers is a worker that answers text after some time, and closes.
+func answers(text string, after time.Duration) func(*pipenet.Conn) {
+	return func(c *pipenet.Conn) {
+		defer c.Close()
+		b := make([]byte, protocol.MaxLen)
+		if n, _ := c.Read(b); string(b[:n]) != "AppID:Long" {
+			text = fmt.Sprintf("got %q", b[:n])
+		}
+		time.Sleep(after)
+		io.WriteString(c, text)
+	}
+}
+
+func closes(c *pipenet.Conn) {
+	c.Read(make([]byte, protocol.MaxLen))
+	c.Close()
+}
+
+func resets(c *pipenet.Conn) {
+	c.Read(make([]byte, protocol.MaxLen))
+	c.Reset()
+}
+
+func hangs(c *pipenet.Conn) {
+	defer c.Close()
+	io.Copy(io.Discard, c)
+}
+
+// ask sends a request and returns the answer and how long it took.
+func (l *lab) ask(request string) (string, time.Duration) {
+	l.t.Helper()
+	start := time.Now()
+	c, err := l.net.Dial(l.t.Context(), "broker")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, request)
+	b, err := io.ReadAll(c)
+	if err != nil {
+		l.t.Errorf("reading the answer to %.40q: %v", request, err)
+	}
+	return string(b), time.Since(start)
+}
+
+func (l *lab) expect(request, answer string, took time.Duration) {
+	l.t.Helper()
+	if got, d := l.ask(request); got != answer || d != took {
+		l.t.Errorf("%.40q: %q after %v\nwant %q after %v", request, got, d, answer, took)
+	}
+}
+
+// end stops the broker and checks that nothing was leaked: no lease, and (the
+// bubble sees to that) no goroutine.
+func (l *lab) end() {
+	l.t.Helper()
+	l.stop()
+	if err := <-l.done; err != nil {
+		l.t.Errorf("the broker ended with %v", err)
+	}
+	for _, w := range l.Pool.Snapshot() {
+		if w.InFlight != 0 || w.Assigned != w.Answered[0]+w.Answered[1]+w.Failed {
+			l.t.Errorf("%s at the end: %+v", w.Name, w)
+		}
+	}
+}
+
+const long = "AppID:Long:round_robin"
+
+// inLab runs f with a lab in a bubble.
+func inLab(t *testing.T, change func(*Broker), f func(*lab)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, change)
+		f(l)
+		l.end()
+	})
+}
+
+func TestRelays(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		l.worker("Worker-1", answers("Response from Worker", 5*time.Second))
+		l.worker("Worker-2", answers("any other \x00 text\n", time.Second))
+		l.worker("Worker-3", answers("Error: so says the worker", 0))
+		l.expect(long, "Response from Worker", 5*time.Second)
+		l.expect(long, "any other \x00 text", time.Second)
+		l.expect(long, "Error: so says the worker", 0)
+		if v := l.book.done[0]; v.Worker != "Worker-1" || v.Attempts != 1 || v.Serving != 5*time.Second {
+			t.Errorf("the visit: %+v", v)
+		}
+	})
+}
+
+func TestThirtyAtOnce(t *testing.T) {
+	for _, approach := range protocol.Approaches() {
+		inLab(t, nil, func(l *lab) {
+			for _, w := range l.Pool.Snapshot() {
+				l.worker(w.Name, answers(protocol.Response, 5*time.Second))
+			}
+			var wg sync.WaitGroup
+			for range 30 {
+				wg.Go(func() { l.expect("AppID:Long:"+string(approach), protocol.Response, 5*time.Second) })
+			}
+			wg.Wait()
+			for _, w := range l.Pool.Snapshot() {
+				if w.Most != 10 || w.Assigned != 10 {
+					t.Errorf("%s, %s: %d requests, at most %d at once, want 10", approach, w.Name, w.Assigned, w.Most)
+				}
+			}
+		})
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		l.expect("AppID:Medium:round_robin", `Error: unknown type "Medium": want Long or Short`, 0)
+		l.expect("AppID:Lo", `Error: incomplete request: got "AppID:Lo", want AppID:<type>:<approach> within 5s`, 5*time.Second)
+		l.expect("", `Error: incomplete request: got "", want AppID:<type>:<approach> within 5s`, 5*time.Second)
+		l.expect(strings.Repeat("x", 64<<10), `Error: request "`+strings.Repeat("x", 64)+`"... is longer than 1024 bytes: want AppID:<type>:<approach>`, 0)
+		for _, w := range l.Pool.Snapshot() {
+			if w.Assigned != 0 {
+				t.Errorf("%s got a bad request", w.Name)
+			}
+		}
+	})
+}
+
+// One deadline covers the whole request: a byte a second does not extend it.
+func TestDribbling(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		c, _ := l.net.Dial(t.Context(), "broker")
+		start := time.Now()
+		go func() {
+			for range 20 {
+				io.WriteString(c, "x")
+				time.Sleep(time.Second)
+			}
+		}()
+		got, err := io.ReadAll(c)
+		if !strings.HasPrefix(string(got), `Error: incomplete request: got "xxxxx`) || err != nil || time.Since(start) != 5*time.Second {
+			t.Errorf("%q, %v after %v", got, err, time.Since(start))
+		}
+		c.Close()
+		time.Sleep(20 * time.Second)
+	})
+}
+
+func TestFailover(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		l.worker("Worker-3", answers(protocol.Response, 0))
+		l.expect(long, protocol.Response, 0)
+		if got, want := l.book.text(), "unreachable Worker-1: connection refused; unreachable Worker-2: connection refused"; got != want {
+			t.Errorf("journal: %s", got)
+		}
+		if v := l.book.done[0]; v.Attempts != 3 || v.Worker != "Worker-3" {
+			t.Errorf("visit: %+v", v)
+		}
+	})
+}
+
+func TestAllDownAndBack(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		for range 6 {
+			l.expect(long, "Error: no worker available: Worker-1: connection refused; Worker-2: connection refused; Worker-3: connection refused", 0)
+		}
+		l.worker("Worker-2", answers(protocol.Response, 0))
+		l.expect(long, protocol.Response, 0)
+		l.expect("AppID:Long:least_connections", protocol.Response, 0)
+	})
+}
+
+func TestBlackHole(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		l.net.BlackHole("Worker-1")
+		l.worker("Worker-2", answers(protocol.Response, 0))
+		l.expect(long, protocol.Response, 2*time.Second)
+		if got := l.book.text(); got != "unreachable Worker-1: no connection within 2s" {
+			t.Errorf("journal: %s", got)
+		}
+	})
+}
+
+// What was sent is not sent again: the job may have run.
+func TestAtMostOnce(t *testing.T) {
+	const notAgain = "; the job may have run, so it was not sent again (see broker -redispatch)"
+	for _, test := range []struct {
+		name, reason string
+		worker       func(*pipenet.Conn)
+		took         time.Duration
+	}{
+		{"closes", "closed without an answer", closes, 0},
+		{"resets", "connection reset by peer", resets, 0},
+		{"hangs", "no whole answer within 30s", hangs, 30 * time.Second},
+		{"is too late", "no whole answer within 30s", answers("late", time.Hour), 30 * time.Second},
+		{"is without end", "answer longer than 1024 bytes", answers(strings.Repeat("x", 64<<10), 0), 0},
+		{"is cut off", "no whole answer within 30s", func(c *pipenet.Conn) { io.WriteString(c, "Resp"); hangs(c) }, 30 * time.Second},
+	} {
+		inLab(t, nil, func(l *lab) {
+			l.worker("Worker-1", test.worker)
+			l.worker("Worker-2", answers(protocol.Response, 0))
+			l.expect(long, "Error: Worker-1: "+test.reason+notAgain, test.took)
+			if l.Pool.Snapshot()[1].Assigned != 0 {
+				t.Errorf("when the worker %s, another one got the request", test.name)
+			}
+			time.Sleep(time.Hour)
+		})
+		inLab(t, func(b *Broker) { b.Redispatch = true }, func(l *lab) {
+			l.worker("Worker-1", test.worker)
+			l.worker("Worker-2", answers(protocol.Response, 0))
+			l.expect(long, protocol.Response, test.took)
+			time.Sleep(time.Hour)
+		})
+	}
+}
+
+// A worker that fails at once has always the fewest in flight. It must not
+// attract everything.
+func TestFailingFastAttractsLittle(t *testing.T) {
+	for _, redispatch := range []bool{false, true} {
+		inLab(t, func(b *Broker) { b.Redispatch = redispatch }, func(l *lab) {
+			l.worker("Worker-1", answers(protocol.Response, time.Second))
+			l.worker("Worker-2", closes)
+			l.worker("Worker-3", answers(protocol.Response, time.Second))
+			var wg sync.WaitGroup
+			var mu sync.Mutex // guards failed
+			failed := 0
+			for range 60 {
+				wg.Go(func() {
+					if got, _ := l.ask("AppID:Long:least_connections"); got != protocol.Response {
+						mu.Lock()
+						failed++
+						mu.Unlock()
+					}
+				})
+				time.Sleep(25 * time.Millisecond)
+			}
+			wg.Wait()
+			if redispatch && failed > 0 || failed > 4 {
+				t.Errorf("redispatch %v: %d of 60 failed", redispatch, failed)
+			}
+		})
+	}
+}
+
+func TestOwnFailuresAreSpared(t *testing.T) {
+	out := func(context.Context, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: syscall.EMFILE}
+	}
+	inLab(t, func(b *Broker) { b.Dial = out }, func(l *lab) {
+		for range 5 {
+			if got, _ := l.ask(long); !strings.Contains(got, "too many open files") {
+				t.Errorf("got %q", got)
+			}
+		}
+		for _, w := range l.Pool.Snapshot() {
+			if w.State != balance.Up {
+				t.Errorf("%s is %v", w.Name, w.State)
+			}
+		}
+	})
+}
+
+func TestClientGone(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		l.worker("Worker-1", answers(protocol.Response, time.Second))
+		c, _ := l.net.Dial(t.Context(), "broker")
+		io.WriteString(c, long)
+		synctest.Wait()
+		c.(*pipenet.Conn).Reset()
+		time.Sleep(2 * time.Second)
+		if l.Pool.Snapshot()[0].Answered[0] != 1 || !strings.HasPrefix(l.book.text(), "left") {
+			t.Errorf("%+v, journal %q", l.Pool.Snapshot()[0], l.book.text())
+		}
+	})
+}
+
+// The lease is free before the answer is written.
+func TestLeaseIsFreeBeforeTheAnswer(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		l.worker("Worker-1", answers(protocol.Response, 0))
+		l.expect(long, protocol.Response, 0)
+		if n := l.Pool.Snapshot()[0].InFlight; n != 0 {
+			t.Errorf("%d in flight when the answer was there", n)
+		}
+	})
+}
+
+func TestDrainCutsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, nil)
+		l.worker("Worker-1", answers(protocol.Response, 2*time.Minute))
+		l.AnswerTimeout = time.Hour
+		go func() {
+			time.Sleep(time.Second)
+			l.stop()
+		}()
+		l.expect(long, "Error: the broker stopped before the answer came", time.Minute+time.Second)
+		if err := <-l.done; !errors.Is(err, server.ErrDrainTimeout) {
+			t.Errorf("ended with %v", err)
+		}
+		if w := l.Pool.Snapshot()[0]; w.InFlight != 0 || w.State != balance.Up {
+			t.Errorf("%+v", w)
+		}
+		time.Sleep(time.Hour)
+	})
+}

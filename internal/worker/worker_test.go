@@ -1,0 +1,133 @@
+package worker
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/pipenet"
+	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+)
+
+// book counts what a worker tells.
+type book struct {
+	mu      sync.Mutex // guards all below
+	started []protocol.Job
+	refused []string
+}
+
+func (b *book) Processing(job protocol.Job, _ net.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.started = append(b.started, job)
+}
+
+func (b *book) Refused(_ net.Addr, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refused = append(b.refused, reason)
+}
+
+// inLab runs f with a worker in a bubble. ask sends a job to it.
+func inLab(t *testing.T, f func(b *book, ask func(string) (string, time.Duration), stop func() time.Duration)) {
+	synctest.Test(t, func(t *testing.T) {
+		var n pipenet.Net
+		var b book
+		w := Worker{Long: 5 * time.Second, Short: time.Second, Journal: &b}
+		s := server.Server{Handle: w.Handle, DrainTimeout: 3 * time.Second}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		l := n.Listen("worker")
+		go func() {
+			defer close(done)
+			s.Serve(ctx, l)
+		}()
+		ask := func(text string) (string, time.Duration) {
+			start := time.Now()
+			c, err := n.Dial(t.Context(), "worker")
+			if err != nil {
+				return err.Error(), 0
+			}
+			defer c.Close()
+			io.WriteString(c, text)
+			answer, err := io.ReadAll(c)
+			if err != nil {
+				t.Errorf("reading the answer to %.40q: %v", text, err)
+			}
+			return string(answer), time.Since(start)
+		}
+		stop := func() time.Duration {
+			start := time.Now()
+			cancel()
+			<-done
+			return time.Since(start)
+		}
+		f(&b, ask, stop)
+		stop()
+	})
+}
+
+func TestJobs(t *testing.T) {
+	inLab(t, func(b *book, ask func(string) (string, time.Duration), _ func() time.Duration) {
+		for _, test := range []struct {
+			text, answer string
+			took         time.Duration
+		}{
+			{"AppID:Long", protocol.Response, 5 * time.Second},
+			{"AppID:Short", protocol.Response, time.Second},
+			{"AppID:Short:round_robin", protocol.Response, time.Second},
+			{"AppID:Medium", `Error: unknown type "Medium": want Long or Short`, 0},
+			{"AppID", `Error: incomplete job: got "AppID", want AppID:<type> within 5s`, 5 * time.Second},
+			{strings.Repeat("x", 64<<10), `Error: job "` + strings.Repeat("x", 64) + `"... is longer than 1024 bytes: want AppID:<type>`, 0},
+		} {
+			if answer, took := ask(test.text); answer != test.answer || took != test.took {
+				t.Errorf("%.40q: %q after %v\nwant %q after %v", test.text, answer, took, test.answer, test.took)
+			}
+		}
+		if len(b.started) != 3 || len(b.refused) != 3 {
+			t.Errorf("started %v, refused %v", b.started, b.refused)
+		}
+	})
+}
+
+func TestJobsAtOnce(t *testing.T) {
+	inLab(t, func(_ *book, ask func(string) (string, time.Duration), _ func() time.Duration) {
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				if _, took := ask("AppID:Long"); took != 5*time.Second {
+					t.Errorf("took %v", took)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestStop(t *testing.T) {
+	inLab(t, func(_ *book, ask func(string) (string, time.Duration), stop func() time.Duration) {
+		answers := make(chan string, 2)
+		for _, text := range []string{"AppID:Short", "AppID:Long"} {
+			go func() {
+				answer, _ := ask(text)
+				answers <- answer
+			}()
+		}
+		synctest.Wait()
+		if took := stop(); took != 3*time.Second {
+			t.Errorf("stopped after %v", took)
+		}
+		if got := <-answers; got != protocol.Response {
+			t.Errorf("finished in time: %q", got)
+		}
+		if got := <-answers; got != "" {
+			t.Errorf("not finished in time: %q", got)
+		}
+	})
+}
