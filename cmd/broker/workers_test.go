@@ -1,0 +1,45 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"balancelab/internal/balance"
+)
+
+func TestParseWorkers(t *testing.T) {
+	got, err := parseWorkers("127.0.0.1:9002=5, localhost:9003,[::1]:9004=1")
+	want := []balance.Worker{
+		{Name: "Worker-1", Addr: "127.0.0.1:9002", Weight: 5},
+		{Name: "Worker-2", Addr: "localhost:9003", Weight: 1},
+		{Name: "Worker-3", Addr: "[::1]:9004", Weight: 1},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestParseWorkersRefuses(t *testing.T) {
+	for list, reason := range map[string]string{
+		"":                  "a worker is missing",
+		"a:1,":              "a worker is missing",
+		"a":                 "is no address",
+		":9002":             "is no address",
+		"a:0":               "no port",
+		"a:65536":           "no port",
+		"a:x":               "no port",
+		"a:1=0":             "no weight",
+		"a:1=":              "no weight",
+		"a:1=1001":          "no weight",
+		"a:1=-1":            "no weight",
+		"a:1,b:1,a:1":       "a:1 is there twice",
+		"a:1,a:1=2":         "a:1 is there twice",
+		"a:1;b:2":           "is no address",
+		"127.0.0.1:9002=1=": "no weight",
+	} {
+		if got, err := parseWorkers(list); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: %v, %v, want %q", list, got, err, reason)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/broker"
+	"balancelab/internal/protocol"
+)
+
+func addr(s string) net.Addr {
+	a, err := net.ResolveTCPAddr("tcp", s)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// The lines of the course notes, byte for byte.
+func TestLines(t *testing.T) {
+	var out bytes.Buffer
+	b := NewBroker(&out)
+	client := addr("127.0.0.1:57730")
+	b.Listening(addr("127.0.0.1:8000"))
+	b.Connected(client)
+	b.Connected(addr("[::1]:57731"))
+	b.Unreachable("Worker-1", errors.New("refused"))
+	b.Done(broker.Visit{Worker: "Worker-2", Answer: "Response from Worker"})
+	b.Done(broker.Visit{Worker: "Worker-2", Answer: "\x1b[2Jgone"})
+	b.Done(broker.Visit{Client: client, Err: errors.New("no")})
+	b.Left(client, errors.New("reset"))
+	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{3, 2}, Failed: 1, Most: 2}}, protocol.Approaches())
+	w := NewWorker(&out)
+	w.Listening(1, addr("127.0.0.1:9002"))
+	w.Processing(protocol.Job{Type: protocol.Long}, addr("127.0.0.1:58051"))
+	w.Processing(protocol.Job{Type: protocol.Short}, addr("127.0.0.1:58052"))
+	const want = `[Broker] Listening on port 8000...
+[Broker] Connected with ('127.0.0.1', 57730)
+[Broker] Connected with ('::1', 57731, 0, 0)
+[Broker] Failed to connect to Worker-1
+[Broker] Response from Worker-2: Response from Worker
+[Broker] Response from Worker-2: "\x1b[2Jgone"
+[Broker] Refused ('127.0.0.1', 57730): no
+[Broker] ('127.0.0.1', 57730) left before its answer
+[Broker] Worker-1: answered 3 by round_robin, 2 by least_connections; failed 1; at most 2 at once
+[Worker-1] Listening on port 9002...
+[Worker] Processing long request from ('127.0.0.1', 58051)
+[Worker] Processing short request from ('127.0.0.1', 58052)
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &out, want)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	var out bytes.Buffer
+	NewBrokerJSON(&out).Done(broker.Visit{
+		Client: addr("127.0.0.1:57730"), Worker: "Worker-2", Attempts: 2, Answer: "a\nb",
+		Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin},
+		Serving: 1500 * time.Millisecond,
+	})
+	if n := strings.Count(out.String(), "\n"); n != 1 {
+		t.Errorf("%d lines for an event", n)
+	}
+	var event map[string]any
+	if err := json.Unmarshal(out.Bytes(), &event); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{
+		"msg": "answered", "client": "127.0.0.1:57730", "type": "Long", "approach": "round_robin",
+		"worker": "Worker-2", "attempts": 2.0, "serving_seconds": 1.5, "answer": "a\nb",
+	} {
+		if event[key] != want {
+			t.Errorf("%s is %v, want %v", key, event[key], want)
+		}
+	}
+}
