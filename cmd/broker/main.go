@@ -14,6 +14,7 @@
 //	                         (default: from the limit on open files)
 //	  -redispatch            hand a request on even after it was sent, when its
 //	                         worker failed; jobs may then run twice
+//	  -keepalive             keep connections to workers that can (not the original)
 //	  -log format            text, json or off (default text)
 //
 //	example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
@@ -47,6 +48,7 @@ const usage = `usage: broker [flags]
                          (default: from the limit on open files)
   -redispatch            hand a request on even after it was sent, when its
                          worker failed; jobs may then run twice
+  -keepalive             keep connections to workers that can (not the original)
   -log format            text, json or off (default text)
 
 example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
@@ -64,6 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	drain := line.Duration("drain-timeout", 30*time.Second, "")
 	maxConns := line.Int("max-conns", defaultMaxConns(), "")
 	redispatch := line.Bool("redispatch", false, "")
+	keepalive := line.Bool("keepalive", false, "")
 	format := line.String("log", "text", "")
 	if code, ok := line.Parse(args); !ok {
 		return code
@@ -100,6 +103,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		RequestTimeout: *request, DialTimeout: *dial, AnswerTimeout: *answer,
 		Redispatch: *redispatch, Journal: log,
+	}
+	if *keepalive {
+		b.Kept = broker.NewKept(len(workers), min(128, max(1, *maxConns/len(workers))))
+		defer b.Kept.Close()
 	}
 	s := server.Server{
 		Handle: b.Handle, DrainTimeout: *drain, MaxConns: *maxConns,

@@ -97,7 +97,7 @@ func ask(ctx context.Context, addr string, r protocol.Request) (string, error) {
 	if _, err := io.WriteString(conn, r.String()); err != nil {
 		return "", fmt.Errorf("send the request: %w", err)
 	}
-	answer, err := protocol.ReadAnswer(conn)
+	answer, _, err := protocol.ReadAnswer(conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) || err == nil {
 		return answer, err
 	}

@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -48,6 +49,8 @@ type Broker struct {
 	// one connect, AnswerTimeout for the job to be written and answered. All
 	// must be positive.
 	RequestTimeout, DialTimeout, AnswerTimeout time.Duration
+	// Kept, if not nil, keeps connections to workers for the next request.
+	Kept *Kept
 	// Redispatch hands a request on even after it was sent.
 	Redispatch bool
 	// Journal is told what happens.
@@ -132,7 +135,7 @@ func (b *Broker) dispatch(ctx context.Context, v *Visit) (string, error) {
 		}
 		v.Attempts++
 		v.Worker = lease.Worker().Name
-		answer, sent, err := b.ask(ctx, lease.Worker().Addr, v)
+		answer, sent, err := b.ask(ctx, &lease, v)
 		lease.Release(outcome(ctx, err))
 		switch {
 		case err == nil:
@@ -148,29 +151,57 @@ func (b *Broker) dispatch(ctx context.Context, v *Visit) (string, error) {
 	}
 }
 
-// ask opens a connection for one job. sent reports whether any of the job may
-// have reached the worker.
-func (b *Broker) ask(ctx context.Context, addr string, v *Visit) (answer string, sent bool, err error) {
+// ask sends the job to the lease's worker and reads the answer. sent reports
+// whether the worker may have taken the job.
+func (b *Broker) ask(ctx context.Context, lease *balance.Lease, v *Visit) (answer string, sent bool, err error) {
+	job := protocol.Job{Type: v.Request.Type, Keep: b.Kept != nil}
+	for conn := b.Kept.take(lease.Index()); conn != nil; conn = b.Kept.take(lease.Index()) {
+		answer, err = b.exchange(ctx, lease, conn, job, v)
+		if !stale(err) {
+			return answer, true, err
+		}
+	}
 	start := time.Now()
-	conn, err := b.dial(ctx, addr)
-	connected := time.Now()
-	v.Connecting += connected.Sub(start)
+	conn, err := b.dial(ctx, lease.Worker().Addr)
+	v.Connecting += time.Since(start)
 	if err != nil {
 		return "", false, err
 	}
-	defer conn.Close()
-	conn.SetDeadline(connected.Add(b.AnswerTimeout))
+	answer, err = b.exchange(ctx, lease, conn, job, v)
+	return answer, !errors.Is(err, errNotWritten) && !errors.Is(err, protocol.ErrNotTaken), err
+}
+
+// errNotWritten is wrapped by the error of a job of which nothing was written.
+var errNotWritten = errors.New("sending the job")
+
+// exchange sends a job on conn and reads its answer. Afterwards conn is kept
+// or closed.
+func (b *Broker) exchange(ctx context.Context, lease *balance.Lease, conn net.Conn, job protocol.Job, v *Visit) (string, error) {
+	start := time.Now()
+	conn.SetDeadline(start.Add(b.AnswerTimeout))
 	giveUp := context.AfterFunc(ctx, func() { conn.Close() })
-	defer giveUp()
-	if n, err := conn.Write([]byte(v.Request.Job().String())); err != nil {
-		return "", n > 0, fmt.Errorf("sending the job: %w", err)
+	answer, line, err := send(conn, job)
+	v.Serving += time.Since(start)
+	if giveUp() && err == nil && line && job.Keep {
+		b.Kept.put(lease.Index(), conn)
+	} else {
+		conn.Close()
 	}
-	answer, err = protocol.ReadAnswer(conn)
-	v.Serving += time.Since(connected)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("no whole answer within %v", b.AnswerTimeout)
 	}
-	return answer, true, err
+	return answer, err
+}
+
+func send(conn net.Conn, job protocol.Job) (answer string, line bool, err error) {
+	n, err := io.WriteString(conn, job.String())
+	switch {
+	case err != nil && n == 0:
+		return "", false, fmt.Errorf("%w: %w", errNotWritten, err)
+	case err != nil:
+		return "", false, fmt.Errorf("after %d bytes of the job: %w", n, err)
+	}
+	return protocol.ReadAnswer(conn)
 }
 
 func (b *Broker) dial(ctx context.Context, addr string) (net.Conn, error) {

@@ -35,16 +35,17 @@ func ParseJob(s string) (Job, error) {
 }
 
 func newRequest(w words) Request {
-	return Request{Type: AppType(w[0]), Approach: Approach(w[1])}
+	return Request{Type: AppType(w.fields[0]), Approach: Approach(w.fields[1])}
 }
 
-func newJob(w words) Job { return Job{Type: AppType(w[0])} }
+func newJob(w words) Job { return Job{Type: AppType(w.fields[0]), Keep: w.keep} }
 
 // A grammar is a first field of any text, and then a word for each field.
 type grammar struct {
 	message string // what such a message is called
 	form    string // how one looks
 	fields  []field
+	keeps   bool // whether a first field of keepID keeps the connection
 }
 
 type field struct {
@@ -52,12 +53,16 @@ type field struct {
 	words []string
 }
 
-// words are what the fields after the first one hold, in order.
-type words [2]string
+// words are what a message says: what the fields after the first one hold, in
+// order, and whether the connection is to be kept.
+type words struct {
+	fields [2]string
+	keep   bool
+}
 
 var (
-	requestGrammar = grammar{"request", requestForm, []field{{"type", types}, {"approach", approaches}}}
-	jobGrammar     = grammar{"job", jobForm, []field{{"type", types}}}
+	requestGrammar = grammar{"request", requestForm, []field{{"type", types}, {"approach", approaches}}, false}
+	jobGrammar     = grammar{"job", jobForm, []field{{"type", types}}, true}
 )
 
 // scan looks for the shortest prefix of b that is a whole message. Without an
@@ -88,9 +93,13 @@ func (g *grammar) scan(b []byte, ended bool) (found words, whole bool, err error
 		if word == "" {
 			return words{}, false, g.wrongWord(f, text, rest)
 		}
-		found[i] = word
+		found.fields[i] = word
 		if i == len(g.fields)-1 {
-			return found, true, nil
+			found.keep = g.keeps && string(bytes.Trim(first, space)) == keepID
+			if !found.keep || ended {
+				return found, true, nil
+			}
+			break
 		}
 		rest = bytes.TrimLeft(rest[len(word):], space)
 		if len(rest) > 0 && rest[0] != ':' {

@@ -26,6 +26,14 @@
 // An answer is open-ended: it ends with a newline, which is not part of it, or
 // with the end of the stream. Nothing in it is looked at.
 //
+// # Kept connections
+//
+// An extension, between broker and worker only. A job whose first field is
+// AppID-keep ends with a newline, its answer does too, and the connection stays
+// open for the next job. A worker that stops says so on an idle kept connection
+// with an empty line, so that a job which crossed it on the way is known not to
+// have been taken.
+//
 // What follows a message is left to the caller: to drop it before closing, see
 // package server.
 package protocol
@@ -115,10 +123,22 @@ func (r Request) Job() Job { return Job{Type: r.Type} }
 // A Job is what the broker asks of a worker.
 type Job struct {
 	Type AppType
+	// Keep asks the worker to end its answer with a newline and to wait for
+	// the next job on the same connection.
+	Keep bool
 }
 
 // String returns the job as the broker sends it.
-func (j Job) String() string { return "AppID:" + string(j.Type) }
+func (j Job) String() string {
+	if j.Keep {
+		return keepID + ":" + string(j.Type) + "\n"
+	}
+	return "AppID:" + string(j.Type)
+}
+
+// keepID is the first field of a job that keeps its connection. An original
+// worker does not look at that field, answers without a newline, and closes.
+const keepID = "AppID-keep"
 
 // Response is what a worker answers when the work is done.
 const Response = "Response from Worker"

@@ -90,8 +90,25 @@ func TestIncomplete(t *testing.T) {
 
 func TestReadJobIgnoresFurtherFields(t *testing.T) {
 	for _, text := range []string{"AppID:Short", "AppID:Short:least_connections", "AppID:Short:what:ever", "AppID: Short \r\n"} {
-		if got, err := ReadJob(strings.NewReader(text)); got != (Job{Short}) || err != nil {
+		if got, err := ReadJob(strings.NewReader(text)); got != (Job{Type: Short}) || err != nil {
 			t.Errorf("ReadJob(%q) = %v, %v", text, got, err)
+		}
+	}
+}
+
+// A job that keeps its connection ends with its newline, or the newline would
+// be taken for the next job.
+func TestKeepJobEndsWithItsNewline(t *testing.T) {
+	want := Job{Type: Long, Keep: true}
+	for _, text := range []string{"AppID-keep:Long\n", " AppID-keep : Long \r\n", "AppID-keep:Long:round_robin\n", "AppID-keep:Long"} {
+		if got, err := ReadJob(strings.NewReader(text)); got != want || err != nil {
+			t.Errorf("ReadJob(%q) = %v, %v", text, got, err)
+		}
+	}
+	r := iotest.OneByteReader(strings.NewReader("AppID-keep:Long\nAppID-keep:Short\n"))
+	for _, want := range []Job{{Long, true}, {Short, true}} {
+		if got, err := ReadJob(r); got != want || err != nil {
+			t.Errorf("one job after another: %v, %v, want %v", got, err, want)
 		}
 	}
 }
@@ -113,10 +130,11 @@ func TestReadAnswer(t *testing.T) {
 		{"the longest and a newline", strings.NewReader(longest + "\nmore"), longest, nil},
 		{"too long", strings.NewReader(longest + "x"), "", ErrTooLong},
 		{"nothing", strings.NewReader(""), "", ErrNoAnswer},
+		{"an empty line", strings.NewReader("\nx"), "", ErrNotTaken},
 		{"cut off", io.MultiReader(strings.NewReader("Resp"), iotest.ErrReader(cut)), "", cut},
 		{"cut off at once", iotest.ErrReader(cut), "", cut},
 	} {
-		if got, err := ReadAnswer(test.r); got != test.want || !errors.Is(err, test.err) {
+		if got, _, err := ReadAnswer(test.r); got != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s: %.40q, %v; want %.40q, %v", test.name, got, err, test.want, test.err)
 		}
 	}
@@ -151,7 +169,7 @@ func TestWordsAreNoPrefixes(t *testing.T) {
 
 var seeds = []string{
 	"AppID:Long:least_connections", "AppID:Short:round_robin\r\n", " a : Long : round_robin ", "AppID:Long",
-	"AppID:Longer:round_robin", "AppID:Long:round_robinx", "::", "\n", "", "AppID:Long:\n", "\xff:Long:round_robin",
+	"AppID:Longer:round_robin", "AppID-keep:Long\n", "AppID-keep:Long", "AppID-keep:Long;\n", "AppID:Long:round_robinx", "::", "\n", "", "AppID:Long:\n", "\xff:Long:round_robin",
 	"\xe2\x82:Long:round_robin", "ö:Long:round_robin", "AppID:Long:fastest", "AppID:Lo", strings.Repeat("x", MaxLen+1),
 	strings.Repeat("x", 1001) + ":Long:least_connections", strings.Repeat("x", 1002) + ":Long:least_connections",
 	strings.Repeat(" ", MaxLen) + "AppID:Long:round_robin", "AppID:" + strings.Repeat(" ", MaxLen) + "Long:round_robin",
@@ -221,15 +239,15 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, cut uint8) {
-		whole, err := ReadAnswer(bytes.NewReader(text))
+		whole, line, err := ReadAnswer(bytes.NewReader(text))
 		if err != nil && whole != "" || len(whole) > MaxLen {
 			t.Errorf("ReadAnswer(%q) = %q, %v", text, whole, err)
 		}
 		if err == nil && !bytes.HasPrefix(text, []byte(whole)) {
 			t.Errorf("ReadAnswer(%q) = %q, which it does not begin with", text, whole)
 		}
-		pieces, pieceErr := ReadAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
-		if pieces != whole || (pieceErr == nil) != (err == nil) {
+		pieces, pieceLine, pieceErr := ReadAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
+		if pieces != whole || pieceLine != line || (pieceErr == nil) != (err == nil) {
 			t.Errorf("in pieces: %q, %v; whole: %q, %v", pieces, pieceErr, whole, err)
 		}
 	})

@@ -34,38 +34,51 @@ func ReadJob(r io.Reader) (Job, error) {
 	return newJob(w), nil
 }
 
-// ErrNoAnswer is wrapped by the error of [ReadAnswer] for a stream that ended
-// without a byte.
+// ErrNoAnswer is the error of [ReadAnswer] for a stream that ended without a
+// byte.
 var ErrNoAnswer = errors.New("closed without an answer")
+
+// ErrNotTaken is the error of [ReadAnswer] for an empty line: the worker stops,
+// and did not take the job.
+var ErrNotTaken = errors.New("the worker is stopping")
 
 // ErrTooLong is wrapped by the error of [ReadAnswer] for an answer of more
 // than [MaxLen] bytes.
 var ErrTooLong = fmt.Errorf("answer longer than %d bytes", MaxLen)
 
+// ErrCutOff is wrapped by the error of [ReadAnswer] for an answer that had
+// begun when reading failed. The error of the reader is wrapped too.
+var ErrCutOff = errors.New("answer cut off")
+
 // ReadAnswer reads one answer from r: what comes before the first newline or
-// the end of the stream. An answer that is cut off by another error, a reset
-// or a deadline, is that error and not an answer.
-func ReadAnswer(r io.Reader) (string, error) {
+// the end of the stream. line says that it was a newline, so that r may be good
+// for another answer. An answer that is cut off by another error, a reset or a
+// deadline, is that error and not an answer.
+func ReadAnswer(r io.Reader) (answer string, line bool, err error) {
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
 	n := 0
 	for {
 		m, err := r.Read(buf[n:])
-		if i := bytes.IndexByte(buf[n:n+m], '\n'); i >= 0 {
-			return answerText(buf[:n+i]), nil
+		end := bytes.IndexByte(buf[n:n+m], '\n')
+		switch {
+		case end >= 0 && n+end == 0:
+			return "", true, ErrNotTaken
+		case end >= 0:
+			return answerText(buf[:n+end]), true, nil
 		}
 		n += m
 		switch {
 		case n > MaxLen:
-			return "", ErrTooLong
+			return "", false, ErrTooLong
 		case err == io.EOF && n == 0:
-			return "", ErrNoAnswer
+			return "", false, ErrNoAnswer
 		case err == io.EOF:
-			return answerText(buf[:n]), nil
+			return answerText(buf[:n]), false, nil
 		case err != nil && n > 0:
-			return "", fmt.Errorf("answer cut off after %s: %w", quote(buf[:n]), err)
+			return "", false, fmt.Errorf("%w after %s: %w", ErrCutOff, quote(buf[:n]), err)
 		case err != nil:
-			return "", err
+			return "", false, err
 		}
 	}
 }

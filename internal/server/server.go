@@ -152,12 +152,16 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// AwaitRequest sets the deadline for reading a request: within from now, or at
-// once when the server stops. The caller calls got when the reading is over:
+// AwaitRequest sets the deadline for reading a request: within from now (0
+// means none), or at once when the server stops. The caller calls got when the reading is over:
 // from then on a stop waits for the handler. got reports false if the stop
 // came first.
 func (c *Conn) AwaitRequest(within time.Duration) (got func() bool) {
-	c.SetReadDeadline(time.Now().Add(within))
+	var deadline time.Time
+	if within > 0 {
+		deadline = time.Now().Add(within)
+	}
+	c.SetReadDeadline(deadline)
 	return context.AfterFunc(c.stopping, func() { c.SetReadDeadline(longAgo) })
 }
 

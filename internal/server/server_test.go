@@ -87,6 +87,7 @@ func TestDrainWaitsForWhatIsInFlight(t *testing.T) {
 		answer := make(chan string)
 		go func() { answer <- readAll(t, busy) }()
 		v.stop()
+		synctest.Wait()
 		start := time.Now()
 		if _, err := silent.Read(make([]byte, 1)); err == nil || time.Since(start) != 0 {
 			t.Errorf("a silent client is let go after %v with %v", time.Since(start), err)

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -37,31 +38,65 @@ type Worker struct {
 	Journal     Journal
 }
 
-// Handle serves one connection and closes it. When ctx is done it gives up.
+// Handle serves one connection and closes it: one job, or as many as come as
+// long as each one asks to keep the connection. When ctx is done it gives up.
 func (w *Worker) Handle(ctx context.Context, conn *server.Conn) {
 	defer conn.Close()
-	got := conn.AwaitRequest(JobTimeout)
-	job, err := protocol.ReadJob(conn)
+	if !w.serve(ctx, conn, conn.AwaitRequest(JobTimeout), conn) {
+		return
+	}
+	for w.serve(ctx, conn, conn.AwaitRequest(0), &startsDeadline{conn, false}) {
+	}
+}
+
+// startsDeadline is for an idle kept connection, which may stay idle for ever:
+// it sets the deadline for a job when its first byte has come.
+type startsDeadline struct {
+	net.Conn
+	started bool
+}
+
+func (s *startsDeadline) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n > 0 && !s.started {
+		s.started = true
+		s.SetReadDeadline(time.Now().Add(JobTimeout))
+	}
+	return n, err
+}
+
+// serve does one job, which it reads from r, and reports whether another one
+// may follow on conn.
+func (w *Worker) serve(ctx context.Context, conn *server.Conn, got func() bool, r io.Reader) (another bool) {
+	job, err := protocol.ReadJob(r)
 	stopped := !got()
 	switch {
 	case stopped && err != nil:
-		return // with no answer: the broker may ask another worker
+		// Not taken, for a broker that has just sent a job on a kept connection.
+		_, _ = io.WriteString(conn, "\n")
+		return false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.refuse(conn, fmt.Sprintf("%v within %v", err, JobTimeout))
-		return
+		return false
 	case errors.Is(err, protocol.ErrMalformed):
 		w.refuse(conn, err.Error())
-		return
+		return false
 	case err != nil:
-		return // the peer is gone
+		return false // the peer is gone
 	}
 	w.Journal.Processing(job, conn.RemoteAddr())
 	if err := w.work(ctx, job); err != nil {
 		w.Journal.Refused(conn.RemoteAddr(), "stopped before the job was done")
-		return
+		return false
 	}
 	// Whether the answer arrives is the asker's to notice: the work is done.
-	_ = conn.Finish(protocol.Response)
+	if !job.Keep {
+		_ = conn.Finish(protocol.Response)
+		return false
+	}
+	conn.SetWriteDeadline(time.Now().Add(JobTimeout))
+	_, err = io.WriteString(conn, protocol.Response+"\n")
+	return err == nil
 }
 
 func (w *Worker) work(ctx context.Context, job protocol.Job) error {

@@ -1,0 +1,277 @@
+//go:build unix
+
+package broker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+	"balancelab/internal/worker"
+)
+
+// Whether a connection is still open is a fact of TCP: these tests use real
+// sockets.
+
+// listen returns a loopback listener whose connections are counted.
+func listen(t *testing.T) *counting {
+	l, err := server.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return &counting{Listener: l}
+}
+
+type counting struct {
+	net.Listener
+	mu sync.Mutex // guards n
+	n  int
+}
+
+func (c *counting) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.n++
+	}
+	return conn, err
+}
+
+func (c *counting) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
+
+// keeping returns a broker with one worker at l that keeps connections.
+func keeping(t *testing.T, l net.Listener) *Broker {
+	lc := new(balance.LeastConnections)
+	var d net.Dialer
+	b := &Broker{
+		Pool:     balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: l.Addr().String()}}, lc),
+		Selector: func(protocol.Approach) balance.Selector { return lc },
+		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+			return d.DialContext(ctx, "tcp", addr)
+		},
+		DialTimeout: 10 * time.Second, AnswerTimeout: 10 * time.Second,
+		Kept: NewKept(1, 10), Journal: new(journal),
+	}
+	t.Cleanup(b.Kept.Close)
+	return b
+}
+
+// serve runs one of our workers on l. The returned func stops it and waits.
+func serveWorker(t *testing.T, l net.Listener) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := worker.Worker{Journal: silent{}}
+	s := server.Server{Handle: w.Handle, DrainTimeout: 10 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Serve(ctx, l)
+	}()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+type silent struct{}
+
+func (silent) Processing(protocol.Job, net.Addr) {}
+func (silent) Refused(net.Addr, string)          {}
+
+func (b *Broker) mustAnswer(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		v := Visit{Request: protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections}}
+		if got, err := b.dispatch(t.Context(), &v); got != protocol.Response || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+}
+
+func TestKeepsConnections(t *testing.T) {
+	l := listen(t)
+	serveWorker(t, l)
+	b := keeping(t, l)
+	b.mustAnswer(t, 20)
+	if n := l.count(); n != 1 {
+		t.Errorf("20 requests took %d connections", n)
+	}
+}
+
+func TestWithoutKeptEachRequestConnects(t *testing.T) {
+	l := listen(t)
+	serveWorker(t, l)
+	b := keeping(t, l)
+	b.Kept = nil
+	b.mustAnswer(t, 3)
+	if n := l.count(); n != 3 {
+		t.Errorf("3 requests took %d connections", n)
+	}
+}
+
+// The worker's stop closes idle connections at once, and the next worker at
+// the address is reached by a new one.
+func TestWorkerRestarts(t *testing.T) {
+	l := listen(t)
+	addr := l.Addr().String()
+	stop := serveWorker(t, l)
+	b := keeping(t, l)
+	for range 3 {
+		b.mustAnswer(t, 2)
+		stop()
+		again, err := server.Listen(t.Context(), addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop = serveWorker(t, again)
+	}
+	b.mustAnswer(t, 1)
+}
+
+// fakeWorker answers each connection by serve, one at a time.
+func fakeWorker(l net.Listener, serve func(i int, c net.Conn)) {
+	go func() {
+		for i := 0; ; i++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serve(i, c)
+		}
+	}()
+}
+
+// An original worker reads once, answers without a newline and closes.
+func TestOriginalWorkerIsNotKept(t *testing.T) {
+	l := listen(t)
+	fakeWorker(l, func(_ int, c net.Conn) {
+		defer c.Close()
+		b := make([]byte, protocol.MaxLen)
+		n, _ := c.Read(b)
+		if f := strings.Split(string(b[:n]), ":"); len(f) == 2 && strings.TrimSpace(f[1]) == "Short" {
+			io.WriteString(c, protocol.Response)
+		}
+	})
+	b := keeping(t, l)
+	b.mustAnswer(t, 3)
+	if n := l.count(); n != 3 {
+		t.Errorf("3 requests took %d connections", n)
+	}
+}
+
+// readJob reads one job that keeps its connection.
+func readJob(c net.Conn) {
+	_, _ = protocol.ReadJob(c)
+}
+
+// A job that met a stopping worker on the way goes out again, because it was
+// not taken.
+func TestNotTakenIsSentAgain(t *testing.T) {
+	for name, stale := range map[string]func(net.Conn){
+		"the worker says so": func(c net.Conn) {
+			readJob(c)
+			io.WriteString(c, "\n")
+		},
+		"a reset": func(c net.Conn) { // closing over unread input
+			c.Read(make([]byte, 1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t)
+			fakeWorker(l, func(i int, c net.Conn) {
+				defer c.Close()
+				readJob(c)
+				io.WriteString(c, protocol.Response+"\n")
+				if i == 0 {
+					stale(c)
+				}
+			})
+			b := keeping(t, l)
+			b.mustAnswer(t, 2)
+			if n := l.count(); n != 2 {
+				t.Errorf("%d connections, want 2", n)
+			}
+		})
+	}
+}
+
+// A worker that read the job and then died may have done it.
+func TestTakenIsNotSentAgain(t *testing.T) {
+	for name, last := range map[string]string{"without a byte": "", "in mid-answer": "Resp"} {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t)
+			fakeWorker(l, func(_ int, c net.Conn) {
+				readJob(c)
+				io.WriteString(c, protocol.Response+"\n")
+				readJob(c)
+				io.WriteString(c, last)
+				if last != "" {
+					c.(*net.TCPConn).SetLinger(0)
+				}
+				c.Close()
+			})
+			b := keeping(t, l)
+			b.mustAnswer(t, 1)
+			v := Visit{Request: protocol.Request{Type: protocol.Short}}
+			got, err := b.dispatch(t.Context(), &v)
+			if err == nil || !strings.Contains(err.Error(), "may have run") {
+				t.Errorf("%q, %v", got, err)
+			}
+			if n := l.count(); n != 1 {
+				t.Errorf("%d connections, want 1", n)
+			}
+		})
+	}
+}
+
+func TestOpen(t *testing.T) {
+	l := listen(t)
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	there, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !open(client) {
+		t.Error("an idle connection is taken for a closed one")
+	}
+	there.Close()
+	client.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if open(client) {
+		t.Error("a closed connection is taken for an idle one")
+	}
+}
+
+func TestKeptIsBounded(t *testing.T) {
+	k := NewKept(1, 2)
+	var there []net.Conn
+	for range 3 {
+		a, b := net.Pipe()
+		k.put(0, a)
+		there = append(there, b)
+	}
+	go k.Close()
+	for _, c := range there {
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("not closed: %v", err)
+		}
+	}
+}

@@ -1,0 +1,28 @@
+//go:build unix
+
+package broker
+
+import (
+	"net"
+	"syscall"
+)
+
+// open reports whether an idle connection is still open and silent. It looks
+// into the kernel's buffer without waiting and takes nothing out of it.
+func open(conn net.Conn) bool {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var b [1]byte
+	var look error
+	err = raw.Read(func(fd uintptr) bool {
+		_, _, look = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return true
+	})
+	return err == nil && (look == syscall.EAGAIN || look == syscall.EWOULDBLOCK)
+}
