@@ -87,6 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
+	defer log.Close()
 	l, err := server.Listen(ctx, *listen)
 	if err != nil {
 		return line.Fail(err)
@@ -142,6 +143,7 @@ type journal interface {
 	broker.Journal
 	Listening(at net.Addr)
 	Paused(err error, pause fmt.Stringer)
+	Close()
 	Summary([]balance.Status, []protocol.Approach)
 }
 

@@ -70,6 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *listen == "" {
 		*listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+id))
 	}
+	defer log.Close()
 	l, err := server.Listen(ctx, *listen)
 	if err != nil {
 		return line.Fail(err)
@@ -91,6 +92,7 @@ type journal interface {
 	worker.Journal
 	Listening(id int, at net.Addr)
 	Paused(err error, pause fmt.Stringer)
+	Close()
 }
 
 type off struct{ console.Off }

@@ -10,6 +10,10 @@
 // Text that came over the network is shown as it is if all of it is printable,
 // and quoted otherwise, so that nobody can write to the terminal of somebody
 // else.
+//
+// A line that comes alone is written at once. Under load, what comes within a
+// few milliseconds of a write is written together, so Close has to be called
+// before the program ends.
 package console
 
 import (
@@ -19,7 +23,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode"
 
 	"balancelab/internal/balance"
@@ -27,25 +30,11 @@ import (
 	"balancelab/internal/protocol"
 )
 
-// lines writes whole lines, one at a time.
-type lines struct {
-	mu sync.Mutex // guards w
-	w  io.Writer
-}
-
-func (l *lines) print(parts ...string) {
-	line := strings.Join(parts, "") + "\n"
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	// Nobody can be told that the terminal is gone.
-	_, _ = io.WriteString(l.w, line)
-}
-
 // A Broker prints the broker's lines. It is a [broker.Journal].
-type Broker struct{ lines }
+type Broker struct{ *lines }
 
 // NewBroker returns a Broker that prints to w.
-func NewBroker(w io.Writer) *Broker { return &Broker{lines{w: w}} }
+func NewBroker(w io.Writer) *Broker { return &Broker{newLines(w)} }
 
 // Listening says where the broker listens.
 func (b *Broker) Listening(at net.Addr) {
@@ -95,10 +84,10 @@ func (b *Broker) Summary(workers []balance.Status, approaches []protocol.Approac
 }
 
 // A Worker prints a worker's lines. It is a worker.Journal.
-type Worker struct{ lines }
+type Worker struct{ *lines }
 
 // NewWorker returns a Worker that prints to w.
-func NewWorker(w io.Writer) *Worker { return &Worker{lines{w: w}} }
+func NewWorker(w io.Writer) *Worker { return &Worker{newLines(w)} }
 
 // Listening says where the worker listens.
 func (w *Worker) Listening(id int, at net.Addr) {
@@ -121,10 +110,16 @@ func (w *Worker) Paused(err error, pause fmt.Stringer) {
 }
 
 // A BrokerJSON writes the broker's events as JSON. It is a [broker.Journal].
-type BrokerJSON struct{ log *slog.Logger }
+type BrokerJSON struct {
+	*lines
+	log *slog.Logger
+}
 
 // NewBrokerJSON returns a BrokerJSON that writes to w.
-func NewBrokerJSON(w io.Writer) *BrokerJSON { return &BrokerJSON{newJSON(w)} }
+func NewBrokerJSON(w io.Writer) *BrokerJSON {
+	l := newLines(w)
+	return &BrokerJSON{l, newJSON(l)}
+}
 
 func newJSON(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
 
@@ -177,10 +172,16 @@ func (b *BrokerJSON) Summary(workers []balance.Status, approaches []protocol.App
 }
 
 // A WorkerJSON writes a worker's events as JSON. It is a worker.Journal.
-type WorkerJSON struct{ log *slog.Logger }
+type WorkerJSON struct {
+	*lines
+	log *slog.Logger
+}
 
 // NewWorkerJSON returns a WorkerJSON that writes to w.
-func NewWorkerJSON(w io.Writer) *WorkerJSON { return &WorkerJSON{newJSON(w)} }
+func NewWorkerJSON(w io.Writer) *WorkerJSON {
+	l := newLines(w)
+	return &WorkerJSON{l, newJSON(l)}
+}
 
 // Listening says where the worker listens.
 func (w *WorkerJSON) Listening(id int, at net.Addr) {
@@ -238,6 +239,7 @@ func Shown(text string) string {
 // Off shows nothing. It is a [broker.Journal] and a worker.Journal.
 type Off struct{}
 
+func (Off) Close()                                        {}
 func (Off) Connected(net.Addr)                            {}
 func (Off) Unreachable(string, error)                     {}
 func (Off) Done(broker.Visit)                             {}

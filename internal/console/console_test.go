@@ -36,10 +36,12 @@ func TestLines(t *testing.T) {
 	b.Done(broker.Visit{Client: client, Err: errors.New("no")})
 	b.Left(client, errors.New("reset"))
 	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{3, 2}, Failed: 1, Most: 2}}, protocol.Approaches())
+	b.Close()
 	w := NewWorker(&out)
 	w.Listening(1, addr("127.0.0.1:9002"))
 	w.Processing(protocol.Job{Type: protocol.Long}, addr("127.0.0.1:58051"))
 	w.Processing(protocol.Job{Type: protocol.Short}, addr("127.0.0.1:58052"))
+	w.Close()
 	const want = `[Broker] Listening on port 8000...
 [Broker] Connected with ('127.0.0.1', 57730)
 [Broker] Connected with ('::1', 57731, 0, 0)
