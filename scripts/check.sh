@@ -22,6 +22,7 @@ leave_out() {
 
 formatted() {
     local files
+    printf '$ gofmt -l .\n'
     files=$(gofmt -l .)
     if [ -n "$files" ]; then
         printf 'gofmt would change:\n%s\n' "$files" >&2
@@ -46,7 +47,7 @@ fuzz() {
     local found=0 file name
     while IFS=: read -r file name; do
         found=1
-        run go test -run '^$' -fuzz "^$name\$" -fuzztime "$fuzztime" "./$(dirname "$file")"
+        run go test -run '^$' -fuzz "^$name\$" -fuzztime "$fuzztime" -fuzzminimizetime 10x "./$(dirname "$file")"
     done < <(grep -rho --include='*_test.go' --with-filename '^func Fuzz[A-Za-z0-9_]*' cmd internal scripts | sed 's/func //')
     if [ $found = 0 ]; then
         echo 'no fuzz target was found' >&2
@@ -72,7 +73,7 @@ crossbuilds() {
     run env CGO_ENABLED=0 GOOS=windows go vet ./...
 }
 
-run formatted
+formatted
 run go vet ./...
 run go run "$staticcheck" ./...
 run go mod tidy -diff

@@ -19,8 +19,8 @@
 //
 // Nothing here sleeps until a server is "probably up": a server's Listening
 // line says that it is, and its end says that it never will be. Nothing is
-// started that is not waited for. The servers stop in the order opposite to
-// their start, so that the broker can finish what it has with its workers.
+// started that is not waited for. After Ctrl-C the servers first finish what
+// they have in flight: seconds, if that is a Long.
 //
 // Lines of two programs that come at the same moment may change places, with
 // one exception: a client's answer is held back until the broker's line about
@@ -36,11 +36,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"balancelab/internal/command"
@@ -90,6 +92,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code, ok := line.Parse(args); !ok {
 		return code
 	}
+	// Who closes the terminal means it to stop, too.
+	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer restore()
 	bin, err := os.MkdirTemp("", "demo")
 	if err != nil {
 		return line.Fail(err)
@@ -312,6 +317,7 @@ func (l *lab) start(name, line string, printed func(line string)) (*program, err
 		printed(text)
 	}}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	ownGroup(p.cmd)
 	l.screen.show(name, '$', line)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -327,23 +333,30 @@ func (p *program) wait(out *lineWriter) {
 	close(p.gone)
 }
 
-// stop stops what still runs, the latest first, one after another. It returns
-// the first complaint.
+// stop stops what still runs and waits until it is gone. All are told before
+// any is waited for, so that a second Ctrl-C, which ends the demo at once,
+// leaves nothing behind for long. stop returns the first complaint.
 func (l *lab) stop() error {
+	for _, p := range slices.Backward(l.started) {
+		p.interrupt()
+	}
 	var first error
 	for _, p := range slices.Backward(l.started) {
-		first = cmp.Or(first, p.stop())
+		first = cmp.Or(first, p.end())
 	}
 	return first
 }
 
-// stop interrupts p, or kills it where a program cannot be interrupted, which
-// is on Windows, and waits until it is gone. A Ctrl-C at a terminal has
-// interrupted p already; then this is its second, and ends it at once.
-func (p *program) stop() error {
+// interrupt tells p to stop, or kills it where a program cannot be told, which
+// is on Windows.
+func (p *program) interrupt() {
 	if p.cmd.Process.Signal(os.Interrupt) != nil {
 		_ = p.cmd.Process.Kill() // an error says that it is gone
 	}
+}
+
+// end waits until p, which was interrupted, is gone.
+func (p *program) end() error {
 	late := time.AfterFunc(grace, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
 	<-p.gone
