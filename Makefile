@@ -1,0 +1,26 @@
+.PHONY: help build demo terminals test check bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build client, broker and worker into bin/
+	@mkdir -p bin
+	go build -o bin/ ./cmd/...
+
+demo: ## play the course notes' session and check who answers
+	@go run ./scripts/demo
+
+terminals: ## open the lab in tmux: three workers, the broker, a prompt
+	@scripts/terminals.sh
+
+test: ## run all tests; needs nothing but Go
+	CGO_ENABLED=0 go test -count=1 ./...
+
+check: ## all that must hold before a change goes in, in some minutes
+	@scripts/check.sh
+
+bench: ## run all benchmarks
+	go test -run '^$$' -bench . ./...
+
+clean: ## remove what build made
+	rm -rf bin

@@ -1,0 +1,393 @@
+// Demo plays the session of the course notes on the real programs, and checks
+// who answered.
+//
+//	usage: go run ./scripts/demo
+//
+// It builds the client, the broker and the worker into a temporary directory,
+// starts three workers and the broker as the notes do, without a flag, and then
+// runs the notes' six commands one after another. What a program prints is
+// shown as it comes, with the program's name in front:
+//
+//	worker-1 $ worker 1
+//	worker-1 | [Worker-1] Listening on port 9002...
+//
+// A $ marks what was run, a | what it printed. It ends with one line that says
+// what was checked and exit code 0, or with one that says what is wrong and
+// exit code 1. Either way, and after Ctrl-C too, all that it started is gone.
+//
+// # What a demo can teach
+//
+// Nothing here sleeps until a server is "probably up": a server's Listening
+// line says that it is, and its end says that it never will be. Nothing is
+// started that is not waited for. After Ctrl-C the servers first finish what
+// they have in flight: seconds, if that is a Long.
+//
+// Lines of two programs that come at the same moment may change places, with
+// one exception: a client's answer is held back until the broker's line about
+// it is there.
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"balancelab/internal/command"
+)
+
+const usage = `usage: go run ./scripts/demo
+`
+
+// patience is how long one step may take. The longest is a Long: 5 seconds.
+const patience = time.Minute
+
+// grace is how long a server may take to stop, which includes a Long.
+const grace = 15 * time.Second
+
+// A server is a program that runs until it is stopped.
+type server struct {
+	name string
+	line string // what to run
+}
+
+// A step is one command of the course notes.
+type step struct {
+	line   string
+	worker string // who is to answer
+}
+
+var servers = []server{
+	{"worker-1", "worker 1"},
+	{"worker-2", "worker 2"},
+	{"worker-3", "worker 3"},
+	{"broker", "broker"},
+}
+
+var session = []step{
+	{"client Short round_robin", "Worker-1"},
+	{"client Long least_connections", "Worker-1"},
+	{"client Long round_robin", "Worker-2"},
+	{"client Short least_connections", "Worker-2"},
+	{"client Short round_robin", "Worker-3"},
+	{"client Short round_robin", "Worker-1"},
+}
+
+func main() { command.Main(run) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	line := command.NewLine("demo", usage, stdout, stderr)
+	if code, ok := line.Parse(args); !ok {
+		return code
+	}
+	// Who closes the terminal means it to stop, too.
+	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer restore()
+	bin, err := os.MkdirTemp("", "demo")
+	if err != nil {
+		return line.Fail(err)
+	}
+	defer os.RemoveAll(bin)
+	screen := &screen{w: stdout}
+	screen.show("demo", '|', "Building client, broker and worker...")
+	if err := build(ctx, bin); err != nil {
+		return line.Fail(err)
+	}
+	if err := newLab(bin, screen).play(ctx, servers, session); err != nil {
+		return line.Fail(err)
+	}
+	screen.show("demo", '|', fmt.Sprintf("Checked: %d commands were answered by Worker %s, as in the course notes, and every program has stopped.",
+		len(session), numbers(expected(session))))
+	return command.OK
+}
+
+// build builds the three programs into the directory bin. They are not stamped
+// with the state of the repository: they do not live long enough to be asked.
+func build(ctx context.Context, bin string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", bin+string(filepath.Separator),
+		"balancelab/cmd/client", "balancelab/cmd/broker", "balancelab/cmd/worker")
+	output, err := cmd.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case err != nil:
+		return fmt.Errorf("go build: %w\n%s", err, bytes.TrimSpace(output))
+	}
+	return nil
+}
+
+var errInterrupted = errors.New("interrupted; everything is stopped")
+
+// A screen shows lines with the name of their program in front.
+type screen struct {
+	mu sync.Mutex // guards w: a line is never cut by another one
+	w  io.Writer
+}
+
+func (s *screen) show(name string, mark rune, line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.w, "%-8s %c %s\n", name, mark, line)
+}
+
+// A lab is a set of running programs.
+type lab struct {
+	bin     string // where the programs are
+	screen  *screen
+	started []*program // everything, in order
+	// answers gets the worker's name from each Response line of the broker. It
+	// has room for all that a session causes; what a stranger's requests add
+	// to that is dropped rather than waited for.
+	answers chan string
+}
+
+func newLab(bin string, s *screen) *lab {
+	return &lab{bin: bin, screen: s, answers: make(chan string, 64)}
+}
+
+// play starts the servers, runs the steps one after another, and checks who
+// answered. When it returns, nothing that it started is running.
+func (l *lab) play(ctx context.Context, servers []server, steps []step) error {
+	answered, err := l.perform(ctx, servers, steps)
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	if err == nil {
+		err = check(steps, answered)
+	}
+	return cmp.Or(err, l.stop())
+}
+
+func (l *lab) perform(ctx context.Context, servers []server, steps []step) (answered []string, err error) {
+	for _, s := range servers {
+		if err := l.serve(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range steps {
+		who, err := l.ask(ctx, s.line)
+		if err != nil {
+			return nil, err
+		}
+		answered = append(answered, who)
+	}
+	return answered, nil
+}
+
+// serve starts a server and returns when it listens.
+func (l *lab) serve(ctx context.Context, s server) error {
+	listening := make(chan struct{})
+	once := sync.OnceFunc(func() { close(listening) })
+	p, err := l.start(s.name, s.line, func(line string) {
+		l.screen.show(s.name, '|', line)
+		if strings.Contains(line, "Listening on port") {
+			once()
+		}
+		l.note(line)
+	})
+	if err != nil {
+		return err
+	}
+	late, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-listening:
+		return nil
+	case <-p.gone:
+		return fmt.Errorf("%s did not start (%v): %s", p.name, p.cmd.ProcessState, p.last)
+	case <-late.Done():
+		return fmt.Errorf("%s did not say within %v that it listens", p.name, patience)
+	}
+}
+
+// note passes on who answered, if line says so.
+func (l *lab) note(line string) {
+	worker, ok := answeredBy(line)
+	if !ok {
+		return
+	}
+	select {
+	case l.answers <- worker:
+	default:
+	}
+}
+
+// answeredBy returns the worker that a line of the broker names as the one that
+// answered.
+func answeredBy(line string) (worker string, ok bool) {
+	rest, ok := strings.CutPrefix(line, "[Broker] Response from ")
+	if !ok {
+		return "", false
+	}
+	worker, _, ok = strings.Cut(rest, ":")
+	return worker, ok
+}
+
+// ask runs one client to its end and returns which worker the broker says has
+// answered it.
+func (l *lab) ask(ctx context.Context, line string) (worker string, err error) {
+	var printed []string // until p is gone, its output's goroutine has it
+	p, err := l.start("client", line, func(line string) { printed = append(printed, line) })
+	if err != nil {
+		return "", err
+	}
+	late, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-p.gone:
+	case <-late.Done():
+		return "", fmt.Errorf("%q had no answer within %v", line, patience)
+	}
+	if p.err == nil {
+		select {
+		case worker = <-l.answers:
+		case <-late.Done():
+			err = fmt.Errorf("%q was answered, but the broker did not say by whom", line)
+		}
+	}
+	for _, text := range printed {
+		l.screen.show(p.name, '|', text)
+	}
+	if p.err != nil {
+		return "", fmt.Errorf("%q failed (%v): %s", line, p.cmd.ProcessState, p.last)
+	}
+	return worker, err
+}
+
+// check compares who answered with who was to answer.
+func check(steps []step, answered []string) error {
+	want := expected(steps)
+	if slices.Equal(answered, want) {
+		return nil
+	}
+	for i, s := range steps {
+		if i == len(answered) {
+			return fmt.Errorf("command %d, %q, was not answered, want %s", i+1, s.line, s.worker)
+		}
+		if answered[i] != s.worker {
+			return fmt.Errorf("command %d, %q, was answered by %s, want %s: the order was %s, the course notes have %s",
+				i+1, s.line, answered[i], s.worker, numbers(answered), numbers(want))
+		}
+	}
+	return fmt.Errorf("%d answers to %d commands", len(answered), len(steps))
+}
+
+func expected(steps []step) (workers []string) {
+	for _, s := range steps {
+		workers = append(workers, s.worker)
+	}
+	return workers
+}
+
+// numbers shortens Worker-1, Worker-2 to 1, 2.
+func numbers(workers []string) string {
+	return strings.ReplaceAll(strings.Join(workers, ", "), "Worker-", "")
+}
+
+// A program is a started command.
+type program struct {
+	name string
+	cmd  *exec.Cmd
+	gone chan struct{} // closed by wait: it has ended, and its lines are out
+	err  error         // how it ended; set before gone is closed
+	last string        // its last line; set before gone is closed
+}
+
+// start starts a command line of ours, whose words are separated by spaces. It
+// calls printed with each line of the program's output and error output, in
+// order, from one goroutine.
+func (l *lab) start(name, line string, printed func(line string)) (*program, error) {
+	words := strings.Fields(line)
+	p := &program{name: name, gone: make(chan struct{})}
+	p.cmd = exec.Command(filepath.Join(l.bin, words[0]), words[1:]...)
+	out := &lineWriter{line: func(text string) {
+		p.last = text
+		printed(text)
+	}}
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	ownGroup(p.cmd)
+	l.screen.show(name, '$', line)
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	l.started = append(l.started, p)
+	go p.wait(out)
+	return p, nil
+}
+
+func (p *program) wait(out *lineWriter) {
+	p.err = p.cmd.Wait()
+	out.end()
+	close(p.gone)
+}
+
+// stop stops what still runs and waits until it is gone. All are told before
+// any is waited for, so that a second Ctrl-C, which ends the demo at once,
+// leaves nothing behind for long. stop returns the first complaint.
+func (l *lab) stop() error {
+	for _, p := range slices.Backward(l.started) {
+		p.interrupt()
+	}
+	var first error
+	for _, p := range slices.Backward(l.started) {
+		first = cmp.Or(first, p.end())
+	}
+	return first
+}
+
+// interrupt tells p to stop, or kills it where a program cannot be told, which
+// is on Windows.
+func (p *program) interrupt() {
+	if p.cmd.Process.Signal(os.Interrupt) != nil {
+		_ = p.cmd.Process.Kill() // an error says that it is gone
+	}
+}
+
+// end waits until p, which was interrupted, is gone.
+func (p *program) end() error {
+	late := time.AfterFunc(grace, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	<-p.gone
+	if p.err != nil && runtime.GOOS != "windows" {
+		return fmt.Errorf("%s did not stop in good order (%v)", p.name, p.cmd.ProcessState)
+	}
+	return nil
+}
+
+// A lineWriter calls line with each line that is written to it, without its
+// end.
+type lineWriter struct {
+	line func(string)
+	rest []byte
+}
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.rest = append(w.rest, b...)
+	for {
+		line, rest, whole := bytes.Cut(w.rest, []byte{'\n'})
+		if !whole {
+			return len(b), nil
+		}
+		w.line(string(line))
+		w.rest = rest
+	}
+}
+
+// end passes on a last line that has no end.
+func (w *lineWriter) end() {
+	if len(w.rest) > 0 {
+		w.line(string(w.rest))
+	}
+}
