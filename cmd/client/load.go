@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -118,20 +117,17 @@ func isTerminal(w io.Writer) bool {
 // the server closes first: who closes first keeps the connection's port
 // reserved for a minute, and a server has but one port to keep.
 type asker struct {
-	addr    string
-	literal netip.AddrPort // addr, if it is no name that must be looked up
-	dialer  net.Dialer
+	addr   string
+	dialer net.Dialer
 }
 
 func newAsker(addr string) *asker {
-	// An address that does not parse is left to the dialer.
-	literal, _ := netip.ParseAddrPort(addr)
-	return &asker{addr: addr, literal: literal, dialer: net.Dialer{KeepAlive: -1}}
+	return &asker{addr: addr, dialer: net.Dialer{KeepAlive: -1}}
 }
 
 // ask is for [load.Config]. Its errors are short: each is a row of a table.
 func (a *asker) ask(ctx context.Context, r protocol.Request) (string, error) {
-	conn, err := a.dial(ctx)
+	conn, err := a.dialer.DialContext(ctx, "tcp", a.addr)
 	if err != nil {
 		return "", fmt.Errorf("connect: %w", plain(err))
 	}
@@ -149,17 +145,6 @@ func (a *asker) ask(ctx context.Context, r protocol.Request) (string, error) {
 }
 
 var longAgo = time.Unix(1, 0)
-
-func (a *asker) dial(ctx context.Context) (net.Conn, error) {
-	if !a.literal.IsValid() {
-		return a.dialer.DialContext(ctx, "tcp", a.addr)
-	}
-	conn, err := a.dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, a.literal)
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
-}
 
 // plain returns the part of a network error that says what went wrong, without
 // the addresses and system calls around it, and what to do where this side is
