@@ -1,14 +1,26 @@
-// Client sends one request to the broker and prints the answer.
+// Client sends one request to the broker and prints the answer; or it sends
+// many, and reports how they fared.
 //
 //	usage: client [flags] <type> <approach>
 //
-//	  <type>      Long (5 seconds of work) or Short (1 second)
+//	  <type>      Long (5 seconds of work) or Short (1 second); a load run takes
+//	              a list too, and cycles through it: Long,Short,Short
 //	  <approach>  round_robin or least_connections
 //
 //	  -broker addr   where the broker listens (default 127.0.0.1:8000)
 //	  -timeout time  how long to wait for the answer; 0 means for ever (default 0)
 //
+//	Any of the following, or a list of types, makes it a load run: many requests,
+//	and a report at the end.
+//
+//	  -n count       how many requests in all (default 1)
+//	  -c count       how many at once, at most (default 1)
+//	  -rate number   how many are started a second, whether or not the ones before
+//	                 were answered; 0 means as fast as -c allows (default 0)
+//	  -json          the report as JSON
+//
 //	example: client Long least_connections
+//	example: client -n 300 -c 100 -rate 20 Long,Short,Short least_connections
 package main
 
 import (
@@ -27,13 +39,24 @@ import (
 
 const usage = `usage: client [flags] <type> <approach>
 
-  <type>      Long (5 seconds of work) or Short (1 second)
+  <type>      Long (5 seconds of work) or Short (1 second); a load run takes
+              a list too, and cycles through it: Long,Short,Short
   <approach>  round_robin or least_connections
 
   -broker addr   where the broker listens (default 127.0.0.1:8000)
   -timeout time  how long to wait for the answer; 0 means for ever (default 0)
 
+Any of the following, or a list of types, makes it a load run: many requests,
+and a report at the end.
+
+  -n count       how many requests in all (default 1)
+  -c count       how many at once, at most (default 1)
+  -rate number   how many are started a second, whether or not the ones before
+                 were answered; 0 means as fast as -c allows (default 0)
+  -json          the report as JSON
+
 example: client Long least_connections
+example: client -n 300 -c 100 -rate 20 Long,Short,Short least_connections
 `
 
 func main() { command.Main(run) }
@@ -42,8 +65,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	line := command.NewLine("client", usage, stdout, stderr)
 	broker := line.String("broker", "127.0.0.1:8000", "")
 	timeout := line.Duration("timeout", 0, "")
+	n := line.Int("n", 1, "")
+	c := line.Int("c", 1, "")
+	rate := line.Float64("rate", 0, "")
+	asJSON := line.Bool("json", false, "")
 	if code, ok := line.Parse(args, "type", "approach"); !ok {
 		return code
+	}
+	if isLoadRun(line) {
+		return loadRun(ctx, line, loadFlags{*broker, *timeout, *n, *c, *rate, *asJSON}, stdout, stderr)
 	}
 	appType, err := protocol.ParseAppType(line.Arg(0))
 	if err != nil {

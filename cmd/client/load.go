@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"balancelab/internal/command"
+	"balancelab/internal/load"
+	"balancelab/internal/protocol"
+)
+
+// How often a load run shows its progress: one line that changes on a
+// terminal, and a line each time elsewhere.
+const (
+	everyOnTerminal = 200 * time.Millisecond
+	everyElsewhere  = time.Second
+)
+
+// loadFlags are the flags that a load run looks at.
+type loadFlags struct {
+	broker  string
+	timeout time.Duration
+	n, c    int
+	rate    float64
+	json    bool
+}
+
+// isLoadRun reports whether the command line asks for a load run: by one of
+// its flags, even one with its default value, or by a list of types.
+func isLoadRun(line *command.Line) bool {
+	found := strings.Contains(line.Arg(0), ",")
+	line.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "n", "c", "rate", "json":
+			found = true
+		}
+	})
+	return found
+}
+
+func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stderr io.Writer) int {
+	types, err := parseTypes(line.Arg(0))
+	if err != nil {
+		return line.Wrong("%v", err)
+	}
+	approach, err := protocol.ParseApproach(line.Arg(1))
+	if err != nil {
+		return line.Wrong("%v", err)
+	}
+	switch {
+	case f.timeout < 0:
+		return line.Wrong("-timeout must not be negative: %v", f.timeout)
+	case f.n < 1:
+		return line.Wrong("-n must be at least 1: %d", f.n)
+	case f.c < 1:
+		return line.Wrong("-c must be at least 1: %d", f.c)
+	case !(f.rate >= 0) || math.IsInf(f.rate, 1):
+		return line.Wrong("-rate must be a number of at least 0: %v", f.rate)
+	}
+	terminal := isTerminal(stderr)
+	every := everyElsewhere
+	if terminal {
+		every = everyOnTerminal
+	}
+	report := load.Run(ctx, load.Config{
+		N: f.n, C: f.c, Rate: f.rate, Types: types, Approach: approach,
+		Timeout: f.timeout, Do: newAsker(f.broker).ask,
+		Progress: load.Show(stderr, terminal), Every: every,
+	})
+	write := report.WriteText
+	if f.json {
+		write = report.WriteJSON
+	}
+	if err := write(stdout); err != nil {
+		return line.Fail(err)
+	}
+	if !report.Complete() {
+		return command.Failed
+	}
+	return command.OK
+}
+
+func parseTypes(list string) ([]protocol.AppType, error) {
+	var types []protocol.AppType
+	for item := range strings.SplitSeq(list, ",") {
+		t, err := protocol.ParseAppType(strings.TrimSpace(item))
+		if err != nil {
+			return nil, err
+		}
+		types = append(types, t)
+	}
+	return types, nil
+}
+
+// isTerminal reports whether w is a file that is a character device.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// An asker carries out the requests of a load run, a connection for each.
+//
+// It closes a connection only after it has read the end of the stream, so that
+// the server closes first: who closes first keeps the connection's port
+// reserved for a minute, and a server has but one port to keep.
+type asker struct {
+	addr   string
+	dialer net.Dialer
+}
+
+func newAsker(addr string) *asker {
+	return &asker{addr: addr, dialer: net.Dialer{KeepAlive: -1}}
+}
+
+// ask is for [load.Config]. Its errors are short: each is a row of a table.
+func (a *asker) ask(ctx context.Context, r protocol.Request) (string, error) {
+	conn, err := a.dialer.DialContext(ctx, "tcp", a.addr)
+	if err != nil {
+		return "", fmt.Errorf("connect: %w", plain(err))
+	}
+	defer conn.Close()
+	giveUp := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
+	defer giveUp()
+	if _, err := conn.Write([]byte(r.String())); err != nil {
+		return "", fmt.Errorf("send the request: %w", plain(err))
+	}
+	answer, err := protocol.ReadAnswer(conn)
+	if err != nil {
+		return "", fmt.Errorf("read the answer: %w", plain(err))
+	}
+	return answer, nil
+}
+
+var longAgo = time.Unix(1, 0)
+
+// plain returns the part of a network error that says what went wrong, without
+// the addresses and system calls around it, and what to do where this side is
+// the cause.
+func plain(err error) error {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	switch errno {
+	case syscall.EADDRNOTAVAIL:
+		return errors.New("no local port is free: closed connections keep theirs for a minute; ask for less")
+	case syscall.EMFILE:
+		return errors.New("too many open files here: ask for less at once, or raise ulimit -n")
+	}
+	return errno
+}

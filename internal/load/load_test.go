@@ -1,0 +1,355 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/protocol"
+)
+
+// target is what a run is aimed at. Each test says what it does with request
+// i, in the order in which they come.
+type target struct {
+	start time.Time
+	do    func(ctx context.Context, i int) (string, error)
+
+	mu       sync.Mutex // guards what follows
+	began    []time.Duration
+	requests []protocol.Request
+	inFlight int
+	most     int
+}
+
+func aim(do func(ctx context.Context, i int) (string, error)) *target {
+	return &target{start: time.Now(), do: do}
+}
+
+// taking answers each request after d.
+func taking(d time.Duration) *target {
+	return aim(func(ctx context.Context, _ int) (string, error) {
+		return protocol.Response, pause(ctx, d)
+	})
+}
+
+func (g *target) serve(ctx context.Context, r protocol.Request) (string, error) {
+	g.mu.Lock()
+	i := len(g.began)
+	g.began = append(g.began, time.Since(g.start))
+	g.requests = append(g.requests, r)
+	g.inFlight++
+	g.most = max(g.most, g.inFlight)
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		g.inFlight--
+		g.mu.Unlock()
+	}()
+	return g.do(ctx, i)
+}
+
+// load runs n requests, c at once, at a rate.
+func (g *target) load(n, c int, rate float64) Report {
+	return g.run(context.Background(), Config{N: n, C: c, Rate: rate})
+}
+
+func (g *target) run(ctx context.Context, config Config) Report {
+	if config.Types == nil {
+		config.Types = []protocol.AppType{protocol.Short}
+	}
+	config.Approach, config.Do = protocol.LeastConnections, g.serve
+	return Run(ctx, config)
+}
+
+// pause waits for d of fake time.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func expect[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func TestExactlyN(t *testing.T) {
+	for _, rate := range []float64{0, 1000} {
+		for _, n := range []int{0, 1, 2, 7, 100, 101} {
+			for _, c := range []int{0, 1, 2, 3, 7, 50, 1000} {
+				synctest.Test(t, func(t *testing.T) {
+					g := taking(3 * time.Millisecond)
+					r := g.load(n, c, rate)
+					what := fmt.Sprintf("n %d, c %d, rate %v", n, c, rate)
+					expect(t, what+": requests", len(g.began), n)
+					expect(t, what+": sent", r.Requests.Sent, int64(n))
+					expect(t, what+": ok", r.Requests.OK, int64(n))
+					expect(t, what+": complete", r.Complete(), true)
+					if g.most > max(1, c) {
+						t.Errorf("%s: %d in flight at once", what, g.most)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Without a rate C requests are always in flight, until the last ones.
+func TestAsManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := taking(time.Second)
+		r := g.load(10, 4, 0)
+		expect(t, "at once", g.most, 4)
+		expect(t, "duration", r.Duration, Span(3*time.Second))
+		expect(t, "achieved", r.Rate.Achieved, 10.0/3)
+		expect(t, "answered", r.Rate.Answered, 10.0/3)
+		expect(t, "kept", r.Rate.Kept, true)
+		expect(t, "latency from", r.LatencyFrom, ActualStart)
+		expect(t, "latency", r.Latency.Max, Span(time.Second))
+	})
+}
+
+// Requests start at their planned times, to the nanosecond of a fake clock,
+// although none has been answered: the loop is open.
+func TestPlannedStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := taking(time.Minute)
+		r := g.load(300, 300, 7)
+		for i, began := range g.began {
+			want := time.Duration(float64(i)/7*1e9 + 0.5)
+			if began != want {
+				t.Fatalf("request %d began after %v, want %v", i, began, want)
+			}
+		}
+		expect(t, "kept", r.Rate.Kept, true)
+		expect(t, "late", r.Rate.Late, 0)
+		if a := r.Rate.Achieved; a < 6.9999 || a > 7.0001 {
+			t.Errorf("achieved %v, want 7", a)
+		}
+		expect(t, "latency", r.Latency.Max, Span(time.Minute))
+		if a, want := r.Rate.Answered, 300/time.Duration(r.Duration).Seconds(); a != want {
+			t.Errorf("answered %v, want %v", a, want)
+		}
+	})
+}
+
+// When all are busy a request starts late, in order, and its latency still
+// counts from its plan: no coordinated omission.
+func TestLatencyFromPlannedStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 0 {
+				return protocol.Response, pause(ctx, 3*time.Second)
+			}
+			return protocol.Response, pause(ctx, 100*time.Millisecond)
+		})
+		r := g.load(5, 1, 1)
+		// Planned at 0, 1, 2, 3, 4 s; begun at 0, 3, 3.1, 3.2, 4 s.
+		want := []time.Duration{0, 3000, 3100, 3200, 4000}
+		for i := range want {
+			want[i] *= time.Millisecond
+		}
+		if !slices.Equal(g.began, want) {
+			t.Errorf("began %v, want %v", g.began, want)
+		}
+		// 3, 2.1, 1.2, 0.3 and 0.1 s.
+		expect(t, "min", r.Latency.Min, Span(100*time.Millisecond))
+		expect(t, "mean", r.Latency.Mean, Span(1340*time.Millisecond))
+		expect(t, "max", r.Latency.Max, Span(3*time.Second))
+		near(t, "p50", r.Latency.P50, 1200*time.Millisecond)
+		expect(t, "latency from", r.LatencyFrom, PlannedStart)
+		expect(t, "late", r.Rate.Late, 3)
+		expect(t, "latest", r.Rate.Latest, Span(2*time.Second))
+		expect(t, "kept", r.Rate.Kept, false)
+	})
+}
+
+// The same without a rate measures from the actual start.
+func TestLatencyFromActualStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := taking(time.Second).load(5, 1, 0)
+		expect(t, "max", r.Latency.Max, Span(time.Second))
+		expect(t, "late", r.Rate.Late, 0)
+	})
+}
+
+func TestRateNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := taking(time.Second).load(20, 2, 10)
+		expect(t, "kept", r.Rate.Kept, false)
+		// The last one begins at 9.1 s and takes 0.1 s of the plan.
+		expect(t, "achieved", r.Rate.Achieved, 20/9.2)
+		text := written(t, r)
+		contains(t, text, "The asked rate was not kept: achieved 2.17/s of 10/s; 18 of 20 requests began late, at worst by 7.2s.")
+		contains(t, text, "more at once than -c 2")
+	})
+}
+
+// One late start in a thousand is not a rate that was not kept.
+func TestRateKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 500 {
+				return protocol.Response, pause(ctx, 125*time.Millisecond)
+			}
+			return protocol.Response, pause(ctx, 20*time.Millisecond)
+		})
+		r := g.load(1000, 1, 10)
+		expect(t, "late", r.Rate.Late, 1)
+		expect(t, "kept", r.Rate.Kept, true)
+		if text := written(t, r); strings.Contains(text, "not kept") {
+			t.Errorf("the rate was kept, yet:\n%s", text)
+		}
+	})
+}
+
+func TestTypesAreCycled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i%3 == 0 {
+				return protocol.Response, pause(ctx, 5*time.Second)
+			}
+			return protocol.Response, pause(ctx, time.Second)
+		})
+		list := []protocol.AppType{protocol.Long, protocol.Short, protocol.Short}
+		r := g.run(context.Background(), Config{N: 20, C: 20, Rate: 100, Types: list})
+		for i, request := range g.requests {
+			want := protocol.Request{Type: list[i%3], Approach: protocol.LeastConnections}
+			expect(t, fmt.Sprint("request ", i), request, want)
+		}
+		expect(t, "rows", len(r.Types), 2)
+		long, short := r.Types[0], r.Types[1]
+		expect(t, "first row", long.Type, protocol.Long)
+		expect(t, "second row", short.Type, protocol.Short)
+		expect(t, "Longs", long.OK, 7)
+		expect(t, "Shorts", short.OK, 13)
+		expect(t, "Long's latency", long.Latency.Min, Span(5*time.Second))
+		expect(t, "Short's latency", short.Latency.Max, Span(time.Second))
+	})
+}
+
+// A failure, whether it comes as an error or as a refusal, is in the table of
+// causes and not in the latency figures.
+func TestFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			switch i % 4 {
+			case 0:
+				return "Error: no worker available: Worker-1: connection refused", nil
+			case 1:
+				return "", errors.New("connect: connection refused")
+			case 2:
+				return "an answer is relayed whatever its words", pause(ctx, time.Second)
+			}
+			return protocol.Response, pause(ctx, time.Second)
+		})
+		r := g.load(10, 3, 0)
+		expect(t, "sent", r.Requests.Sent, 10)
+		expect(t, "ok", r.Requests.OK, 4)
+		expect(t, "failed", r.Requests.Failed, 6)
+		expect(t, "complete", r.Complete(), false)
+		expect(t, "min", r.Latency.Min, Span(time.Second))
+		expect(t, "mean", r.Latency.Mean, Span(time.Second))
+		if want := []Cause{
+			{"connect: connection refused", 3},
+			{"no worker available: Worker-1: connection refused", 3},
+		}; !slices.Equal(r.Errors, want) {
+			t.Errorf("errors %v, want %v", r.Errors, want)
+		}
+		expect(t, "the type's row", r.Types[0].Failed, 6)
+	})
+}
+
+func TestNothingAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(context.Context, int) (string, error) { return "", errors.New("no") })
+		r := g.load(3, 1, 0)
+		if r.Latency != nil || r.Types[0].Latency != nil {
+			t.Errorf("latency %v of nothing", r.Latency)
+		}
+		contains(t, written(t, r), "latency    none: no request was answered")
+	})
+}
+
+// The timeout is for each request, from its actual start.
+func TestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 1 {
+				return "", pause(ctx, time.Hour)
+			}
+			return protocol.Response, pause(ctx, 900*time.Millisecond)
+		})
+		r := g.run(context.Background(), Config{N: 5, C: 1, Timeout: time.Second})
+		expect(t, "ok", r.Requests.OK, 4)
+		expect(t, "duration", r.Duration, Span(4600*time.Millisecond))
+		if want := []Cause{{"no answer within 1s", 1}}; !slices.Equal(r.Errors, want) {
+			t.Errorf("errors %v, want %v", r.Errors, want)
+		}
+	})
+}
+
+// A stop ends the run at once, whether senders wait for an answer or for their
+// planned start, and the report says what was done.
+func TestStop(t *testing.T) {
+	for _, test := range []struct {
+		name                  string
+		rate                  float64
+		sent, ok, interrupted int64
+	}{
+		{"waiting for answers", 0, 15, 10, 5},
+		{"waiting for the plan", 2, 5, 3, 2}, // at 0, 0.5, 1, 1.5 and 2 s
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(2250*time.Millisecond, cancel)
+			g := taking(time.Second)
+			r := g.run(ctx, Config{N: 100, C: 5, Rate: test.rate})
+			q := r.Requests
+			expect(t, test.name+": duration", r.Duration, Span(2250*time.Millisecond))
+			expect(t, test.name+": sent", q.Sent, test.sent)
+			expect(t, test.name+": ok", q.OK, test.ok)
+			expect(t, test.name+": failed", q.Failed, 0)
+			expect(t, test.name+": interrupted", q.Interrupted, test.interrupted)
+			expect(t, test.name+": causes", len(r.Errors), 0)
+			expect(t, test.name+": complete", r.Complete(), false)
+			expect(t, test.name+": latency", r.Latency.Max, Span(time.Second))
+			contains(t, written(t, r), fmt.Sprintf("The run was stopped: %d of 100 requests were not sent.", 100-test.sent))
+		})
+	}
+}
+
+func TestStoppedBeforeTheStart(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	g := taking(0)
+	r := g.run(ctx, Config{N: 100, C: 5, Rate: 2})
+	expect(t, "sent", r.Requests.Sent, 0)
+	expect(t, "requests", len(g.began), 0)
+}
+
+// What a run keeps does not depend on how many requests it has.
+func TestMemoryDoesNotGrow(t *testing.T) {
+	config := Config{Types: []protocol.AppType{protocol.Short}, Do: func(context.Context, protocol.Request) (string, error) {
+		return protocol.Response, nil
+	}}
+	allocs := func(n int) float64 {
+		config.N, config.C = n, 4
+		return testing.AllocsPerRun(5, func() { Run(context.Background(), config) })
+	}
+	few, many := allocs(100), allocs(20_000)
+	if many > few+100 {
+		t.Errorf("%v allocations for 100 requests, %v for 20000", few, many)
+	}
+}

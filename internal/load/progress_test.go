@@ -1,0 +1,94 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/protocol"
+)
+
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i%10 == 0 {
+				return "", errors.New("no")
+			}
+			return protocol.Response, pause(ctx, 100*time.Millisecond)
+		})
+		var seen []Progress
+		// The last of 25 begins at 2.4 s and ends at 2.5 s.
+		g.run(context.Background(), Config{
+			N: 25, C: 3, Rate: 10, Progress: func(p Progress) { seen = append(seen, p) },
+		})
+		if len(seen) != 3 {
+			t.Fatalf("%d times in 2.5 s, want 3: %v", len(seen), seen)
+		}
+		last := seen[2]
+		expect(t, "done", last.Done, 25)
+		expect(t, "ok", last.OK, 22)
+		expect(t, "failed", last.Failed, 3)
+		expect(t, "in flight", last.InFlight, 0)
+		expect(t, "end", last.End, true)
+		expect(t, "end before", seen[1].End, false)
+		near(t, "p50", last.P50, 100*time.Millisecond)
+		near(t, "p99", last.P99, 100*time.Millisecond)
+	})
+}
+
+// The rate is that of the last interval, not of the whole run.
+func TestProgressRateNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i < 8 {
+				return protocol.Response, pause(ctx, 499*time.Millisecond)
+			}
+			return protocol.Response, pause(ctx, 10*time.Second)
+		})
+		var seen []Progress
+		g.run(context.Background(), Config{
+			N: 10, C: 4, Every: 2 * time.Second, Progress: func(p Progress) { seen = append(seen, p) },
+		})
+		expect(t, "times", len(seen), 6)
+		expect(t, "rate in the beginning", seen[0].Rate, 4)
+		expect(t, "in flight", seen[0].InFlight, 2)
+		expect(t, "rate later", seen[1].Rate, 0)
+	})
+}
+
+func TestProgressString(t *testing.T) {
+	p := Progress{N: 200000, Done: 123456, InFlight: 50, OK: 123450, Failed: 6, Rate: 30123, P50: 1234567, P99: 12345678}
+	const want = "123456/200000, 50 in flight, 123450 ok, 6 failed, 30123/s, p50 1.23ms, p99 12.3ms"
+	expect(t, "progress", p.String(), want)
+}
+
+func TestShowInPlace(t *testing.T) {
+	var b bytes.Buffer
+	show := Show(&b, true)
+	show(Progress{N: 10, Done: 9, InFlight: 1})
+	show(Progress{N: 10, Done: 10, End: true})
+	const want = "\r9/10, 1 in flight, 0 ok, 0 failed, 0/s, p50 0s, p99 0s" +
+		"\r10/10, 0 in flight, 0 ok, 0 failed, 0/s, p50 0s, p99 0s\n"
+	expect(t, "longer", b.String(), want)
+
+	b.Reset()
+	show = Show(&b, true)
+	show(Progress{N: 10, Rate: 1234})
+	show(Progress{N: 10})
+	const shorter = "\r0/10, 0 in flight, 0 ok, 0 failed, 1234/s, p50 0s, p99 0s" +
+		"\r0/10, 0 in flight, 0 ok, 0 failed, 0/s, p50 0s, p99 0s   "
+	expect(t, "shorter", b.String(), shorter)
+}
+
+func TestShowLines(t *testing.T) {
+	var b bytes.Buffer
+	show := Show(&b, false)
+	show(Progress{N: 2})
+	show(Progress{N: 2, Done: 2, OK: 2, End: true})
+	const want = "0/2, 0 in flight, 0 ok, 0 failed, 0/s, p50 0s, p99 0s\n" +
+		"2/2, 0 in flight, 2 ok, 0 failed, 0/s, p50 0s, p99 0s\n"
+	expect(t, "lines", b.String(), want)
+}

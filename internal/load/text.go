@@ -1,0 +1,129 @@
+package load
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteJSON writes the report as one JSON object.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// WriteText writes the report for a person to read.
+func (r *Report) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	r.writeTotals(&b)
+	r.writeHistogram(&b)
+	r.writeTypes(&b)
+	r.writeErrors(&b)
+	r.writeRemarks(&b)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (r *Report) writeTotals(b *bytes.Buffer) {
+	q := r.Requests
+	fmt.Fprintf(b, "requests   %d sent, %d ok, %d failed", q.Sent, q.OK, q.Failed)
+	if q.Interrupted > 0 {
+		fmt.Fprintf(b, ", %d interrupted", q.Interrupted)
+	}
+	asked := fmt.Sprintf("as fast as %d at once allow", q.AtOnce)
+	if r.Rate.Asked > 0 {
+		asked = rateText(r.Rate.Asked)
+	}
+	fmt.Fprintf(b, "\nrate       asked %s; achieved %s, answered %s\n",
+		asked, rateText(r.Rate.Achieved), rateText(r.Rate.Answered))
+	fmt.Fprintf(b, "duration   %v\n", r.Duration)
+	if r.Latency == nil {
+		fmt.Fprintf(b, "latency    none: no request was answered\n")
+		return
+	}
+	l := r.Latency
+	fmt.Fprintf(b, "latency    min %v, mean %v, p50 %v, p90 %v, p95 %v, p99 %v, max %v\n",
+		l.Min, l.Mean, l.P50, l.P90, l.P95, l.P99, l.Max)
+	fmt.Fprintf(b, "           of the answered requests, from the %s of each\n", r.LatencyFrom)
+}
+
+func (r *Report) writeHistogram(b *bytes.Buffer) {
+	if len(r.Histogram) == 0 {
+		return
+	}
+	const widest = 40
+	var most int64
+	for _, bar := range r.Histogram {
+		most = max(most, bar.Count)
+	}
+	b.WriteString("\n")
+	t := tabwriter.NewWriter(b, 0, 0, 1, ' ', tabwriter.AlignRight)
+	for _, bar := range r.Histogram {
+		length := int((bar.Count*widest + most - 1) / most)
+		fmt.Fprintf(t, "%v\tto\t%v\t%d\t |%s\n", bar.From, bar.To, bar.Count, strings.Repeat("#", length))
+	}
+	t.Flush()
+}
+
+func (r *Report) writeTypes(b *bytes.Buffer) {
+	b.WriteString("\n")
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "type\tsent\tok\tfailed\tmin\tmean\tp50\tp90\tp95\tp99\tmax\n")
+	for _, row := range r.Types {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\n", row.Type, row.Sent, row.OK, row.Failed, row.Latency.cells())
+	}
+	t.Flush()
+}
+
+// cells returns the columns of a table, or dashes of nothing.
+func (l *Latency) cells() string {
+	if l == nil {
+		return strings.Repeat("-\t", 6) + "-"
+	}
+	var cells []string
+	for _, s := range []Span{l.Min, l.Mean, l.P50, l.P90, l.P95, l.P99, l.Max} {
+		cells = append(cells, s.String())
+	}
+	return strings.Join(cells, "\t")
+}
+
+func (r *Report) writeErrors(b *bytes.Buffer) {
+	if len(r.Errors) == 0 {
+		return
+	}
+	b.WriteString("\n")
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "failed\tcause\n")
+	for _, e := range r.Errors {
+		fmt.Fprintf(t, "%d\t%s\n", e.Count, e.Cause)
+	}
+	t.Flush()
+}
+
+// writeRemarks says what would make the figures misleading.
+func (r *Report) writeRemarks(b *bytes.Buffer) {
+	q := r.Requests
+	if unsent := int64(q.Asked) - q.Sent; unsent > 0 {
+		fmt.Fprintf(b, "\nThe run was stopped: %d of %d requests were not sent.\n", unsent, q.Asked)
+	}
+	if r.Rate.Kept {
+		return
+	}
+	fmt.Fprintf(b, "\nThe asked rate was not kept: achieved %s of %s; %d of %d requests began late, at worst by %v.\n",
+		rateText(r.Rate.Achieved), rateText(r.Rate.Asked), r.Rate.Late, q.Sent, r.Rate.Latest)
+	fmt.Fprintf(b, "Ask for less, or for more at once than -c %d.\n", q.AtOnce)
+}
+
+// rateText returns a rate in three digits or more: 0.5/s, 19.9/s, 30123/s.
+func rateText(rate float64) string {
+	if rate >= 100 {
+		return strconv.FormatFloat(rate, 'f', 0, 64) + "/s"
+	}
+	return strconv.FormatFloat(rate, 'g', 3, 64) + "/s"
+}
