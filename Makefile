@@ -1,4 +1,4 @@
-.PHONY: help build demo terminals test check bench clean
+.PHONY: help build demo terminals test check nemesis bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: ## run all tests; needs nothing but Go
 
 check: ## all that must hold before a change goes in, in some minutes
 	@scripts/check.sh
+
+nemesis: ## kill, stop and restart workers under load, for 30 s in each of three labs
+	go test -count=1 -v ./internal/e2e -run TestNemesis -nemesis.for 30s
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . ./...

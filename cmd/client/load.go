@@ -137,7 +137,7 @@ func (a *asker) ask(ctx context.Context, r protocol.Request) (string, error) {
 	if _, err := conn.Write([]byte(r.String())); err != nil {
 		return "", fmt.Errorf("send the request: %w", plain(err))
 	}
-	answer, err := protocol.ReadAnswer(conn)
+	answer, _, err := protocol.ReadAnswer(conn)
 	if err != nil {
 		return "", fmt.Errorf("read the answer: %w", plain(err))
 	}

@@ -1,0 +1,191 @@
+//go:build unix
+
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	nemesisFor  = flag.Duration("nemesis.for", 1500*time.Millisecond, "how long the nemesis harms each of its labs")
+	nemesisSeed = flag.Uint64("nemesis.seed", 0, "what the nemesis does; 0 means a new one")
+)
+
+// The nemesis' labs. A request meets each worker once, so its bound is three
+// times the deadlines below, and some patience for a busy machine.
+var nemesisFlags = []string{"-answer-timeout", "400ms", "-dial-timeout", "400ms", "-log", "text"}
+
+const nemesisBound = 10 * time.Second
+
+// While a nemesis kills, stops, continues and restarts workers, every request
+// gets exactly one answer or one refusal in time. With -redispatch, and one
+// worker that is left alone, every request gets its answer.
+func TestNemesis(t *testing.T) {
+	seed := *nemesisSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("again with: go test ./internal/e2e -run TestNemesis -nemesis.seed %d -nemesis.for %v", seed, *nemesisFor)
+	for i, flags := range [][]string{nil, {"-redispatch"}, {"-redispatch", "-keepalive"}} {
+		t.Run(strings.Join(append([]string{"broker"}, flags...), " "), func(t *testing.T) {
+			l := newLabOf(t, quick, append(flags, nemesisFlags...)...)
+			n := nemesis{lab: l, random: rand.New(rand.NewPCG(seed, uint64(i)))}
+			load := startLoad(l.broker.addr, seed+uint64(i))
+			n.rage(*nemesisFor)
+			answered, refused := load.stop(t)
+			if flags != nil && refused > 0 {
+				t.Errorf("%d requests were refused, one with %q", refused, load.example)
+			}
+			l.untilAnswered(t, 6)
+			t.Logf("%d requests answered, %d refused, while: %s", answered, refused, strings.Join(n.deeds, " "))
+			l.broker.terminate()
+			l.summary()
+		})
+	}
+}
+
+// A nemesis harms workers of a lab, except one.
+type nemesis struct {
+	*lab
+	random  *rand.Rand
+	stopped [3]bool
+	deeds   []string
+}
+
+func (n *nemesis) rage(d time.Duration) {
+	spared := n.random.IntN(3)
+	end := time.After(d)
+	for {
+		select {
+		case <-end:
+			n.repent()
+			return
+		case <-time.After(time.Duration(n.random.IntN(150)) * time.Millisecond):
+			n.harm((spared + 1 + n.random.IntN(2)) % 3)
+		}
+	}
+}
+
+// harm does something to the worker with this index.
+func (n *nemesis) harm(i int) {
+	w := n.workers[i]
+	switch deed := n.random.IntN(4); {
+	case n.stopped[i]:
+		n.did("continue", i)
+		w.signal(syscall.SIGCONT)
+		n.stopped[i] = false
+	case deed == 0:
+		n.did("stop", i)
+		w.signal(syscall.SIGSTOP)
+		n.stopped[i] = true
+	case deed == 1:
+		n.did("terminate", i)
+		w.terminate()
+		n.restart(i)
+	default:
+		n.did("kill", i)
+		w.kill()
+		if deed == 2 {
+			<-time.After(time.Duration(n.random.IntN(300)) * time.Millisecond)
+		}
+		n.restart(i)
+	}
+}
+
+func (n *nemesis) did(what string, i int) {
+	n.deeds = append(n.deeds, fmt.Sprintf("%s-%d", what, i+1))
+}
+
+func (n *nemesis) restart(i int) {
+	n.t.Helper()
+	n.workers[i] = startWorker(n.t, i+1, n.workers[i].addr, quick...)
+}
+
+// repent leaves every worker running.
+func (n *nemesis) repent() {
+	for i := range n.workers {
+		if n.stopped[i] {
+			n.harm(i)
+		}
+	}
+}
+
+// A load asks without end, from many goroutines.
+type load struct {
+	asked             sync.WaitGroup
+	ending            atomic.Bool
+	answered, refused atomic.Int64
+
+	mu      sync.Mutex // guards all below
+	broken  []string   // what was neither an answer nor a refusal, or late
+	example string     // of a refusal
+}
+
+func startLoad(broker string, seed uint64) *load {
+	l := new(load)
+	for i := range 24 {
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
+		l.asked.Go(func() {
+			for !l.ending.Load() {
+				l.ask(broker, []string{shortRoundRobin, shortLeast, longRoundRobin, longLeast}[random.IntN(4)])
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) ask(broker, request string) {
+	start := time.Now()
+	text, err := say(broker, request)
+	took := time.Since(start)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err != nil || took > nemesisBound:
+		l.broken = append(l.broken, fmt.Sprintf("%s: %q, %v after %v", request, text, err, took))
+	case text == response:
+		l.answered.Add(1)
+	case strings.HasPrefix(text, "Error: ") && !strings.Contains(text, response):
+		l.refused.Add(1)
+		l.example = text
+	default:
+		l.broken = append(l.broken, fmt.Sprintf("%s: neither an answer nor a refusal: %q", request, text))
+	}
+}
+
+// stop ends the load and returns how many requests ended in which way.
+func (l *load) stop(t *testing.T) (answered, refused int64) {
+	t.Helper()
+	l.ending.Store(true)
+	l.asked.Wait()
+	if len(l.broken) > 0 {
+		t.Errorf("%d requests did not end as they must, one of them %s", len(l.broken), l.broken[0])
+	}
+	if l.answered.Load() == 0 {
+		t.Error("nothing was answered: there was no load")
+	}
+	return l.answered.Load(), l.refused.Load()
+}
+
+// untilAnswered asks until n requests in a row were answered: what cools down
+// is used again by then, or a trial has failed for the last time.
+func (l *lab) untilAnswered(t *testing.T, n int) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for row := 0; row < n; row++ {
+		if l.say(shortLeast) != response {
+			row = -1
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the broker does not serve as before")
+		}
+	}
+}
