@@ -29,7 +29,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
+
 	"syscall"
 
 	"balancelab/internal/command"
@@ -93,6 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	answer, err := ask(ctx, *broker, protocol.Request{Type: appType, Approach: approach})
 	switch {
+	case err == nil:
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("no answer from the broker at %s within %v", *broker, *timeout)
 	case ctx.Err() != nil:
@@ -128,8 +129,8 @@ func ask(ctx context.Context, addr string, r protocol.Request) (string, error) {
 		return "", fmt.Errorf("send the request: %w", err)
 	}
 	answer, _, err := protocol.ReadAnswer(conn)
-	if errors.Is(err, os.ErrDeadlineExceeded) || err == nil {
-		return answer, err
+	if err != nil {
+		return "", fmt.Errorf("the broker at %s: %w", addr, err)
 	}
-	return "", fmt.Errorf("the broker at %s: %w", addr, err)
+	return answer, nil
 }

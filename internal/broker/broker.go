@@ -208,7 +208,7 @@ func (b *Broker) dial(ctx context.Context, addr string) (net.Conn, error) {
 	dialing, cancel := context.WithTimeout(ctx, b.DialTimeout)
 	defer cancel()
 	conn, err := b.Dial(dialing, addr)
-	if err != nil && dialing.Err() != nil && ctx.Err() == nil {
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil {
 		return nil, fmt.Errorf("no connection within %v", b.DialTimeout)
 	}
 	return conn, err

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -76,15 +77,33 @@ func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 	defer closeListener()
 	defer l.Close()
 
-	var handlers sync.WaitGroup
-	err := s.accept(stopping, ctx, l, &handlers)
-	cut := time.AfterFunc(s.DrainTimeout, func() { cancel(ErrDrainTimeout) })
+	var h handlers
+	err := s.accept(stopping, ctx, l, &h)
+	cut := time.AfterFunc(s.DrainTimeout, func() {
+		if h.running.Load() > 0 {
+			cancel(ErrDrainTimeout)
+		}
+	})
 	defer cut.Stop()
-	handlers.Wait()
+	h.all.Wait()
 	return errors.Join(err, context.Cause(ctx))
 }
 
-func (s *Server) accept(stopping, ctx context.Context, l net.Listener, handlers *sync.WaitGroup) error {
+// handlers are those that Serve waits for.
+type handlers struct {
+	all     sync.WaitGroup
+	running atomic.Int64
+}
+
+func (h *handlers) start(handle func()) {
+	h.running.Add(1)
+	h.all.Go(func() {
+		defer h.running.Add(-1)
+		handle()
+	})
+}
+
+func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handlers) error {
 	var limit chan struct{} // holds a token for each open connection
 	if s.MaxConns > 0 {
 		limit = make(chan struct{}, s.MaxConns)
@@ -119,7 +138,7 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, handlers 
 			return fmt.Errorf("accept: %w", err)
 		}
 		pause = 0
-		handlers.Go(func() {
+		h.start(func() {
 			s.Handle(ctx, &Conn{conn, stopping})
 			if limit != nil {
 				<-limit

@@ -259,3 +259,17 @@ func TestListenSaysWhatToDo(t *testing.T) {
 		t.Errorf("a taken port: %v", err)
 	}
 }
+
+// With no time to drain, a server with nothing in flight has not cut anything
+// off.
+func TestNothingToDrain(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			v := serve(t, &Server{Handle: echoAfter(0)})
+			synctest.Wait()
+			if err, _ := v.stopped(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
