@@ -193,7 +193,7 @@ func (s *stream) change(f func()) {
 
 func (s *stream) read(p []byte) (int, error) {
 	for {
-		n, err, changed, deadline := s.tryRead(p)
+		n, changed, deadline, err := s.tryRead(p)
 		if changed == nil {
 			return n, err
 		}
@@ -212,22 +212,22 @@ func (s *stream) read(p []byte) (int, error) {
 
 // tryRead reads what there is. If there is nothing yet it returns a channel to
 // wait for.
-func (s *stream) tryRead(p []byte) (n int, err error, changed <-chan struct{}, deadline time.Time) {
+func (s *stream) tryRead(p []byte) (n int, changed <-chan struct{}, deadline time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.gone:
-		return 0, net.ErrClosed, nil, time.Time{}
+		return 0, nil, time.Time{}, net.ErrClosed
 	case !s.deadline.IsZero() && !time.Now().Before(s.deadline):
-		return 0, fmt.Errorf("read: %w", os.ErrDeadlineExceeded), nil, time.Time{}
+		return 0, nil, time.Time{}, fmt.Errorf("read: %w", os.ErrDeadlineExceeded)
 	case len(s.data) > 0:
 		n = copy(p, s.data)
 		s.data = s.data[n:]
-		return n, nil, nil, time.Time{}
+		return n, nil, time.Time{}, nil
 	case s.err != nil:
-		return 0, s.err, nil, time.Time{}
+		return 0, nil, time.Time{}, s.err
 	}
-	return 0, nil, s.changed, s.deadline
+	return 0, s.changed, s.deadline, nil
 }
 
 func (s *stream) write(p []byte) (n int, err error) {

@@ -41,12 +41,12 @@ func (v *serving) dial() *pipenet.Conn {
 	return c.(*pipenet.Conn)
 }
 
-// stopped stops the server and returns its error and how long it took.
-func (v *serving) stopped() (error, time.Duration) {
+// stopped stops the server and returns how long that took, and the server's error.
+func (v *serving) stopped() (time.Duration, error) {
 	start := time.Now()
 	v.stop()
 	err := <-v.done
-	return err, time.Since(start)
+	return time.Since(start), err
 }
 
 // echoAfter returns a handler that reads a byte and answers it after work.
@@ -112,7 +112,7 @@ func TestDrainTimeout(t *testing.T) {
 		synctest.Wait()
 		answer := make(chan string, 1)
 		go func() { answer <- readAll(t, busy) }()
-		if err, took := v.stopped(); !errors.Is(err, ErrDrainTimeout) || took != 10*time.Second {
+		if took, err := v.stopped(); !errors.Is(err, ErrDrainTimeout) || took != 10*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 		if got := <-answer; got != "cut off" {
@@ -139,7 +139,7 @@ func TestMaxConns(t *testing.T) {
 				t.Errorf("answered after %v, want %v s", got, int(want))
 			}
 		}
-		if err, _ := v.stopped(); err != nil {
+		if _, err := v.stopped(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -150,7 +150,7 @@ func TestStopAtTheLimit(t *testing.T) {
 		v := serve(t, &Server{Handle: echoAfter(time.Second), MaxConns: 1, DrainTimeout: time.Minute})
 		c := v.dial()
 		synctest.Wait()
-		if err, took := v.stopped(); err != nil || took != 0 {
+		if took, err := v.stopped(); err != nil || took != 0 {
 			t.Errorf("%v after %v", err, took)
 		}
 		c.Close()
@@ -230,7 +230,7 @@ func TestFinishDropsUnreadInput(t *testing.T) {
 		if got := readAll(t, c); got != "x" {
 			t.Errorf("got %q", got)
 		}
-		if err, _ := v.stopped(); err != nil {
+		if _, err := v.stopped(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -242,7 +242,7 @@ func TestFinishDoesNotWaitForEver(t *testing.T) {
 		c := v.dial()
 		c.Write([]byte("x"))
 		synctest.Wait()
-		if err, took := v.stopped(); err != nil || took != lingerTimeout {
+		if took, err := v.stopped(); err != nil || took != lingerTimeout {
 			t.Errorf("with a client that does not close: %v after %v", err, took)
 		}
 		c.Close()
@@ -267,7 +267,7 @@ func TestNothingToDrain(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			v := serve(t, &Server{Handle: echoAfter(0)})
 			synctest.Wait()
-			if err, _ := v.stopped(); err != nil {
+			if _, err := v.stopped(); err != nil {
 				t.Fatal(err)
 			}
 		})
