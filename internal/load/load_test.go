@@ -189,7 +189,7 @@ func TestRateNotKept(t *testing.T) {
 		r := taking(time.Second).load(20, 2, 10)
 		expect(t, "kept", r.Rate.Kept, false)
 		// The last one begins at 9.1 s and takes 0.1 s of the plan.
-		expect(t, "achieved", r.Rate.Achieved, 20/9.2)
+		expect(t, "achieved", rateText(r.Rate.Achieved), rateText(20/9.2))
 		text := written(t, r)
 		contains(t, text, "The asked rate was not kept: achieved 2.17/s of 10/s; 18 of 20 requests began late, at worst by 7.2s.")
 		contains(t, text, "more at once than -c 2")
