@@ -214,6 +214,21 @@ func TestRateKept(t *testing.T) {
 	})
 }
 
+// A stall at the end makes few requests late, and yet the rate was not kept.
+func TestRateNotKeptAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 998 {
+				return protocol.Response, pause(ctx, 5*time.Second)
+			}
+			return protocol.Response, nil
+		})
+		r := g.load(1000, 1, 10)
+		expect(t, "late", r.Rate.Late, 1)
+		expect(t, "kept", r.Rate.Kept, false)
+	})
+}
+
 func TestTypesAreCycled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := aim(func(ctx context.Context, i int) (string, error) {
