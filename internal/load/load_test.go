@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -190,7 +189,7 @@ func TestRateNotKept(t *testing.T) {
 		r := taking(time.Second).load(20, 2, 10)
 		expect(t, "kept", r.Rate.Kept, false)
 		// The last one begins at 9.1 s and takes 0.1 s of the plan.
-		expect(t, "achieved, in thousandths", math.Round(1000*r.Rate.Achieved), math.Round(1000*20/9.2))
+		expect(t, "achieved", rateText(r.Rate.Achieved), rateText(20/9.2))
 		text := written(t, r)
 		contains(t, text, "The asked rate was not kept: achieved 2.17/s of 10/s; 18 of 20 requests began late, at worst by 7.2s.")
 		contains(t, text, "more at once than -c 2")
@@ -212,6 +211,21 @@ func TestRateKept(t *testing.T) {
 		if text := written(t, r); strings.Contains(text, "not kept") {
 			t.Errorf("the rate was kept, yet:\n%s", text)
 		}
+	})
+}
+
+// A stall at the end makes few requests late, and yet the rate was not kept.
+func TestRateNotKeptAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 998 {
+				return protocol.Response, pause(ctx, 5*time.Second)
+			}
+			return protocol.Response, nil
+		})
+		r := g.load(1000, 1, 10)
+		expect(t, "late", r.Rate.Late, 1)
+		expect(t, "kept", r.Rate.Kept, false)
 	})
 }
 

@@ -1,0 +1,333 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"balancelab/internal/load"
+	"balancelab/internal/protocol"
+)
+
+// A fake is a broker on a free port of the loopback.
+type fake struct {
+	t      *testing.T
+	addr   string
+	answer func(i int, r protocol.Request) string // "" closes without an answer
+
+	mu       sync.Mutex // guards requests
+	requests []protocol.Request
+}
+
+// always answers every request with the same text.
+func always(text string) func(int, protocol.Request) string {
+	return func(int, protocol.Request) string { return text }
+}
+
+func newFake(t *testing.T, answer func(i int, r protocol.Request) string) *fake {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{t: t, addr: l.Addr().String(), answer: answer}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { f.serve(conn) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); serving.Wait() })
+	return f
+}
+
+func (f *fake) serve(conn net.Conn) {
+	defer conn.Close()
+	r, err := protocol.ReadRequest(conn)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	i := len(f.requests)
+	f.requests = append(f.requests, r)
+	f.mu.Unlock()
+	if text := f.answer(i, r); text != "" {
+		_, _ = io.WriteString(conn, text)
+	}
+}
+
+// client runs the client against f.
+func (f *fake) client(args ...string) result {
+	f.t.Helper()
+	return client(append([]string{"-broker", f.addr}, args...)...)
+}
+
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func client(args ...string) result {
+	var stdout, stderr bytes.Buffer
+	code := run(context.Background(), args, &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// figures are what the tests look at in a report.
+type figures struct {
+	Requests load.Requests
+	Rate     struct{ Asked float64 }
+	Types    []struct{ OK int }
+	Errors   []load.Cause
+}
+
+func (r result) report(t *testing.T) (report figures) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		t.Fatalf("%v in %q (standard error: %s)", err, r.stdout, r.stderr)
+	}
+	return report
+}
+
+func expect[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func contains(t *testing.T, text, want string) {
+	t.Helper()
+	if !strings.Contains(text, want) {
+		t.Errorf("%q is not in:\n%s", want, text)
+	}
+}
+
+// Without a load run's flags the client does what the original does, to the
+// byte.
+func TestSingleRequest(t *testing.T) {
+	for _, test := range []struct {
+		answer         string
+		code           int
+		stdout, stderr string
+	}{
+		{"Response from Worker", 0, "[Client] Received: Response from Worker\n", ""},
+		{"a\x1b[31m", 0, "[Client] Received: \"a\\x1b[31m\"\n", ""},
+		{"Error: no", 1, "", "[Client] Error: no\n"},
+	} {
+		f := newFake(t, always(test.answer))
+		got := f.client("Long", "round_robin")
+		expect(t, test.answer, got, result{test.code, test.stdout, test.stderr})
+		expect(t, "requests", fmt.Sprint(f.requests), "[AppID:Long:round_robin]")
+	}
+}
+
+func TestWhatMakesALoadRun(t *testing.T) {
+	for _, args := range []string{
+		"-n 1 Short round_robin", "-c 1 Short round_robin", "-rate 0 Short round_robin",
+		"-json Short round_robin", "Short,Short round_robin",
+	} {
+		f := newFake(t, always(protocol.Response))
+		got := f.client(strings.Fields(args)...)
+		expect(t, args+": exit code", got.code, 0)
+		expect(t, args+": requests", len(f.requests), 1)
+		if strings.Contains(got.stdout, "[Client]") || !strings.Contains(got.stdout, "latency") {
+			t.Errorf("%s: no report: %s", args, got.stdout)
+		}
+	}
+}
+
+func TestLoadRun(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	got := f.client("-n", "31", "-c", "4", "-rate", "2000", "-json", "Long,Short,Short", "least_connections")
+	expect(t, "exit code", got.code, 0)
+	expect(t, "requests", len(f.requests), 31)
+	report := got.report(t)
+	expect(t, "sent", report.Requests.Sent, 31)
+	expect(t, "ok", report.Requests.OK, 31)
+	expect(t, "asked", report.Rate.Asked, 2000)
+	expect(t, "Longs", report.Types[0].OK, 11)
+	expect(t, "Shorts", report.Types[1].OK, 20)
+	for _, r := range f.requests {
+		expect(t, "approach", r.Approach, protocol.LeastConnections)
+	}
+	contains(t, got.stderr, "31/31, 0 in flight, 31 ok, 0 failed")
+	if strings.Contains(got.stderr, "\r") {
+		t.Errorf("in place, although it is no terminal: %q", got.stderr)
+	}
+}
+
+// Refusals, closes without an answer and answers are told apart, and a port in
+// a reason does not make a cause of its own.
+func TestLoadRunWithFailures(t *testing.T) {
+	f := newFake(t, func(i int, r protocol.Request) string {
+		switch {
+		case i%5 == 0:
+			return protocol.Refusal(fmt.Sprintf("no worker available: 127.0.0.1:%d refused", 40000+i))
+		case i%5 == 1:
+			return ""
+		}
+		return protocol.Response
+	})
+	got := f.client("-n", "50", "-c", "5", "-json", "Short", "round_robin")
+	expect(t, "exit code", got.code, 1)
+	report := got.report(t)
+	expect(t, "ok", report.Requests.OK, 30)
+	expect(t, "failed", report.Requests.Failed, 20)
+	want := []load.Cause{
+		{Cause: "no worker available: 127.0.0.1:N refused", Count: 10},
+		{Cause: "read the answer: closed without an answer", Count: 10},
+	}
+	expect(t, "errors", fmt.Sprint(report.Errors), fmt.Sprint(want))
+}
+
+func TestLoadRunWithoutABroker(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	got := client("-broker", l.Addr().String(), "-n", "3", "Short", "round_robin")
+	expect(t, "exit code", got.code, 1)
+	contains(t, got.stdout, "requests   3 sent, 0 ok, 3 failed")
+	contains(t, got.stdout, "3       connect: connection refused")
+}
+
+func TestLoadRunByName(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	_, port, _ := net.SplitHostPort(f.addr)
+	got := client("-broker", "localhost:"+port, "-n", "2", "Short", "round_robin")
+	expect(t, "exit code", got.code, 0)
+}
+
+// The timeout is for each request of a run.
+func TestLoadRunTimeout(t *testing.T) {
+	over := make(chan struct{})
+	f := newFake(t, func(int, protocol.Request) string { <-over; return "" })
+	got := f.client("-n", "3", "-timeout", "5ms", "Short", "round_robin")
+	close(over)
+	expect(t, "exit code", got.code, 1)
+	contains(t, got.stdout, "requests   3 sent, 0 ok, 3 failed")
+	contains(t, got.stdout, "3       no answer within 5ms")
+}
+
+func TestLoadRunInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	f := newFake(t, func(i int, _ protocol.Request) string {
+		if i == 3 {
+			cancel()
+			<-over
+		}
+		return protocol.Response
+	})
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"-broker", f.addr, "-n", "100", "Short", "round_robin"}, &stdout, &stderr)
+	close(over)
+	expect(t, "exit code", code, 1)
+	contains(t, stdout.String(), "requests   4 sent, 3 ok, 0 failed, 1 interrupted")
+	contains(t, stdout.String(), "The run was stopped: 96 of 100 requests were not sent.")
+}
+
+func TestWrongCommandLines(t *testing.T) {
+	for args, reason := range map[string]string{
+		"-n 0 Short round_robin":         "-n must be at least 1: 0",
+		"-n -5 Short round_robin":        "-n must be at least 1: -5",
+		"-c 0 Short round_robin":         "-c must be at least 1: 0",
+		"-rate -1 Short round_robin":     "-rate must be a number of at least 0: -1",
+		"-rate NaN Short round_robin":    "-rate must be a number of at least 0: NaN",
+		"-rate Inf Short round_robin":    "-rate must be a number of at least 0: +Inf",
+		"-n 2 -timeout -1s Short x":      `unknown approach "x": want round_robin or least_connections`,
+		"-timeout -1s Short round_robin": "-timeout must not be negative: -1s",
+		"-n 2 Medium round_robin":        `unknown type "Medium": want Long or Short`,
+		"Long, round_robin":              `unknown type "": want Long or Short`,
+		"Long,Medium round_robin":        `unknown type "Medium": want Long or Short`,
+		"Medium round_robin":             `unknown type "Medium": want Long or Short`,
+		"-n many Short round_robin":      `invalid value "many" for flag -n: parse error`,
+		"Short round_robin -n 5":         `flags come before the arguments: put "-n" before "Short"`,
+		"Short":                          "<approach> is missing",
+	} {
+		want := result{2, "", "client: " + reason + "\n\n" + usage}
+		expect(t, args, client(strings.Fields(args)...), want)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	expect(t, "-h", client("-h"), result{0, usage, ""})
+}
+
+// The doc comment holds the usage text as it stands.
+func TestUsageInDocComment(t *testing.T) {
+	source, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	comment, _, _ := strings.Cut(string(source), "\npackage main\n")
+	var want strings.Builder
+	for line := range strings.Lines(usage) {
+		if line == "\n" {
+			want.WriteString("//\n")
+			continue
+		}
+		want.WriteString("//\t" + line)
+	}
+	contains(t, comment+"\n", want.String())
+}
+
+// Every flag of the command line is in the usage text.
+func TestUsageNamesEveryFlag(t *testing.T) {
+	for _, name := range []string{"broker", "timeout", "n", "c", "rate", "json"} {
+		contains(t, usage, "\n  -"+name+" ")
+	}
+}
+
+func TestIsTerminal(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	expect(t, "a file", isTerminal(file), false)
+	expect(t, "a buffer", isTerminal(new(bytes.Buffer)), false)
+	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no character device here: ", err)
+	}
+	defer device.Close()
+	expect(t, "a character device", isTerminal(device), true)
+}
+
+func BenchmarkAsk(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			_, _ = io.WriteString(conn, protocol.Response)
+			conn.Close()
+		}
+	}()
+	defer l.Close()
+	a := newAsker(l.Addr().String())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := a.ask(ctx, protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
