@@ -29,7 +29,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-
 	"syscall"
 
 	"balancelab/internal/command"
