@@ -1,0 +1,168 @@
+package e2e
+
+import (
+	"go/parser"
+	"go/token"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var programs = []string{"client", "broker", "worker"}
+
+// docUsage returns the usage text in a command's doc comment: its indented
+// part, from the first indented line on.
+func docUsage(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join("..", "..", "cmd", name, "main.go")
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.PackageClauseOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, c := range file.Doc.List {
+		line := strings.TrimPrefix(c.Text, "//")
+		if indented, ok := strings.CutPrefix(line, "\t"); ok {
+			text.WriteString(indented + "\n")
+		} else if text.Len() > 0 && line == "" {
+			text.WriteString("\n")
+		}
+	}
+	return text.String()
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, name := range programs {
+		usage := docUsage(t, name)
+		if !strings.HasPrefix(usage, "usage: "+name) || !strings.Contains(usage, "\nexample: "+name+" ") {
+			t.Errorf("%s: the doc comment's usage is\n%s", name, usage)
+		}
+		for _, flag := range []string{"-h", "-help", "--help"} {
+			if got := run(t, name, flag); got != (result{stdout: usage}) {
+				t.Errorf("%s %s: %+v, want exactly the usage of the doc comment:\n%s", name, flag, got, usage)
+			}
+		}
+	}
+}
+
+// A wrong command line is answered with one clear line and the usage, and
+// nothing is started.
+func TestWrongCommandLines(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		line string // arguments are separated by one space
+		says string
+	}{
+		{"client", "type"},
+		{"client Short", "approach"},
+		{"client Short round_robin more", `"more"`},
+		{"client Medium round_robin", `"Medium"`},
+		{"client short round_robin", `"short"`},
+		{"client Short random", `"random"`},
+		{"client  round_robin", `""`},
+		{"client round_robin Short", `"round_robin"`},
+		{"client Short round_robin -timeout 1s", "flags come before"},
+		{"client Short -timeout=1s round_robin", "flags come before"},
+		{"client -timeout -1s Short round_robin", "-timeout"},
+		{"client -timeout 5 Short round_robin", "timeout"},
+		{"client -nosuch Short round_robin", "-nosuch"},
+		{"broker more", `"more"`},
+		{"broker -nosuch", "-nosuch"},
+		{"broker -workers ", "-workers"},
+		{"broker -workers 127.0.0.1:9002,", "-workers"},
+		{"broker -workers localhost", `"localhost"`},
+		{"broker -workers :9002", `":9002"`},
+		{"broker -workers 127.0.0.1:0", "port"},
+		{"broker -workers 127.0.0.1:65536", "port"},
+		{"broker -workers 127.0.0.1:9002=0", "weight"},
+		{"broker -workers 127.0.0.1:9002=-1", "weight"},
+		{"broker -workers 127.0.0.1:9002=x", "weight"},
+		{"broker -workers 127.0.0.1:9002=1000000", "weight"},
+		{"broker -workers 127.0.0.1:9002,127.0.0.1:9002", "127.0.0.1:9002 is there twice"},
+		{"broker -workers 127.0.0.1:9002=2,127.0.0.1:9002=3", "twice"},
+		{"broker -request-timeout 0s", "-request-timeout"},
+		{"broker -dial-timeout 0s", "-dial-timeout"},
+		{"broker -answer-timeout -1s", "-answer-timeout"},
+		{"broker -drain-timeout -1s", "-drain-timeout"},
+		{"broker -max-conns 0", "-max-conns"},
+		{"broker -max-conns many", "max-conns"},
+		{"broker -log xml", `"xml"`},
+		{"worker", "id"},
+		{"worker 0", `"0"`},
+		{"worker one", `"one"`},
+		{"worker 1.5", `"1.5"`},
+		{"worker 60000", `"60000"`},
+		{"worker 1 2", `"2"`},
+		{"worker 1 -long 1s", "flags come before"},
+		{"worker -1", "-1"},
+		{"worker -long -1s 1", "negative"},
+		{"worker -short soon 1", "short"},
+		{"worker -log xml 1", `"xml"`},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			t.Parallel()
+			args := strings.Split(c.line, " ")
+			name := args[0]
+			got := run(t, name, args[1:]...)
+			line, usage, _ := strings.Cut(got.stderr, "\n\n")
+			switch {
+			case got.code != 2 || got.stdout != "":
+				t.Errorf("exit %d with %q on standard output, want 2 and nothing; standard error: %s", got.code, got.stdout, got.stderr)
+			case strings.Contains(line, "\n") || !strings.HasPrefix(line, name+": ") || !strings.Contains(line, c.says):
+				t.Errorf("says %q, want one line with %q", line, c.says)
+			case usage != docUsage(t, name):
+				t.Errorf("the usage is missing: %s", got.stderr)
+			}
+		})
+	}
+}
+
+// A port that is taken is no wrong command line: one clear line, exit 1.
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	taken := listen(t)
+	defer taken.close()
+	for _, c := range [][]string{
+		{"broker", "-listen", taken.addr},
+		{"worker", "-listen", taken.addr, "1"},
+	} {
+		got := run(t, c[0], c[1:]...)
+		if got.code != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 ||
+			!strings.HasPrefix(got.stderr, c[0]+": ") || !strings.Contains(got.stderr, taken.addr) || !strings.Contains(got.stderr, "in use") {
+			t.Errorf("%s: %+v", c[0], got)
+		}
+	}
+}
+
+// What the client cannot do it says in one line, with exit 1.
+func TestClientFails(t *testing.T) {
+	t.Parallel()
+	silent := newHeldWorker(t)
+	rude := newFake(t, func(f *fake, conn *net.TCPConn) { f.job(conn) })
+	refusing := newFake(t, func(f *fake, conn *net.TCPConn) {
+		f.job(conn)
+		conn.Write([]byte("Error: a reason\x1b[2J"))
+	})
+	nobody := closedPort(t)
+	for _, c := range []struct {
+		args []string
+		says []string
+	}{
+		{[]string{"-broker", nobody}, []string{nobody, "no broker"}},
+		{[]string{"-broker", silent.addr, "-timeout", "200ms"}, []string{silent.addr, "200ms"}},
+		{[]string{"-broker", rude.addr}, []string{rude.addr, "without an answer"}},
+		{[]string{"-broker", refusing.addr}, []string{`"a reason\x1b[2J"`}},
+	} {
+		got := run(t, "client", append(c.args, "Short", "round_robin")...)
+		if got.code != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 || !strings.HasPrefix(got.stderr, "[Client] Error: ") {
+			t.Errorf("%v: %+v", c.args, got)
+		}
+		for _, s := range c.says {
+			if !strings.Contains(got.stderr, s) {
+				t.Errorf("%v: %q does not say %q", c.args, got.stderr, s)
+			}
+		}
+	}
+}

@@ -1,0 +1,325 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	response = "Response from Worker" // what a worker answers
+	received = "[Client] Received: Response from Worker\n"
+
+	shortRoundRobin = "AppID:Short:round_robin"
+	shortLeast      = "AppID:Short:least_connections"
+	longRoundRobin  = "AppID:Long:round_robin"
+	longLeast       = "AppID:Long:least_connections"
+)
+
+// quick is how long work takes in a lab where nothing depends on it.
+var quick = []string{"-long", "100ms", "-short", "5ms"}
+
+// A lab is a broker and its workers. Its methods are for the test's own
+// goroutine.
+type lab struct {
+	t       *testing.T
+	broker  *program
+	workers []*program // the real ones, if there are any
+	names   int        // how many workers the broker knows
+}
+
+// newLab starts three workers, whose work is quick, and a broker.
+func newLab(t *testing.T, brokerFlags ...string) *lab {
+	t.Helper()
+	return newLabOf(t, quick, brokerFlags...)
+}
+
+// newLabOf is newLab for workers with flags of their own.
+func newLabOf(t *testing.T, workerFlags []string, brokerFlags ...string) *lab {
+	t.Helper()
+	var workers []*program
+	var addrs []string
+	for id := 1; id <= 3; id++ {
+		w := startWorker(t, id, "127.0.0.1:0", workerFlags...)
+		workers = append(workers, w)
+		addrs = append(addrs, w.addr)
+	}
+	l := newBroker(t, addrs, brokerFlags...)
+	l.workers = workers
+	return l
+}
+
+func startWorker(t *testing.T, id int, addr string, flags ...string) *program {
+	t.Helper()
+	args := append([]string{"-listen", addr}, flags...)
+	return start(t, "worker", append(args, strconv.Itoa(id))...)
+}
+
+// newBroker starts a broker for workers that are there already, or are not.
+func newBroker(t *testing.T, workers []string, flags ...string) *lab {
+	t.Helper()
+	args := append([]string{"-listen", "127.0.0.1:0", "-workers", strings.Join(workers, ",")}, flags...)
+	return &lab{t: t, broker: start(t, "broker", args...), names: len(workers)}
+}
+
+// ask runs the client.
+func (l *lab) ask(appType, approach string) result {
+	l.t.Helper()
+	return run(l.t, "client", "-broker", l.broker.addr, appType, approach)
+}
+
+// askFor runs the client, which must be answered by the worker with this
+// number.
+func (l *lab) askFor(worker int, appType, approach string) {
+	l.t.Helper()
+	before := len(l.answeredBy())
+	got := l.ask(appType, approach)
+	if got != (result{stdout: received}) {
+		l.t.Fatalf("client %s %s: %+v", appType, approach, got)
+	}
+	if by := l.answeredBy()[before:]; len(by) != 1 || by[0] != worker {
+		l.t.Errorf("client %s %s: answered by %v, want Worker-%d", appType, approach, by, worker)
+	}
+}
+
+// say sends text to the broker and returns the answer, whole.
+func (l *lab) say(text string) string {
+	l.t.Helper()
+	answer, err := say(l.broker.addr, text)
+	if err != nil {
+		l.t.Fatalf("after sending %.80q: %v, with %.80q received", text, err, answer)
+	}
+	return answer
+}
+
+// works wants an answer to each of n requests, one after another.
+func (l *lab) works(n int) {
+	l.t.Helper()
+	for range n {
+		if got := l.say(shortRoundRobin); got != response {
+			l.t.Fatalf("the broker does not serve as before: answer %q", got)
+		}
+	}
+}
+
+// answeredBy returns the numbers of the workers whose answers the broker
+// announced so far, in order.
+func (l *lab) answeredBy() (numbers []int) {
+	for _, m := range l.broker.matches(`^\[Broker\] Response from Worker-(\d+): `) {
+		n, _ := strconv.Atoi(m[1])
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
+// processed returns how many jobs each real worker has begun.
+func (l *lab) processed() (counts []int) {
+	for _, w := range l.workers {
+		counts = append(counts, len(w.matches(`^\[Worker\] Processing `)))
+	}
+	return counts
+}
+
+// balanced fires 6 Longs at once and wants two at each worker. A lease that
+// was not released makes its worker look busy and shifts them. It needs real
+// workers, all of them up, and work that takes long enough to overlap.
+func (l *lab) balanced() {
+	l.t.Helper()
+	before := l.processed()
+	for _, r := range volley(l.broker.addr, longLeast, 6) {
+		if r.err != nil || r.text != response {
+			l.t.Fatalf("one of 6 requests at once: %+v", r)
+		}
+	}
+	for i, w := range l.workers {
+		w.linesLike(`^\[Worker\] Processing `, before[i]+2)
+	}
+	for i, n := range l.processed() {
+		if n -= before[i]; n != 2 {
+			l.t.Errorf("Worker-%d got %d of 6 requests at once, want 2: is a lease left?", i+1, n)
+		}
+	}
+}
+
+// A tally is a worker's line in the broker's summary.
+type tally struct{ roundRobin, leastConnections, failed, most int }
+
+var tallyLine = regexp.MustCompile(`^\[Broker\] Worker-(\d+): answered (\d+) by round_robin, (\d+) by least_connections; failed (\d+); at most (\d+) at once$`)
+
+// stop ends the broker in the orderly way and returns its summary, which must
+// agree with the lines that were shown before.
+func (l *lab) stop() []tally {
+	l.t.Helper()
+	if !canSignal {
+		l.broker.kill()
+		return nil
+	}
+	l.broker.terminate()
+	return l.summary()
+}
+
+// summary returns the last lines of a broker that has exited.
+func (l *lab) summary() (tallies []tally) {
+	l.t.Helper()
+	lines := l.broker.lines()
+	if len(lines) < l.names {
+		l.t.Fatalf("no summary: the broker showed:\n%s", l.broker.stdout.String())
+	}
+	shown := map[int]int{}
+	for _, n := range l.answeredBy() {
+		shown[n]++
+	}
+	for i, line := range lines[len(lines)-l.names:] {
+		m := tallyLine.FindStringSubmatch(line)
+		if m == nil || m[1] != strconv.Itoa(i+1) {
+			l.t.Fatalf("line %d of the summary is %q", i+1, line)
+		}
+		var n [4]int
+		for j := range n {
+			n[j], _ = strconv.Atoi(m[j+2])
+		}
+		tl := tally{n[0], n[1], n[2], n[3]}
+		if sum := tl.roundRobin + tl.leastConnections; sum != shown[i+1] {
+			l.t.Errorf("the summary counts %d answers of Worker-%d, the broker showed %d", sum, i+1, shown[i+1])
+		}
+		if sum := tl.roundRobin + tl.leastConnections + tl.failed; tl.most > sum || sum > 0 && tl.most == 0 {
+			l.t.Errorf("Worker-%d: at most %d at once of %d", i+1, tl.most, sum)
+		}
+		tallies = append(tallies, tl)
+	}
+	return tallies
+}
+
+// stopWith is stop, with what the workers together must have answered and
+// failed: all that was assigned, no more and no less.
+func (l *lab) stopWith(answered, failed int) {
+	l.t.Helper()
+	tallies := l.stop()
+	if tallies == nil {
+		return
+	}
+	a, f := 0, 0
+	for _, tl := range tallies {
+		a += tl.roundRobin + tl.leastConnections
+		f += tl.failed
+	}
+	if a != answered || f != failed {
+		l.t.Errorf("answered %d and failed %d in all, want %d and %d; the broker showed:\n%s", a, f, answered, failed, l.broker.stdout.String())
+	}
+}
+
+// dial opens a connection on which everything has a deadline. It may be called
+// from any goroutine.
+func dial(addr string) (*net.TCPConn, error) {
+	conn, err := net.DialTimeout("tcp", addr, patience)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	return conn.(*net.TCPConn), nil
+}
+
+// connect is dial for the test's own goroutine.
+func connect(t *testing.T, addr string) *net.TCPConn {
+	t.Helper()
+	conn, err := dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// send writes text on conn.
+func send(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatalf("sending %.80q: %v", text, err)
+	}
+}
+
+// receive returns all that comes on conn until the other side closes. A reset
+// is an error: it may have destroyed something.
+func receive(t *testing.T, conn net.Conn) string {
+	t.Helper()
+	b, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatalf("after %.80q: %v", b, err)
+	}
+	return string(b)
+}
+
+// say sends text on a new connection and returns all that comes back until the
+// other side closes. It may be called from any goroutine.
+func say(addr, text string) (string, error) {
+	conn, err := dial(addr)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, text); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(conn)
+	return string(b), err
+}
+
+type reply struct {
+	text string
+	err  error
+}
+
+// volley says text n times at once and returns all the replies.
+func volley(addr, text string, n int) []reply { return startVolley(addr, text, n)() }
+
+// startVolley returns when all are under way; the function that it returns
+// waits for the replies.
+func startVolley(addr, text string, n int) (replies func() []reply) {
+	came := make(chan reply, n)
+	for range n {
+		go func() {
+			text, err := say(addr, text)
+			came <- reply{text, err}
+		}()
+	}
+	return func() (all []reply) {
+		for range n {
+			all = append(all, <-came)
+		}
+		return all
+	}
+}
+
+// allAnswered wants nothing but answers.
+func allAnswered(t *testing.T, replies []reply) {
+	t.Helper()
+	bad := 0
+	example := ""
+	for _, r := range replies {
+		if r.err != nil || r.text != response {
+			bad++
+			example = fmt.Sprintf("%.100q, %v", r.text, r.err)
+		}
+	}
+	if bad > 0 {
+		t.Errorf("%d of %d requests were not answered; one of them: %s", bad, len(replies), example)
+	}
+}
+
+// isRefusal wants a whole refusal whose reason contains each of the texts.
+func isRefusal(t *testing.T, answer string, reasons ...string) {
+	t.Helper()
+	if !strings.HasPrefix(answer, "Error: ") || strings.Contains(answer, "\n") || len(answer) > 1024 {
+		t.Errorf("answer %.100q, want one line that begins with \"Error: \"", answer)
+	}
+	for _, r := range reasons {
+		if !strings.Contains(answer, r) {
+			t.Errorf("answer %.300q does not say %q", answer, r)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var anyPort = regexp.MustCompile(`(port |', )\d+`)
+
+// shows wants exactly these lines on the program's standard output, with N for
+// every port.
+func (p *program) shows(want ...string) {
+	p.t.Helper()
+	got := anyPort.ReplaceAllString(p.stdout.String(), "${1}N")
+	if want := strings.Join(want, "\n") + "\n"; got != want {
+		p.t.Errorf("%s showed\n%s\nwant\n%s", p.name, got, want)
+	}
+}
+
+// The course notes' session: six clients, one after another, and every line
+// that any of the programs shows.
+func TestCourseNotes(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for _, c := range []struct {
+		appType, approach string
+		worker            int
+	}{
+		{"Short", "round_robin", 1},
+		{"Long", "least_connections", 1},
+		{"Long", "round_robin", 2},
+		{"Short", "least_connections", 2},
+		{"Short", "round_robin", 3},
+		{"Short", "round_robin", 1},
+	} {
+		l.askFor(c.worker, c.appType, c.approach)
+	}
+	l.stop()
+	const connected = "[Broker] Connected with ('127.0.0.1', N)"
+	answer := func(n int) string { return fmt.Sprintf("[Broker] Response from Worker-%d: Response from Worker", n) }
+	want := []string{
+		"[Broker] Listening on port N...",
+		connected, answer(1), connected, answer(1), connected, answer(2),
+		connected, answer(2), connected, answer(3), connected, answer(1),
+	}
+	if canSignal {
+		want = append(want,
+			"[Broker] Worker-1: answered 2 by round_robin, 1 by least_connections; failed 0; at most 1 at once",
+			"[Broker] Worker-2: answered 1 by round_robin, 1 by least_connections; failed 0; at most 1 at once",
+			"[Broker] Worker-3: answered 1 by round_robin, 0 by least_connections; failed 0; at most 1 at once")
+	}
+	l.broker.shows(want...)
+	const (
+		short = "[Worker] Processing short request from ('127.0.0.1', N)"
+		long  = "[Worker] Processing long request from ('127.0.0.1', N)"
+	)
+	l.workers[0].shows("[Worker-1] Listening on port N...", short, long, short)
+	l.workers[1].shows("[Worker-2] Listening on port N...", long, short)
+	l.workers[2].shows("[Worker-3] Listening on port N...", short)
+}
+
+// The address that the broker shows is the client's own.
+func TestPeerAddress(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	conn := connect(t, l.broker.addr)
+	send(t, conn, shortRoundRobin)
+	receive(t, conn)
+	_, port, _ := strings.Cut(conn.LocalAddr().String(), ":")
+	l.broker.line(`^\[Broker\] Connected with \('127\.0\.0\.1', ` + port + `\)$`)
+	l.stopWith(1, 0)
+}
+
+// Thirty Longs at once are spread 10/10/10 under either approach, and take the
+// time of one.
+func TestThirtyAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, request := range []string{longRoundRobin, longLeast} {
+		t.Run(strings.TrimPrefix(request, "AppID:Long:"), func(t *testing.T) {
+			t.Parallel()
+			const work = 1500 * time.Millisecond
+			l := newLabOf(t, []string{"-long", work.String()})
+			start := time.Now()
+			allAnswered(t, volley(l.broker.addr, request, 30))
+			if took := time.Since(start); took < work || took > 10*work {
+				t.Errorf("30 requests of %v at once took %v", work, took)
+			}
+			for i, w := range l.workers {
+				if n := len(w.linesLike(`^\[Worker\] Processing long request `, 10)); n != 10 {
+					t.Errorf("Worker-%d got %d of 30", i+1, n)
+				}
+			}
+			for i, tl := range l.stop() {
+				if sum := tl.roundRobin + tl.leastConnections; sum != 10 || tl.failed != 0 || tl.most != 10 {
+					t.Errorf("Worker-%d: %+v, want 10 answered, 10 at once", i+1, tl)
+				}
+			}
+		})
+	}
+}
+
+// Both approaches count each other's requests in flight, and round robin keeps
+// its place all the same.
+func TestMixedApproaches(t *testing.T) {
+	t.Parallel()
+	var held []*heldWorker
+	var addrs []string
+	for range 3 {
+		h := newHeldWorker(t)
+		held, addrs = append(held, h), append(addrs, h.addr)
+	}
+	l := newBroker(t, addrs)
+	for i, step := range []struct {
+		request string
+		worker  int
+	}{
+		{longRoundRobin, 1},
+		{longLeast, 2},
+		{longLeast, 3},
+		{longRoundRobin, 2},
+		{longRoundRobin, 3},
+		{longLeast, 1},
+		{longRoundRobin, 1},
+		{longLeast, 2},
+	} {
+		send(t, connect(t, l.broker.addr), step.request)
+		await(t, fmt.Sprintf("request %d at Worker-%d", i+1, step.worker), held[step.worker-1].got)
+	}
+	for _, h := range held {
+		close(h.release)
+	}
+	l.broker.linesLike(`Response from Worker-\d`, 8)
+	l.stopWith(8, 0)
+}
+
+// The order for weights 5, 1, 1 is the one that nginx publishes for its smooth
+// weighted round robin.
+func TestWeights(t *testing.T) {
+	t.Parallel()
+	a, b, c := goodWorker(t), goodWorker(t), goodWorker(t)
+	l := newBroker(t, []string{a.addr + "=5", b.addr + "=1", c.addr})
+	for range 2 {
+		for _, n := range []int{1, 1, 2, 1, 3, 1, 1} {
+			l.askFor(n, "Short", "round_robin")
+		}
+	}
+	l.stopWith(14, 0)
+}
+
+// Least connections compares the requests in flight divided by the weight.
+func TestWeightedLeastConnections(t *testing.T) {
+	t.Parallel()
+	a, b := newHeldWorker(t), newHeldWorker(t)
+	l := newBroker(t, []string{a.addr + "=3", b.addr})
+	for range 8 {
+		send(t, connect(t, l.broker.addr), longLeast)
+		select { // one after another, while all stay in flight
+		case <-a.got:
+		case <-b.got:
+		case <-time.After(patience):
+			t.Fatal("a request reached no worker")
+		}
+	}
+	if a, b := a.connections(), b.connections(); a != 6 || b != 2 {
+		t.Errorf("8 requests at once for weights 3 and 1: %d and %d, want 6 and 2", a, b)
+	}
+	close(a.release)
+	close(b.release)
+	l.broker.linesLike(`Response from Worker-\d`, 8)
+	l.stopWith(8, 0)
+}
