@@ -192,6 +192,17 @@ func (p *program) matches(pattern string) (found [][]string) {
 	return found
 }
 
+// sync waits until the test has all that the program has printed before: it
+// connects, says nothing, and waits for the line about that.
+func (p *program) sync() {
+	p.t.Helper()
+	conn := connect(p.t, p.addr)
+	conn.CloseWrite()
+	receive(p.t, conn)
+	_, port, _ := strings.Cut(conn.LocalAddr().String(), ":")
+	p.line(`\('127\.0\.0\.1', ` + port + `\)`)
+}
+
 // until waits until what the program printed makes ok true.
 func (p *program) until(what string, ok func() bool) {
 	p.t.Helper()

@@ -31,6 +31,7 @@ type lab struct {
 	broker  *program
 	workers []*program // the real ones, if there are any
 	names   int        // how many workers the broker knows
+	asked   int        // counted by begun
 }
 
 // newLab starts three workers, whose work is quick, and a broker.
@@ -74,15 +75,16 @@ func (l *lab) ask(appType, approach string) result {
 }
 
 // askFor runs the client, which must be answered by the worker with this
-// number.
+// number. The test has seen all answers before this one.
 func (l *lab) askFor(worker int, appType, approach string) {
 	l.t.Helper()
-	before := len(l.answeredBy())
+	before := len(l.shownAnswers())
 	got := l.ask(appType, approach)
 	if got != (result{stdout: received}) {
 		l.t.Fatalf("client %s %s: %+v", appType, approach, got)
 	}
-	if by := l.answeredBy()[before:]; len(by) != 1 || by[0] != worker {
+	l.broker.linesLike(anyAnswer, before+1)
+	if by := l.shownAnswers()[before:]; len(by) != 1 || by[0] != worker {
 		l.t.Errorf("client %s %s: answered by %v, want Worker-%d", appType, approach, by, worker)
 	}
 }
@@ -107,22 +109,40 @@ func (l *lab) works(n int) {
 	}
 }
 
-// answeredBy returns the numbers of the workers whose answers the broker
-// announced so far, in order.
-func (l *lab) answeredBy() (numbers []int) {
-	for _, m := range l.broker.matches(`^\[Broker\] Response from Worker-(\d+): `) {
+const anyAnswer = `^\[Broker\] Response from Worker-(\d+): `
+
+// answeredBy returns the numbers of the workers that answered so far, in
+// order.
+func (l *lab) answeredBy() []int {
+	l.t.Helper()
+	l.broker.sync()
+	return l.shownAnswers()
+}
+
+// shownAnswers is answeredBy as far as the broker's lines have arrived.
+func (l *lab) shownAnswers() (numbers []int) {
+	for _, m := range l.broker.matches(anyAnswer) {
 		n, _ := strconv.Atoi(m[1])
 		numbers = append(numbers, n)
 	}
 	return numbers
 }
 
-// processed returns how many jobs each real worker has begun.
+// processed returns how many jobs each real worker has begun. All of them must
+// be running.
 func (l *lab) processed() (counts []int) {
+	l.t.Helper()
 	for _, w := range l.workers {
-		counts = append(counts, len(w.matches(`^\[Worker\] Processing `)))
+		counts = append(counts, w.jobs())
 	}
 	return counts
+}
+
+// jobs returns how many jobs a worker has begun.
+func (p *program) jobs() int {
+	p.t.Helper()
+	p.sync()
+	return len(p.matches(`^\[Worker\] Processing `))
 }
 
 // balanced fires 6 Longs at once and wants two at each worker. A lease that
@@ -135,9 +155,6 @@ func (l *lab) balanced() {
 		if r.err != nil || r.text != response {
 			l.t.Fatalf("one of 6 requests at once: %+v", r)
 		}
-	}
-	for i, w := range l.workers {
-		w.linesLike(`^\[Worker\] Processing `, before[i]+2)
 	}
 	for i, n := range l.processed() {
 		if n -= before[i]; n != 2 {
@@ -171,7 +188,7 @@ func (l *lab) summary() (tallies []tally) {
 		l.t.Fatalf("no summary: the broker showed:\n%s", l.broker.stdout.String())
 	}
 	shown := map[int]int{}
-	for _, n := range l.answeredBy() {
+	for _, n := range l.shownAnswers() {
 		shown[n]++
 	}
 	for i, line := range lines[len(lines)-l.names:] {

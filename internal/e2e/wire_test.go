@@ -288,7 +288,7 @@ func TestBadJobs(t *testing.T) {
 	for _, r := range silent() {
 		isRefusal(t, r.text, "within")
 	}
-	if n := len(w.matches("Processing")); n != 0 {
+	if n := w.jobs(); n != 0 {
 		t.Errorf("bad input started %d jobs", n)
 	}
 	if got, err := say(w.addr, "AppID:Short"); got != response || err != nil {
