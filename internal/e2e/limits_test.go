@@ -1,0 +1,127 @@
+//go:build unix
+
+package e2e
+
+import (
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// limited starts a broker that may open no more than 64 files.
+func limited(t *testing.T, workers []*program, flags ...string) *lab {
+	t.Helper()
+	var addrs []string
+	for _, w := range workers {
+		addrs = append(addrs, w.addr)
+	}
+	args := append([]string{
+		"-c", `ulimit -n 64 && exec "$@"`, "sh",
+		binary("broker"), "-listen", "127.0.0.1:0", "-workers", strings.Join(addrs, ","),
+	}, flags...)
+	broker := startCommand(t, "broker", inEnvironment(exec.Command("sh", args...)))
+	return &lab{t: t, broker: broker, workers: workers, names: len(workers)}
+}
+
+func threeWorkers(t *testing.T) (workers []*program) {
+	t.Helper()
+	for id := 1; id <= 3; id++ {
+		workers = append(workers, startWorker(t, id, "127.0.0.1:0", "-long", "600ms", "-short", "5ms"))
+	}
+	return workers
+}
+
+// Under a low limit on open files the broker takes as many clients at once as
+// it can serve; the others wait, and all are answered.
+func TestFileLimit(t *testing.T) {
+	l := limited(t, threeWorkers(t))
+	allAnswered(t, volley(l.broker.addr, shortLeast, 500))
+	if n := len(l.broker.matches("Waiting")); n != 0 {
+		t.Errorf("the broker ran out of files %d times", n)
+	}
+	l.balanced()
+	l.stopWith(506, 0)
+}
+
+// Told to take more clients than the limit allows, the broker runs out. It
+// pauses, neither dies nor spins, and everybody gets an answer or a refusal
+// that says why.
+func TestFileLimitReached(t *testing.T) {
+	l := limited(t, threeWorkers(t), "-max-conns", "1000", "-request-timeout", "15s")
+	answered := 6
+	for _, r := range volley(l.broker.addr, shortLeast, 500) {
+		switch {
+		case r.err != nil:
+			t.Errorf("%q, %v", r.text, r.err)
+		case r.text == response:
+			answered++
+		default:
+			isRefusal(t, r.text, "no worker available: ", "too many open files")
+		}
+	}
+	// At most a line for each pause of at least 5 ms: a loop that spins would
+	// print thousands.
+	if n := len(l.broker.linesLike("^\\[Broker\\] Waiting .* too many open files$", 1)); n > 500 {
+		t.Errorf("the broker printed %d pauses", n)
+	}
+	l.balanced() // nothing is held against the workers
+	tallies := l.stop()
+	sum := 0
+	for _, tl := range tallies {
+		sum += tl.leastConnections
+	}
+	if sum != answered {
+		t.Errorf("%d answered in the summary, %d arrived", sum, answered)
+	}
+}
+
+// Clients beyond -max-conns wait; they are not refused.
+func TestMaxConns(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "-max-conns", "2")
+	allAnswered(t, volley(l.broker.addr, shortRoundRobin, 30))
+	most := 0
+	for i, tl := range l.stop() {
+		most = max(most, tl.most)
+		if tl.roundRobin != 10 {
+			t.Errorf("Worker-%d answered %d of 30, want 10", i+1, tl.roundRobin)
+		}
+	}
+	if most > 2 {
+		t.Errorf("%d at once at one worker, with 2 clients at once", most)
+	}
+}
+
+// Thousands of clients at once: all are answered, and evenly.
+func TestThousandsAtOnce(t *testing.T) {
+	n := 5000
+	switch {
+	case testing.Short():
+		n = 1000
+	case raceDetector:
+		n = 2000 // the detector gives up at 8128 goroutines, and is slow
+	}
+	const others = 500 // files that are open anyway
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if uint64(limit.Max) < uint64(2*n+others) {
+		t.Skipf("the broker needs %d open files for %d clients, and the limit is %d", 2*n+others, n, limit.Max)
+	}
+	l := newLabOf(t, []string{"-long", "600ms", "-short", "200ms"})
+	allAnswered(t, volley(l.broker.addr, shortRoundRobin, n))
+	l.balanced()
+	tallies := l.stop()
+	sum := 0
+	for i, tl := range tallies {
+		sum += tl.roundRobin
+		if tl.failed != 0 || tl.roundRobin < n/3 || tl.roundRobin > n/3+1 {
+			t.Errorf("Worker-%d: %+v, want a third of %d", i+1, tl, n)
+		}
+	}
+	if sum != n {
+		t.Errorf("%d answered of %d", sum, n)
+	}
+}

@@ -1,0 +1,311 @@
+//go:build unix
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A stopped worker still accepts connections, in its kernel. The deadline for
+// the answer notices, and the worker cools down; when it is continued it is
+// one of three again, and its late answers reach nobody.
+func TestWorkerStopped(t *testing.T) {
+	t.Parallel()
+	for _, redispatch := range []bool{false, true} {
+		t.Run(fmt.Sprintf("redispatch=%v", redispatch), func(t *testing.T) {
+			t.Parallel()
+			l := newLabOf(t, []string{"-long", "600ms", "-short", "5ms"}, "-answer-timeout", "2s", fmt.Sprintf("-redispatch=%v", redispatch))
+			l.works(3)
+			stopped := l.workers[1]
+			stopped.signal(syscall.SIGSTOP)
+			refused := 0
+			replies := volley(l.broker.addr, shortRoundRobin, 9)
+			for range 12 { // the worker cools down for a second of these
+				text := l.say(shortRoundRobin)
+				replies = append(replies, reply{text, nil})
+				if text != response {
+					break
+				}
+			}
+			for _, r := range replies {
+				if r.err != nil {
+					t.Errorf("%q, %v", r.text, r.err)
+				} else if r.text != response {
+					refused++
+					isRefusal(t, r.text, "Worker-2: ", "2s", "the job may have run")
+				}
+			}
+			if redispatch && refused > 0 || refused > 4 {
+				t.Errorf("%d of %d refused", refused, len(replies))
+			}
+			stopped.signal(syscall.SIGCONT)
+			l.fairAgain()
+			l.balanced()
+			l.broker.terminate()
+			failed := 0
+			for i, tl := range l.summary() {
+				if failed += tl.failed; tl.failed > 0 && i != 1 {
+					t.Errorf("Worker-%d failed %d times", i+1, tl.failed)
+				}
+			}
+			if failed < 3 || !redispatch && failed != refused {
+				t.Errorf("Worker-2 failed %d times, and %d requests were refused", failed, refused)
+			}
+		})
+	}
+}
+
+// refuses waits until nobody listens at addr any more.
+func refuses(t *testing.T, addr string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := dial(addr)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return
+		}
+		if err == nil {
+			conn.Close()
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("somebody still listens at %s", addr)
+		}
+		<-tick.C
+	}
+}
+
+// The first signal: what is in flight is finished, clients that have not said
+// what they want are let go, new ones are refused, and the exit is 0.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			workers := []*heldWorker{newHeldWorker(t), newHeldWorker(t), newHeldWorker(t)}
+			l := newBroker(t, []string{workers[0].addr, workers[1].addr, workers[2].addr}, "-request-timeout", "1h")
+			replies := startVolley(l.broker.addr, longLeast, 9)
+			for _, w := range workers {
+				for range 3 {
+					await(t, "a job", w.got)
+				}
+			}
+			silent, half := connect(t, l.broker.addr), connect(t, l.broker.addr)
+			send(t, half, "AppID:Long:le")
+			l.broker.sync()
+			l.broker.signal(signal)
+			isRefusal(t, receive(t, silent), "stopping")
+			isRefusal(t, receive(t, half), "stopping")
+			refuses(t, l.broker.addr)
+			r := run(t, "client", "-broker", l.broker.addr, "Short", "round_robin")
+			if r.code != 1 || !strings.Contains(r.stderr, "no broker") {
+				t.Errorf("a client during the drain: %+v", r)
+			}
+			select {
+			case <-l.broker.exited:
+				t.Fatal("the broker did not wait for what is in flight")
+			default:
+			}
+			for _, w := range workers {
+				close(w.release)
+			}
+			allAnswered(t, replies())
+			if code := l.broker.exit(); code != 0 {
+				t.Errorf("exit %d, want 0; standard error: %s", code, l.broker.stderr.String())
+			}
+			for i, tl := range l.summary() {
+				if tl != (tally{leastConnections: 3, most: 3}) {
+					t.Errorf("Worker-%d: %+v, want 3 answered, 3 at once", i+1, tl)
+				}
+			}
+		})
+	}
+}
+
+// Under load too, every client gets a whole answer, a whole refusal, or no
+// connection; what the broker counts as answered has arrived.
+func TestSigtermUnderLoad(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	const clients = 30
+	outcomes := make(chan reply, 1000)
+	for range clients {
+		go func() {
+			for {
+				text, err := say(l.broker.addr, shortLeast)
+				outcomes <- reply{text, err}
+				if err != nil || text != response {
+					outcomes <- reply{"", io.EOF} // this client has ended
+					return
+				}
+			}
+		}()
+	}
+	answered, ended, signalled := 0, 0, false
+	for ended < clients {
+		switch r := await(t, "an outcome", outcomes); {
+		case r.err == io.EOF:
+			ended++
+		case r.err == nil && r.text == response:
+			answered++
+		case r.err == nil && r.text != "":
+			isRefusal(t, r.text, "stopping")
+		case r.text != "":
+			t.Errorf("%q, and then %v", r.text, r.err)
+		case !signalled:
+			t.Fatalf("before the signal: %+v", r)
+		}
+		if answered >= 100 && !signalled {
+			signalled = true
+			l.broker.signal(syscall.SIGTERM)
+		}
+	}
+	if code := l.broker.exit(); code != 0 {
+		t.Errorf("exit %d, want 0; standard error: %s", code, l.broker.stderr.String())
+	}
+	sum := 0
+	for i, tl := range l.summary() {
+		sum += tl.leastConnections
+		if tl.failed != 0 {
+			t.Errorf("Worker-%d failed %d times", i+1, tl.failed)
+		}
+	}
+	if sum != answered {
+		t.Errorf("%d answered in the summary, %d arrived", sum, answered)
+	}
+	if jobs := sumOf(l.processed()); jobs != answered {
+		t.Errorf("%d jobs for %d answers", jobs, answered)
+	}
+}
+
+func sumOf(numbers []int) (sum int) {
+	for _, n := range numbers {
+		sum += n
+	}
+	return sum
+}
+
+// What is in flight longer than the drain may last is cut off: the client is
+// told, and the exit says that not everything was finished.
+func TestDrainTimeout(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, 1, "127.0.0.1:0", "-long", "1h", "-drain-timeout", "200ms")
+	l := newBroker(t, []string{w.addr}, "-drain-timeout", "200ms", "-answer-timeout", "2h")
+	replies := startVolley(l.broker.addr, longLeast, 1)
+	w.line("Processing long")
+	l.broker.signal(syscall.SIGTERM)
+	for _, r := range replies() {
+		isRefusal(t, r.text, "stopped")
+	}
+	if code := l.broker.exit(); code != 1 {
+		t.Errorf("broker: exit %d, want 1", code)
+	}
+	if got, want := l.summary(), (tally{failed: 1, most: 1}); got[0] != want {
+		t.Errorf("Worker-1: %+v, want %+v", got[0], want)
+	}
+	direct := startVolley(w.addr, "AppID:Long", 1)
+	w.linesLike("Processing long", 2)
+	w.signal(syscall.SIGTERM)
+	for _, r := range direct() {
+		isRefusal(t, r.text, "stopped")
+	}
+	if code := w.exit(); code != 1 {
+		t.Errorf("worker: exit %d, want 1", code)
+	}
+	for _, p := range []*program{l.broker, w} {
+		if text := p.stderr.String(); strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, p.name+": ") {
+			t.Errorf("%s: standard error %q, want one line", p.name, text)
+		}
+	}
+}
+
+// The second signal ends a program at once, whatever is in flight.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, 1, "127.0.0.1:0", "-long", "1h", "-drain-timeout", "1h")
+	l := newBroker(t, []string{w.addr}, "-drain-timeout", "1h", "-answer-timeout", "2h")
+	replies := startVolley(l.broker.addr, longLeast, 1)
+	w.line("Processing long")
+	for _, p := range []*program{l.broker, w} {
+		silent := connect(t, p.addr)
+		p.sync()
+		p.signal(syscall.SIGTERM)
+		// Two signals that are pending together are one.
+		isRefusal(t, receive(t, silent), "stopping")
+		select {
+		case <-p.exited:
+			t.Errorf("%s: the first signal did not wait for what is in flight", p.name)
+		default:
+		}
+		p.signal(syscall.SIGTERM)
+		if code := p.exit(); code != 1 {
+			t.Errorf("%s: exit %d, want 1", p.name, code)
+		}
+	}
+	for _, r := range replies() {
+		if r.text != "" {
+			t.Errorf("a client of a broker that ended at once got %q", r.text)
+		}
+	}
+}
+
+// A worker drains as the broker does.
+func TestWorkerDrains(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, 1, "127.0.0.1:0", "-long", "500ms")
+	silent := connect(t, w.addr)
+	replies := startVolley(w.addr, "AppID:Long", 5)
+	w.linesLike("Processing long", 5)
+	w.signal(syscall.SIGTERM)
+	isRefusal(t, receive(t, silent), "stopping")
+	refuses(t, w.addr)
+	allAnswered(t, replies())
+	if code := w.exit(); code != 0 {
+		t.Errorf("exit %d, want 0; standard error: %s", code, w.stderr.String())
+	}
+}
+
+// A broker with nothing in flight does not wait for clients that never read,
+// never close, or never say anything.
+func TestDrainPastIdleClients(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "-request-timeout", "1h", "-drain-timeout", "1h")
+	for range 10 {
+		send(t, connect(t, l.broker.addr), shortRoundRobin) // never reads, never closes
+		connect(t, l.broker.addr)                           // never says anything
+	}
+	l.broker.linesLike(anyAnswer, 10)
+	l.broker.linesLike("Connected with", 20)
+	l.stopWith(10, 0)
+}
+
+// A client that is interrupted says so, and tells nobody else anything.
+func TestClientInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newHeldWorker(t)
+	l := newBroker(t, []string{w.addr})
+	cmd := command("client", "-broker", l.broker.addr, "Long", "round_robin")
+	var stdout, stderr screen
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	await(t, "the job", w.got)
+	cmd.Process.Signal(syscall.SIGINT)
+	_ = cmd.Wait() // the exit code says the same
+	if code := cmd.ProcessState.ExitCode(); code != 1 || stdout.String() != "" || !strings.Contains(stderr.String(), "[Client] Error: interrupted") {
+		t.Errorf("exit %d, %q, %q", code, stdout.String(), stderr.String())
+	}
+	close(w.release)
+	l.broker.line(anyAnswer)
+	l.stopWith(1, 0)
+}
