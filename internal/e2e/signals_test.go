@@ -278,13 +278,20 @@ func TestWorkerDrains(t *testing.T) {
 func TestDrainPastIdleClients(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "-request-timeout", "1h", "-drain-timeout", "1h")
-	for range 10 {
-		send(t, connect(t, l.broker.addr), shortRoundRobin) // never reads, never closes
+	for i := range 10 {
 		connect(t, l.broker.addr)                           // never says anything
+		send(t, connect(t, l.broker.addr), shortRoundRobin) // never reads, never closes
+		l.broker.linesLike(anyAnswer, i+1)
 	}
-	l.broker.linesLike(anyAnswer, 10)
-	l.broker.linesLike("Connected with", 20)
-	l.stopWith(10, 0)
+	for i, tl := range l.stop() {
+		want := tally{roundRobin: 3, most: 1} // a client that lingers costs its worker nothing
+		if i == 0 {
+			want.roundRobin = 4
+		}
+		if tl != want {
+			t.Errorf("Worker-%d: %+v, want %+v", i+1, tl, want)
+		}
+	}
 }
 
 // A client that is interrupted says so, and tells nobody else anything.

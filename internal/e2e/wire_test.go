@@ -221,6 +221,7 @@ var badInputs = []badInput{
 	{"type in lower case", "AppID:short:round_robin", []string{`"short"`, "Long or Short"}},
 	{"empty type", "AppID::round_robin", []string{"AppID:<type>"}},
 	{"64 KiB", strings.Repeat("x", 64<<10), []string{`"xxx`, "1024"}},
+	{"512 KiB, more than the system holds back", strings.Repeat("x", 512<<10), []string{`"xxx`, "1024"}},
 	{"64 KiB of lines", strings.Repeat("x\n", 32<<10), []string{`"x"`}},
 	{"64 KiB of spaces", strings.Repeat(" ", 64<<10), []string{"1024"}},
 	{"not UTF-8", "App\xff\xfe:Short:round_robin", []string{`\xff\xfe`, "UTF-8"}},
