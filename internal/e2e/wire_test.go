@@ -329,3 +329,25 @@ func dribble(t *testing.T, addr string) string {
 		}
 	}
 }
+
+// A client that is refused while it still writes is not cut off: the reset
+// could overtake the refusal.
+func TestRefusedWhileWriting(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for _, addr := range []string{l.broker.addr, l.workers[0].addr} {
+		conn := connect(t, addr)
+		send(t, conn, "x\n")
+		begin := make([]byte, len("Error: "))
+		if _, err := io.ReadFull(conn, begin); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			send(t, conn, strings.Repeat("x", 64<<10))
+		}
+		conn.CloseWrite()
+		isRefusal(t, string(begin)+receive(t, conn), `"x"`)
+	}
+	l.works(3)
+	l.stopWith(3, 0)
+}
