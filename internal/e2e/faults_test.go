@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -239,11 +240,16 @@ func TestTrial(t *testing.T) {
 	})
 	w2 := goodWorker(t)
 	l := newBroker(t, []string{w1.addr, w2.addr})
+	letAnswer := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(letAnswer)
 	refused := 0
-	for refused < 3 {
+	for range 6 {
 		if l.say(shortRoundRobin) != response {
 			refused++
 		}
+	}
+	if refused != 3 {
+		t.Fatalf("%d of 6 refused, want every second one", refused)
 	}
 	good.Store(true)
 	came := make(chan reply, 1000)
@@ -264,7 +270,7 @@ func TestTrial(t *testing.T) {
 	if n := w1.connections() - before; n != 0 {
 		t.Errorf("%d requests reached a worker on trial", n)
 	}
-	close(release)
+	letAnswer()
 	for range sent {
 		if r := await(t, "a reply", came); r.err != nil || r.text != response {
 			t.Errorf("%+v", r)

@@ -221,6 +221,7 @@ var badInputs = []badInput{
 	{"type in lower case", "AppID:short:round_robin", []string{`"short"`, "Long or Short"}},
 	{"empty type", "AppID::round_robin", []string{"AppID:<type>"}},
 	{"64 KiB", strings.Repeat("x", 64<<10), []string{`"xxx`, "1024"}},
+	{"512 KiB, more than the system holds back", strings.Repeat("x", 512<<10), []string{`"xxx`, "1024"}},
 	{"64 KiB of lines", strings.Repeat("x\n", 32<<10), []string{`"x"`}},
 	{"64 KiB of spaces", strings.Repeat(" ", 64<<10), []string{"1024"}},
 	{"not UTF-8", "App\xff\xfe:Short:round_robin", []string{`\xff\xfe`, "UTF-8"}},
@@ -327,4 +328,26 @@ func dribble(t *testing.T, addr string) string {
 			io.WriteString(conn, "x") // it fails when the other side is tired of it
 		}
 	}
+}
+
+// A client that is refused while it still writes is not cut off: the reset
+// could overtake the refusal.
+func TestRefusedWhileWriting(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for _, addr := range []string{l.broker.addr, l.workers[0].addr} {
+		conn := connect(t, addr)
+		send(t, conn, "x\n")
+		begin := make([]byte, len("Error: "))
+		if _, err := io.ReadFull(conn, begin); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			send(t, conn, strings.Repeat("x", 64<<10))
+		}
+		conn.CloseWrite()
+		isRefusal(t, string(begin)+receive(t, conn), `"x"`)
+	}
+	l.works(3)
+	l.stopWith(3, 0)
 }
