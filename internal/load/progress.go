@@ -18,10 +18,10 @@ type Progress struct {
 	End        bool    // this is the last Progress of the run
 }
 
-// String returns the progress on one line of less than 80 columns, as long as
-// the numbers are of the usual size.
+// String returns the progress on one line, which fits into 80 columns unless
+// there are millions of requests: a longer one could not be written over.
 func (p Progress) String() string {
-	return fmt.Sprintf("%d/%d, %d in flight, %d ok, %d failed, %s, p50 %v, p99 %v",
+	return fmt.Sprintf("%d/%d %d in flight %d ok %d failed %s p50 %v p99 %v",
 		p.Done, p.N, p.InFlight, p.OK, p.Failed, rateText(p.Rate), p.P50, p.P99)
 }
 
