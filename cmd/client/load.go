@@ -163,7 +163,7 @@ func plain(err error) error {
 	}
 	switch errno {
 	case syscall.EADDRNOTAVAIL:
-		return errors.New("no local port is free: closed connections keep theirs for a minute; ask for less")
+		return errors.New("no local port is free: open connections and those closed within a minute hold them all; ask for less")
 	case syscall.EMFILE:
 		return errors.New("too many open files here: ask for less at once, or raise ulimit -n")
 	}
