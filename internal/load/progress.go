@@ -13,7 +13,7 @@ type Progress struct {
 	Done       int64   // answered, failed or interrupted
 	InFlight   int64   // now
 	OK, Failed int64   // of those done
-	Rate       float64 // done a second, since the Progress before
+	Rate       float64 // done a second, since the Progress before; at the end, over all
 	P50, P99   Span    // latency of all answered so far; 0 while there is none
 	End        bool    // this is the last Progress of the run
 }
@@ -74,6 +74,9 @@ func (r *run) tell(every time.Duration, over <-chan struct{}) {
 		}
 		now := time.Now()
 		p := r.progress()
+		if end {
+			before, doneBefore = r.plan.start, 0
+		}
 		p.Rate = perSecond(p.Done-doneBefore, now.Sub(before))
 		p.End = end
 		before, doneBefore = now, p.Done

@@ -34,6 +34,7 @@ func TestProgress(t *testing.T) {
 		expect(t, "in flight", last.InFlight, 0)
 		expect(t, "end", last.End, true)
 		expect(t, "end before", seen[1].End, false)
+		expect(t, "rate over all", last.Rate, 10)
 		near(t, "p50", last.P50, 100*time.Millisecond)
 		near(t, "p99", last.P99, 100*time.Millisecond)
 	})
