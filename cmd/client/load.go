@@ -47,6 +47,23 @@ func isLoadRun(line *command.Line) bool {
 	return found
 }
 
+// check returns what is wrong with the flags, or nil.
+func (f loadFlags) check() error {
+	switch {
+	case f.timeout < 0:
+		return fmt.Errorf("-timeout must not be negative: %v", f.timeout)
+	case f.n < 1:
+		return fmt.Errorf("-n must be at least 1: %d", f.n)
+	case f.c < 1:
+		return fmt.Errorf("-c must be at least 1: %d", f.c)
+	case math.IsNaN(f.rate) || math.IsInf(f.rate, 0) || f.rate < 0:
+		return fmt.Errorf("-rate must be a number of at least 0: %v", f.rate)
+	}
+	return nil
+}
+
+// loadRun carries out a load run and returns the exit code: that all requests
+// were answered, or not.
 func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stderr io.Writer) int {
 	types, err := parseTypes(line.Arg(0))
 	if err != nil {
@@ -56,24 +73,18 @@ func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stder
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
-	switch {
-	case f.timeout < 0:
-		return line.Wrong("-timeout must not be negative: %v", f.timeout)
-	case f.n < 1:
-		return line.Wrong("-n must be at least 1: %d", f.n)
-	case f.c < 1:
-		return line.Wrong("-c must be at least 1: %d", f.c)
-	case !(f.rate >= 0) || math.IsInf(f.rate, 1):
-		return line.Wrong("-rate must be a number of at least 0: %v", f.rate)
+	if err := f.check(); err != nil {
+		return line.Wrong("%v", err)
 	}
 	terminal := isTerminal(stderr)
 	every := everyElsewhere
 	if terminal {
 		every = everyOnTerminal
 	}
+	a := asker{addr: f.broker, dialer: net.Dialer{KeepAlive: -1}}
 	report := load.Run(ctx, load.Config{
 		N: f.n, C: f.c, Rate: f.rate, Types: types, Approach: approach,
-		Timeout: f.timeout, Do: newAsker(f.broker).ask,
+		Timeout: f.timeout, Do: a.ask,
 		Progress: load.Show(stderr, terminal), Every: every,
 	})
 	write := report.WriteText
@@ -121,10 +132,6 @@ type asker struct {
 	dialer net.Dialer
 }
 
-func newAsker(addr string) *asker {
-	return &asker{addr: addr, dialer: net.Dialer{KeepAlive: -1}}
-}
-
 // ask is for [load.Config]. Its errors are short: each is a row of a table.
 func (a *asker) ask(ctx context.Context, r protocol.Request) (string, error) {
 	conn, err := a.dialer.DialContext(ctx, "tcp", a.addr)
@@ -156,7 +163,7 @@ func plain(err error) error {
 	}
 	switch errno {
 	case syscall.EADDRNOTAVAIL:
-		return errors.New("no local port is free: closed connections keep theirs for a minute; ask for less")
+		return errors.New("no local port is free: open connections and those closed within a minute hold them all; ask for less")
 	case syscall.EMFILE:
 		return errors.New("too many open files here: ask for less at once, or raise ulimit -n")
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,7 +164,7 @@ func TestLoadRun(t *testing.T) {
 	for _, r := range f.requests {
 		expect(t, "approach", r.Approach, protocol.LeastConnections)
 	}
-	contains(t, got.stderr, "31/31, 0 in flight, 31 ok, 0 failed")
+	contains(t, got.stderr, "31/31 0 in flight 31 ok 0 failed")
 	if strings.Contains(got.stderr, "\r") {
 		t.Errorf("in place, although it is no terminal: %q", got.stderr)
 	}
@@ -203,6 +204,19 @@ func TestLoadRunWithoutABroker(t *testing.T) {
 	expect(t, "exit code", got.code, 1)
 	contains(t, got.stdout, "requests   3 sent, 0 ok, 3 failed")
 	contains(t, got.stdout, "3       connect: connection refused")
+}
+
+// Where this side has run out of something the cause says what to do.
+func TestPlain(t *testing.T) {
+	for errno, want := range map[syscall.Errno]string{
+		syscall.EADDRNOTAVAIL: "no local port is free",
+		syscall.EMFILE:        "raise ulimit -n",
+		syscall.ECONNREFUSED:  "connection refused",
+	} {
+		err := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}
+		contains(t, plain(err).Error(), want)
+	}
+	expect(t, "another error", plain(io.EOF), io.EOF)
 }
 
 func TestLoadRunByName(t *testing.T) {
@@ -321,7 +335,7 @@ func BenchmarkAsk(b *testing.B) {
 		}
 	}()
 	defer l.Close()
-	a := newAsker(l.Addr().String())
+	a := asker{addr: l.Addr().String()}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	b.ReportAllocs()

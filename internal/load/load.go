@@ -18,6 +18,9 @@
 //	request 1      |         |==>|     latency 2 s and its own time
 //	request 2           |        |==>| latency 1 s, the time of request 1, and its own
 //
+// Timers are not exact: a sender may wake a millisecond after its plan, and
+// this is in the latency too. The report says how late the latest start was.
+//
 // Without a rate there is no plan: C requests are kept in flight, and latency
 // is measured from the actual start. Such figures say what the other side can
 // do at most; they do not say what a user would have seen.

@@ -13,15 +13,15 @@ type Progress struct {
 	Done       int64   // answered, failed or interrupted
 	InFlight   int64   // now
 	OK, Failed int64   // of those done
-	Rate       float64 // done a second, since the Progress before
+	Rate       float64 // done a second, since the Progress before; at the end, over all
 	P50, P99   Span    // latency of all answered so far; 0 while there is none
 	End        bool    // this is the last Progress of the run
 }
 
-// String returns the progress on one line of less than 80 columns, as long as
-// the numbers are of the usual size.
+// String returns the progress on one line, which fits into 80 columns unless
+// there are millions of requests: a longer one could not be written over.
 func (p Progress) String() string {
-	return fmt.Sprintf("%d/%d, %d in flight, %d ok, %d failed, %s, p50 %v, p99 %v",
+	return fmt.Sprintf("%d/%d %d in flight %d ok %d failed %s p50 %v p99 %v",
 		p.Done, p.N, p.InFlight, p.OK, p.Failed, rateText(p.Rate), p.P50, p.P99)
 }
 
@@ -74,6 +74,9 @@ func (r *run) tell(every time.Duration, over <-chan struct{}) {
 		}
 		now := time.Now()
 		p := r.progress()
+		if end {
+			before, doneBefore = r.plan.start, 0
+		}
 		p.Rate = perSecond(p.Done-doneBefore, now.Sub(before))
 		p.End = end
 		before, doneBefore = now, p.Done

@@ -34,6 +34,7 @@ func TestProgress(t *testing.T) {
 		expect(t, "in flight", last.InFlight, 0)
 		expect(t, "end", last.End, true)
 		expect(t, "end before", seen[1].End, false)
+		expect(t, "rate over all", last.Rate, 10)
 		near(t, "p50", last.P50, 100*time.Millisecond)
 		near(t, "p99", last.P99, 100*time.Millisecond)
 	})
@@ -61,8 +62,11 @@ func TestProgressRateNow(t *testing.T) {
 
 func TestProgressString(t *testing.T) {
 	p := Progress{N: 200000, Done: 123456, InFlight: 50, OK: 123450, Failed: 6, Rate: 30123, P50: 1234567, P99: 12345678}
-	const want = "123456/200000, 50 in flight, 123450 ok, 6 failed, 30123/s, p50 1.23ms, p99 12.3ms"
+	const want = "123456/200000 50 in flight 123450 ok 6 failed 30123/s p50 1.23ms p99 12.3ms"
 	expect(t, "progress", p.String(), want)
+	if len(want) >= 80 {
+		t.Errorf("%d columns", len(want))
+	}
 }
 
 func TestShowInPlace(t *testing.T) {
@@ -70,16 +74,16 @@ func TestShowInPlace(t *testing.T) {
 	show := Show(&b, true)
 	show(Progress{N: 10, Done: 9, InFlight: 1})
 	show(Progress{N: 10, Done: 10, End: true})
-	const want = "\r9/10, 1 in flight, 0 ok, 0 failed, 0/s, p50 0s, p99 0s" +
-		"\r10/10, 0 in flight, 0 ok, 0 failed, 0/s, p50 0s, p99 0s\n"
+	const want = "\r9/10 1 in flight 0 ok 0 failed 0/s p50 0s p99 0s" +
+		"\r10/10 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s\n"
 	expect(t, "longer", b.String(), want)
 
 	b.Reset()
 	show = Show(&b, true)
 	show(Progress{N: 10, Rate: 1234})
 	show(Progress{N: 10})
-	const shorter = "\r0/10, 0 in flight, 0 ok, 0 failed, 1234/s, p50 0s, p99 0s" +
-		"\r0/10, 0 in flight, 0 ok, 0 failed, 0/s, p50 0s, p99 0s   "
+	const shorter = "\r0/10 0 in flight 0 ok 0 failed 1234/s p50 0s p99 0s" +
+		"\r0/10 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s   "
 	expect(t, "shorter", b.String(), shorter)
 }
 
@@ -88,7 +92,7 @@ func TestShowLines(t *testing.T) {
 	show := Show(&b, false)
 	show(Progress{N: 2})
 	show(Progress{N: 2, Done: 2, OK: 2, End: true})
-	const want = "0/2, 0 in flight, 0 ok, 0 failed, 0/s, p50 0s, p99 0s\n" +
-		"2/2, 0 in flight, 2 ok, 0 failed, 0/s, p50 0s, p99 0s\n"
+	const want = "0/2 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s\n" +
+		"2/2 0 in flight 2 ok 0 failed 0/s p50 0s p99 0s\n"
 	expect(t, "lines", b.String(), want)
 }

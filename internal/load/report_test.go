@@ -50,6 +50,7 @@ func TestWriteText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const want = `requests   5 sent, 4 ok, 1 failed
 rate       asked 1/s; achieved 1/s, answered 0.889/s
+starts     at most 0s after their plan
 duration   4.5s
 latency    min 100ms, mean 275ms, p50 200ms, p90 500ms, p95 500ms, p99 500ms, max 500ms
            of the answered requests, from the planned start of each

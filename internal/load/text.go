@@ -42,6 +42,9 @@ func (r *Report) writeTotals(b *bytes.Buffer) {
 	}
 	fmt.Fprintf(b, "\nrate       asked %s; achieved %s, answered %s\n",
 		asked, rateText(r.Rate.Achieved), rateText(r.Rate.Answered))
+	if r.Rate.Asked > 0 {
+		fmt.Fprintf(b, "starts     at most %v after their plan\n", r.Rate.Latest)
+	}
 	fmt.Fprintf(b, "duration   %v\n", r.Duration)
 	if r.Latency == nil {
 		fmt.Fprintf(b, "latency    none: no request was answered\n")
