@@ -6,6 +6,8 @@ const every = 500;    // ms between two looks
 const patience = 3000; // ms that the broker has for an answer
 const $ = (id) => document.getElementById(id);
 
+const requests = 15;   // rows of the latest ones; /status.json has more
+
 // What was shown last, to say only what changed.
 let shown = null;     // the latest figures
 let lostSince = null; // when the broker stopped answering
@@ -62,6 +64,7 @@ function row() {
 const whole = new Intl.NumberFormat("en").format;
 
 function seconds(s) {
+  if (s < 0.00095) return "< 1 ms";
   if (s < 0.0995) return Number((s * 1000).toPrecision(2)) + " ms";
   if (s < 0.9995) return Math.round(s * 1000) + " ms";
   if (s < 59.95) return s.toFixed(s < 9.995 ? 2 : 1) + " s";
@@ -77,10 +80,11 @@ function long(s) {
 }
 
 function rate(r) {
+  if (r === 0) return "0";
   return r >= 99.5 ? whole(Math.round(r)) : r >= 9.95 ? r.toFixed(1) : r.toFixed(2);
 }
 
-function percent(p) { return (100 * p).toFixed(1) + " %"; }
+function percent(p) { return (100 * p).toFixed(1) + "\u00a0%"; }
 
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const at = (time) => clock.format(new Date(time));
@@ -231,8 +235,10 @@ function showLatest(s, fresh) {
   $("latest").hidden = s.latest.length === 0;
   const newest = fresh ? 0 : Number(body.firstElementChild ? body.firstElementChild.dataset.number : 0);
   if (fresh) body.replaceChildren();
-  for (const r of s.latest.filter((r) => r.number > newest).reverse()) body.prepend(newRequest(r, !fresh));
-  while (body.children.length > s.latest.length) body.lastElementChild.remove();
+  const arrived = s.latest.slice(0, requests).filter((r) => r.number > newest).reverse();
+  // One that arrives is shown by a passing tint; a torrent is not, it would flicker.
+  for (const r of arrived) body.prepend(newRequest(r, !fresh && arrived.length < 4));
+  while (body.children.length > requests) body.lastElementChild.remove();
 }
 
 function newRequest(r, arrives) {
