@@ -49,7 +49,7 @@ func openBrowser(t *testing.T) *browser {
 	theirs.Close()
 	theirOutput.Close()
 	b := &browser{t: t, to: to, from: bufio.NewReader(from)}
-	hung := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	hung := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
 	t.Cleanup(func() {
 		defer hung.Stop()
 		b.session = ""
@@ -203,11 +203,18 @@ func (b *browser) look(width int, colours, motion string) {
 	}}, nil)
 }
 
-// shoot writes a picture of the whole page into a file.
-func (b *browser) shoot(path string) {
+// shoot writes a picture of the page, as far down as the element last, into a
+// file.
+func (b *browser) shoot(path, last string) {
 	b.t.Helper()
+	var width, height float64
+	b.eval("document.documentElement.clientWidth", &width)
+	b.eval(fmt.Sprintf("(document.querySelector(%q).closest('section, footer')).getBoundingClientRect().bottom + scrollY + 16", last), &height)
 	var reply struct{ Data string }
-	b.call("Page.captureScreenshot", args{"format": "png", "captureBeyondViewport": true}, &reply)
+	b.call("Page.captureScreenshot", args{
+		"format": "png", "captureBeyondViewport": true,
+		"clip": args{"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
+	}, &reply)
 	png, err := base64.StdEncoding.DecodeString(reply.Data)
 	if err == nil {
 		err = os.WriteFile(path, png, 0o644)

@@ -323,7 +323,8 @@ func TestPageFits(t *testing.T) {
 	}
 }
 
-// TestPagePictures draws the pictures for the README and for looking at them:
+// TestPagePictures draws pictures for looking at them, and page.png for the
+// README. That one takes a minute, to have a minute of history on it:
 //
 //	go test ./internal/status -run Pictures -shots DIR
 func TestPagePictures(t *testing.T) {
@@ -333,24 +334,34 @@ func TestPagePictures(t *testing.T) {
 	b := openBrowser(t)
 	l := startLab(t, 500*time.Millisecond, 100*time.Millisecond)
 	b.visit(l.page)
+	b.look(960, "light", "reduce")
 	shoot := func(name string) {
 		for _, colours := range []string{"light", "dark"} {
 			for _, width := range []int{1100, 390} {
 				b.look(width, colours, "reduce")
-				b.shoot(filepath.Join(*shots, fmt.Sprintf("%s-%s-%d.png", name, colours, width)))
+				b.shoot(filepath.Join(*shots, fmt.Sprintf("%s-%s-%d.png", name, colours, width)), "footer")
 			}
 		}
 	}
 	b.await(`document.querySelector("#link-text").textContent === "live"`)
 	shoot("idle")
-	stop := l.load(14)
-	b.await(`Number(document.querySelector("#answered").textContent) > 400`)
+	var stops []func()
+	for _, answered := range []int{300, 600, 900} {
+		stops = append(stops, l.load(5))
+		b.await(fmt.Sprintf(`Number(document.querySelector("#answered").textContent.replace(",", "")) > %d`, answered))
+	}
+	stops[0]()
+	b.await(`Number(document.querySelector("#answered").textContent.replace(",", "")) > 1200`)
 	shoot("load")
 	l.stops["Worker-2"]()
 	l.ask("AppID:<b>Longer</b>:round_robin")
 	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state === "cooling down"`)
 	shoot("down")
-	stop()
+	b.look(960, "light", "reduce")
+	b.shoot(filepath.Join(*shots, "page.png"), "#spread")
+	for _, stop := range stops {
+		stop()
+	}
 	l.stops["page"]()
 	b.await(`!document.querySelector("#lost").hidden`)
 	shoot("lost")
