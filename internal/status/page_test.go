@@ -165,7 +165,7 @@ func (l *lab) json() (s status.Snapshot) {
 	return s
 }
 
-// wide is the width of the smaller of an element's moving parts.
+// barOf is a script for the width of a worker's bar.
 const barOf = `parseFloat(document.querySelector('[data-worker="%s"] .flight .bar i').style.width)`
 
 // TestPageMoves has a load run while the page is open, and compares what is
@@ -252,9 +252,20 @@ func TestPageShowsHostileTextAsText(t *testing.T) {
 	b := openBrowser(t)
 	l := startLab(t, time.Millisecond, time.Millisecond)
 	const evil = `<img src=x onerror=document.title="taken">`
-	l.ask("AppID:" + evil + ":round_robin")
+	addr := l.json().Workers[0].Addr
+	l.stops["Worker-1"]()
+	l.serve("Worker-1", addr, func(_ context.Context, conn *server.Conn) {
+		_, _ = protocol.ReadJob(conn)
+		_ = conn.Finish(evil)
+	})
 	b.visit(l.page)
-	b.await(`document.querySelector("#latest .outcome small").textContent.includes("<img")`)
+	b.await(`document.querySelector("#link-text").textContent === "live"`)
+	l.ask("AppID:" + evil + ":round_robin")
+	b.await(`document.querySelector("#latest .outcome small").textContent.includes("<img src=x onerror=")`)
+	if got := l.ask("AppID:Short:round_robin"); got != evil {
+		t.Fatalf("the hostile worker answered %q", got)
+	}
+	b.await(`document.querySelector('#latest [data-outcome="answered"] .outcome small').textContent === ` + fmt.Sprintf("%q", evil))
 	var images int
 	b.eval(`document.images.length`, &images)
 	if images != 0 {
