@@ -15,6 +15,8 @@
 //	  -redispatch            hand a request on even after it was sent, when its
 //	                         worker failed; jobs may then run twice
 //	  -keepalive             keep connections to workers that can (not the original)
+//	  -status addr           where to show a live page, such as 127.0.0.1:8080;
+//	                         /status.json and /metrics are there too (default: none)
 //	  -log format            text, json or off (default text)
 //
 //	example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
@@ -33,6 +35,7 @@ import (
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
+	"balancelab/internal/status"
 )
 
 const usage = `usage: broker [flags]
@@ -49,6 +52,8 @@ const usage = `usage: broker [flags]
   -redispatch            hand a request on even after it was sent, when its
                          worker failed; jobs may then run twice
   -keepalive             keep connections to workers that can (not the original)
+  -status addr           where to show a live page, such as 127.0.0.1:8080;
+                         /status.json and /metrics are there too (default: none)
   -log format            text, json or off (default text)
 
 example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
@@ -67,6 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	maxConns := line.Int("max-conns", defaultMaxConns(), "")
 	redispatch := line.Bool("redispatch", false, "")
 	keepalive := line.Bool("keepalive", false, "")
+	statusAddr := line.String("status", "", "")
 	format := line.String("log", "text", "")
 	if code, ok := line.Parse(args); !ok {
 		return code
@@ -92,10 +98,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return line.Fail(err)
 	}
-	log.Listening(l.Addr())
-
+	defer l.Close()
 	selectors := newSelectors()
 	pool := balance.NewPool(workers, selectors.all()...)
+	var told broker.Journal = log
+	var page *page
+	if *statusAddr != "" {
+		if page, err = openPage(ctx, *statusAddr); err != nil {
+			return line.Fail(err)
+		}
+		if *maxConns == defaultMaxConns() {
+			*maxConns = max(1, *maxConns-status.MaxConns/2) // its connections are files too
+		}
+	}
+	log.Listening(l.Addr())
+	if page != nil {
+		page.announce(*format, stdout)
+		told = page.start(ctx, pool, l.Addr(), log, func(err error) { line.Fail(err) })
+		defer page.close()
+	}
+
 	dialer := net.Dialer{KeepAlive: -1}
 	b := broker.Broker{
 		Pool: pool, Selector: selectors.of,
@@ -103,7 +125,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return dialer.DialContext(ctx, "tcp", addr)
 		},
 		RequestTimeout: *request, DialTimeout: *dial, AnswerTimeout: *answer,
-		Redispatch: *redispatch, Journal: log,
+		Redispatch: *redispatch, Journal: told,
 	}
 	if *keepalive {
 		b.Kept = broker.NewKept(len(workers), min(128, max(1, *maxConns/len(workers))))

@@ -73,7 +73,6 @@ func TestBlackHole(t *testing.T) {
 // no business with those.
 func TestBlackHoleReason(t *testing.T) {
 	t.Parallel()
-	t.Skip("bug: where the system's timer is ahead of the context's, the refusal says \"dial tcp <address>: i/o timeout\"")
 	hole := blackHole(t)
 	l := newBroker(t, []string{hole}, "-dial-timeout", "200ms")
 	for range 20 {

@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,6 +44,20 @@ func TestHelp(t *testing.T) {
 			if got := run(t, name, flag); got != (result{stdout: usage}) {
 				t.Errorf("%s %s: %+v, want exactly the usage of the doc comment:\n%s", name, flag, got, usage)
 			}
+		}
+	}
+}
+
+// The README has each usage text too.
+func TestReadmeHasTheUsage(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range programs {
+		if !strings.Contains(string(readme), "```\n"+docUsage(t, name)+"```\n") {
+			t.Errorf("the README does not have the usage of %s as it is", name)
 		}
 	}
 }

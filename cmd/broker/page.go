@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/broker"
+	"balancelab/internal/figures"
+	"balancelab/internal/status"
+)
+
+// A page is the live page of -status. It stays open while the broker drains,
+// and is closed without waiting for anybody who looks at it.
+type page struct {
+	net.Listener
+	running sync.WaitGroup
+	cancel  context.CancelFunc
+}
+
+// openPage binds the page's address and starts nothing yet.
+func openPage(ctx context.Context, addr string) (*page, error) {
+	l, err := status.Listen(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &page{Listener: l}, nil
+}
+
+// announce says where the page is, in the format of -log.
+func (p *page) announce(format string, w io.Writer) {
+	url := status.URL(p.Addr())
+	switch format {
+	case "text":
+		fmt.Fprintf(w, "[Broker] Status page on %s\n", url)
+	case "json":
+		slog.New(slog.NewJSONHandler(w, nil)).Info("status page", "url", url)
+	}
+}
+
+// start serves the page until close is called, and returns the journal that
+// the broker is to tell: it counts, and tells next. failed is told why, if
+// serving ends before.
+func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, next broker.Journal, failed func(error)) broker.Journal {
+	recorder := figures.New(pool, next)
+	handler := status.Handler(func() status.Snapshot {
+		s := recorder.Snapshot()
+		s.Listen, s.Stopping = listen.String(), stopping.Err() != nil
+		return s
+	})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
+	p.cancel = cancel
+	p.running.Go(func() { recorder.Watch(ctx) })
+	p.running.Go(func() {
+		if err := status.Serve(ctx, p.Listener, handler); err != nil {
+			failed(err)
+		}
+	})
+	return recorder
+}
+
+func (p *page) close() {
+	p.cancel()
+	p.running.Wait()
+}

@@ -1,0 +1,377 @@
+package figures
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/broker"
+	"balancelab/internal/console"
+	"balancelab/internal/protocol"
+	"balancelab/internal/status"
+)
+
+// lab is a recorder with a pool, and the words that the tests are told in.
+type lab struct {
+	t *testing.T
+	*Recorder
+	pool      *balance.Pool
+	selectors map[protocol.Approach]balance.Selector
+}
+
+func newLab(t *testing.T, next broker.Journal) *lab {
+	rr, lc := new(balance.RoundRobin), new(balance.LeastConnections)
+	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1", Weight: 2}, {Name: "Worker-2"}}, rr, lc)
+	return &lab{t, New(pool, next), pool, map[protocol.Approach]balance.Selector{
+		protocol.RoundRobin: rr, protocol.LeastConnections: lc,
+	}}
+}
+
+var client = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234}
+
+// answer is a visit that ends well.
+func (l *lab) answer(a protocol.Approach, took time.Duration) {
+	l.Connected(client)
+	var tried balance.Tried
+	lease, ok := l.pool.Assign(l.selectors[a], &tried)
+	if !ok {
+		l.t.Error("nobody was assigned")
+		return
+	}
+	lease.Release(balance.Answered)
+	l.Done(broker.Visit{
+		Client: client, Request: protocol.Request{Type: protocol.Short, Approach: a}, Worker: lease.Worker().Name,
+		Attempts: 1, Answer: protocol.Response, Connecting: took / 4, Serving: took - took/4, Reading: time.Hour,
+	})
+}
+
+// fail is a visit that ends with an error.
+func (l *lab) fail(v broker.Visit, text string) {
+	l.Connected(client)
+	v.Client, v.Err = client, errors.New(text)
+	l.Done(v)
+}
+
+func TestCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, console.Off{})
+		for range 6 {
+			l.answer(protocol.RoundRobin, 3*time.Second)
+		}
+		l.answer(protocol.LeastConnections, 20*time.Millisecond)
+		l.fail(broker.Visit{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}, Attempts: 2, Worker: "Worker-2"},
+			"no worker available: Worker-1: connection refused; Worker-2: connection refused")
+		l.fail(broker.Visit{Reading: time.Second}, `unknown type "Longer": want Long or Short`)
+		l.Left(client, errors.New("reset"))
+		l.Connected(client)
+
+		s := l.Snapshot()
+		if s.Clients != 1 {
+			t.Errorf("%d clients, want 1", s.Clients)
+		}
+		want := status.Totals{Connected: 10, Answered: 7, Refused: 1, Left: 1}
+		got := s.Totals
+		if got.Failed[protocol.RoundRobin] != 1 || got.Failed[protocol.LeastConnections] != 0 {
+			t.Errorf("failed: %v", got.Failed)
+		}
+		if got.Failed = nil; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if m := s.LastMinute; m.Answered != 7 || m.Failed != 2 || m.Seconds != 1 || m.Rate != 7 {
+			t.Errorf("the last minute is %+v", m)
+		}
+		if w := s.Workers[0]; w.Answered[protocol.RoundRobin] != 4 || w.Fair != 2.0/3 || w.State != "up" {
+			t.Errorf("Worker-1 is %+v", w)
+		}
+		if p := s.Spread[0]; p.Answered != 6 || p.Off > 1e-9 || p.Evenness < .999 {
+			t.Errorf("a spread that goes with the weights is %+v", p)
+		}
+		for _, h := range s.Durations {
+			if h.Approach == protocol.RoundRobin && (h.Count != 6 || h.Sum != 18 || h.Buckets[len(h.Buckets)-1].Count != 6 || h.Buckets[0].Count != 0) {
+				t.Errorf("durations: %+v", h)
+			}
+		}
+	})
+}
+
+func TestLatest(t *testing.T) {
+	l := newLab(t, console.Off{})
+	for range 2 * kept {
+		l.answer(protocol.RoundRobin, time.Millisecond)
+	}
+	l.fail(broker.Visit{Reading: time.Second}, strings.Repeat("é", protocol.MaxLen)+"\x1b[2J")
+	l.fail(broker.Visit{}, "bell \a")
+	s := l.Snapshot()
+	if len(s.Latest) != kept {
+		t.Fatalf("%d requests are kept, want %d", len(s.Latest), kept)
+	}
+	for i, r := range s.Latest {
+		if want := 2*kept + 2 - i; r.Number != want {
+			t.Errorf("place %d has number %d, want %d", i, r.Number, want)
+		}
+	}
+	if r := s.Latest[0]; r.Detail != `"bell \a"` || r.Outcome != status.Refused || r.Worker != "" {
+		t.Errorf("got %+v", r)
+	}
+	if r := s.Latest[1]; len(r.Detail) > detailSize+len("…") || r.Seconds != 1 {
+		t.Errorf("got %d bytes of detail, %v seconds", len(r.Detail), r.Seconds)
+	}
+	if r := s.Latest[2]; r.Outcome != status.Answered || r.Detail != protocol.Response || r.Seconds != .001 || r.Type != protocol.Short {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestLatestErrorOfAWorker(t *testing.T) {
+	l := newLab(t, console.Off{})
+	if e := l.Snapshot().Workers[0].Error; e != nil {
+		t.Errorf("a new worker has the error %v", e)
+	}
+	l.Unreachable("Worker-1", &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED})
+	l.Unreachable("Worker-9", errors.New("nobody knows this worker"))
+	l.fail(broker.Visit{Attempts: 1, Worker: "Worker-2"}, "Worker-2: no whole answer within 30s; the job may have run")
+	l.fail(broker.Visit{Attempts: 2, Worker: "Worker-2"}, "no worker available: Worker-1: x; Worker-2: y")
+	w := l.Snapshot().Workers
+	if got, want := w[0].Error.Text, syscall.ECONNREFUSED.Error(); got != want {
+		t.Errorf("Worker-1: got %q, want %q", got, want)
+	}
+	if got, want := w[1].Error.Text, "no whole answer within 30s; the job may have run"; got != want {
+		t.Errorf("Worker-2: got %q, want %q", got, want)
+	}
+}
+
+func TestLastMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, console.Off{})
+		for i := range 100 { // 1 to 100 ms, in two halves ten seconds apart
+			if i == 50 {
+				time.Sleep(10 * time.Second)
+			}
+			l.answer(protocol.RoundRobin, time.Duration(i+1)*time.Millisecond)
+		}
+		m := l.Snapshot().LastMinute
+		for _, q := range []struct{ got, want float64 }{{m.P50, .050}, {m.P95, .095}, {m.P99, .099}} {
+			if q.got < .94*q.want || q.got > 1.06*q.want {
+				t.Errorf("got %v, want %v within 6 percent", q.got, q.want)
+			}
+		}
+		if m.Seconds != 10 || m.Rate != 10 || m.PerSecond[slots-1] != 50 || m.PerSecond[slots-11] != 50 {
+			t.Errorf("after 10 seconds: %+v", m)
+		}
+		time.Sleep(49 * time.Second)
+		if m := l.Snapshot().LastMinute; m.Answered != 100 || m.Seconds != 59 {
+			t.Errorf("after 59 seconds: %+v", m)
+		}
+		time.Sleep(2 * time.Second) // 61: the first half is forgotten
+		if m := l.Snapshot().LastMinute; m.Answered != 50 || m.P50 < .070 || m.Seconds != 59 {
+			t.Errorf("after 61 seconds: %+v", m)
+		}
+		time.Sleep(time.Hour)
+		if m := l.Snapshot().LastMinute; m.Answered != 0 || m.P99 != 0 || m.Rate != 0 || slices.Max(m.PerSecond) != 0 {
+			t.Errorf("after an hour: %+v", m)
+		}
+		if l.window.all != (buckets{}) {
+			t.Error("something is left in the buckets")
+		}
+	})
+}
+
+// TestExactWhereAllAreAlike: a page that shows 4.97 s for a job of 5 seconds
+// would raise a question.
+func TestExactWhereAllAreAlike(t *testing.T) {
+	l := newLab(t, console.Off{})
+	for range 10 {
+		l.answer(protocol.LeastConnections, 5003*time.Millisecond)
+	}
+	if m := l.Snapshot().LastMinute; m.P50 != 5.003 || m.P99 != 5.003 {
+		t.Errorf("got %v and %v, want 5.003", m.P50, m.P99)
+	}
+}
+
+func TestBuckets(t *testing.T) {
+	last := 0
+	for d := time.Duration(1); d < 3*time.Hour; d += d/50 + 1 {
+		i := bucket(d)
+		if i < last || i > last+1 || i >= nBuckets {
+			t.Fatalf("%v is in bucket %d, after %d", d, i, last)
+		}
+		last = i
+	}
+	if last != nBuckets-1 || bucket(0) != 0 || bucket(-1) != 0 || bucket(1<<62) != nBuckets-1 {
+		t.Errorf("the ends are wrong: %d", last)
+	}
+}
+
+// TestWindowLaw compares the running sums with the slots, whatever happens.
+func TestWindowLaw(t *testing.T) {
+	var w window
+	var age time.Duration
+	for range 5000 {
+		age += time.Duration(rand.ExpFloat64() * float64(time.Second))
+		w.advance(age)
+		if rand.IntN(4) == 0 {
+			w.failed()
+		} else {
+			w.answered(time.Duration(rand.Int64N(int64(time.Minute))))
+		}
+		var all buckets
+		fails := 0
+		for i := range w.slots {
+			fails += w.slots[i].fails
+			for j := range all.counts {
+				all.counts[j] += w.slots[i].counts[j]
+				all.sums[j] += w.slots[i].sums[j]
+			}
+		}
+		if all != w.all || fails != w.fails {
+			t.Fatalf("at %v the sums are not those of the slots", age)
+		}
+	}
+}
+
+func TestHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, console.Off{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var watching sync.WaitGroup
+		watching.Go(func() { l.Watch(ctx) })
+		time.Sleep(1500 * time.Millisecond)
+		var tried balance.Tried
+		lease, _ := l.pool.Assign(l.selectors[protocol.RoundRobin], &tried)
+		time.Sleep(2 * time.Second)
+		lease.Release(balance.Answered)
+		time.Sleep(time.Second)
+		if got, want := l.Snapshot().Workers[0].History, []int{0, 1, 1, 0}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		time.Sleep(57 * time.Second)
+		got := l.Snapshot().Workers[0].History
+		if len(got) != samples || !slices.Equal(got[:3], []int{1, 1, 0}) {
+			t.Errorf("got %v", got)
+		}
+		cancel()
+		watching.Wait()
+	})
+}
+
+// TestAtOnce has many visits, looks and samples at the same time.
+func TestAtOnce(t *testing.T) {
+	l := newLab(t, console.Off{})
+	var visits, looks sync.WaitGroup
+	over := make(chan struct{})
+	for range 2 {
+		looks.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				s := l.Snapshot()
+				l.sample(l.pool.Snapshot())
+				if s.Clients < 0 || s.Durations[0].Count > s.Spread[0].Answered {
+					t.Errorf("an impossible moment: %+v", s)
+				}
+			}
+		})
+	}
+	const each = 500
+	for range 8 {
+		visits.Go(func() {
+			for i := range each {
+				l.answer(approaches[i%2], time.Duration(i)*time.Millisecond)
+				l.Unreachable("Worker-2", syscall.ECONNREFUSED)
+			}
+		})
+	}
+	visits.Wait()
+	close(over)
+	looks.Wait()
+	s := l.Snapshot()
+	if s.Totals.Answered != 8*each || s.Clients != 0 || s.Durations[0].Count+s.Durations[1].Count != 8*each || s.LastMinute.Answered != 8*each {
+		t.Errorf("after %d visits: %+v", 8*each, s.Totals)
+	}
+}
+
+// told is a journal that remembers what it was told, or hangs.
+type told struct {
+	console.Off
+	words []string
+	hang  chan struct{}
+}
+
+func (j *told) Connected(net.Addr)        { j.words = append(j.words, "connected") }
+func (j *told) Unreachable(string, error) { j.words = append(j.words, "unreachable") }
+func (j *told) Left(net.Addr, error)      { j.words = append(j.words, "left") }
+func (j *told) Done(broker.Visit) {
+	j.words = append(j.words, "done")
+	if j.hang != nil {
+		<-j.hang
+	}
+}
+
+func TestPassesEverythingOn(t *testing.T) {
+	j := &told{}
+	l := newLab(t, j)
+	l.answer(protocol.RoundRobin, 0)
+	l.Unreachable("Worker-1", syscall.ECONNREFUSED)
+	l.Left(client, syscall.ECONNRESET)
+	if got := strings.Join(j.words, " "); got != "connected done unreachable left" {
+		t.Errorf("the next journal was told %q", got)
+	}
+}
+
+// TestSlowTerminal has the terminal hang; the page goes on.
+func TestSlowTerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &told{hang: make(chan struct{})}
+		l := newLab(t, j)
+		var visit sync.WaitGroup
+		visit.Go(func() { l.answer(protocol.RoundRobin, time.Second) })
+		synctest.Wait()
+		if n := len(l.Snapshot().Latest); n != 1 {
+			t.Errorf("%d requests are shown, want 1", n)
+		}
+		close(j.hang)
+		visit.Wait()
+	})
+}
+
+func TestNoAllocation(t *testing.T) {
+	l := newLab(t, console.Off{})
+	v := broker.Visit{
+		Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
+		Worker: "Worker-1", Attempts: 1, Answer: protocol.Response, Serving: time.Second,
+	}
+	if n := testing.AllocsPerRun(100, func() { l.Connected(client); l.Done(v) }); n != 0 {
+		t.Errorf("a visit costs %v allocations", n)
+	}
+}
+
+func BenchmarkVisit(b *testing.B) {
+	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, new(balance.RoundRobin), new(balance.LeastConnections))
+	r := New(pool, console.Off{})
+	v := broker.Visit{Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
+		Worker: "Worker-1", Attempts: 1, Answer: protocol.Response, Serving: time.Second}
+	for b.Loop() {
+		r.Connected(client)
+		r.Done(v)
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, new(balance.RoundRobin), new(balance.LeastConnections))
+	r := New(pool, console.Off{})
+	for b.Loop() {
+		r.Snapshot()
+	}
+}

@@ -1,0 +1,379 @@
+package status_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/broker"
+	"balancelab/internal/console"
+	"balancelab/internal/figures"
+	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+	"balancelab/internal/status"
+	"balancelab/internal/worker"
+)
+
+var shots = flag.String("shots", "", "write pictures of the page into this `directory`")
+
+// A lab is a broker with three workers, all of them in this process and on
+// real sockets, and the status page.
+type lab struct {
+	t        *testing.T
+	addr     string // the broker's
+	page     string // the page's URL, without the last slash
+	pageAddr string
+	pool     *balance.Pool
+	recorder *figures.Recorder
+	stops    map[string]func() // workers and "page", by name
+}
+
+func startLab(t *testing.T, long, short time.Duration) *lab {
+	t.Helper()
+	l := &lab{t: t, stops: map[string]func(){}}
+	var workers []balance.Worker
+	for i := range 3 {
+		w := balance.Worker{Name: fmt.Sprintf("Worker-%d", i+1), Weight: 1}
+		w.Addr = l.worker(w.Name, "127.0.0.1:0", long, short)
+		workers = append(workers, w)
+	}
+	rr, lc := new(balance.RoundRobin), new(balance.LeastConnections)
+	l.pool = balance.NewPool(workers, rr, lc)
+	l.recorder = figures.New(l.pool, console.Off{})
+	b := broker.Broker{
+		Pool: l.pool, Journal: l.recorder, Dial: dial,
+		Selector: func(a protocol.Approach) balance.Selector {
+			if a == protocol.RoundRobin {
+				return rr
+			}
+			return lc
+		},
+		RequestTimeout: 5 * time.Second, DialTimeout: 5 * time.Second, AnswerTimeout: time.Minute,
+	}
+	l.addr = l.serve("broker", "127.0.0.1:0", b.Handle)
+	l.start("watch", l.recorder.Watch)
+	l.pageAddr = "127.0.0.1:0"
+	l.openPage()
+	return l
+}
+
+func dial(ctx context.Context, addr string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", addr)
+}
+
+// start runs f until stops[name] is called, or the test ends.
+func (l *lab) start(name string, f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { f(ctx) })
+	stop := func() { cancel(); running.Wait() }
+	l.stops[name] = stop
+	l.t.Cleanup(stop)
+}
+
+func (l *lab) serve(name, addr string, handle func(context.Context, *server.Conn)) string {
+	l.t.Helper()
+	listener, err := server.Listen(context.Background(), addr)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	s := server.Server{Handle: handle}
+	l.start(name, func(ctx context.Context) { _ = s.Serve(ctx, listener) })
+	return listener.Addr().String()
+}
+
+func (l *lab) worker(name, addr string, long, short time.Duration) string {
+	l.t.Helper()
+	w := worker.Worker{Long: long, Short: short, Journal: console.Off{}}
+	return l.serve(name, addr, w.Handle)
+}
+
+// openPage serves the page where it was before, if it was closed.
+func (l *lab) openPage() {
+	l.t.Helper()
+	listener, err := status.Listen(context.Background(), l.pageAddr)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.pageAddr = listener.Addr().String()
+	l.page = "http://" + l.pageAddr
+	handler := status.Handler(func() status.Snapshot {
+		s := l.recorder.Snapshot()
+		s.Listen = l.addr
+		return s
+	})
+	l.start("page", func(ctx context.Context) {
+		if err := status.Serve(ctx, listener, handler); err != nil {
+			l.t.Error(err)
+		}
+	})
+}
+
+// ask sends a request as it is written and returns the answer.
+func (l *lab) ask(request string) string {
+	l.t.Helper()
+	conn, err := net.Dial("tcp", l.addr)
+	if err != nil {
+		l.t.Error(err)
+		return ""
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "%s\n", request)
+	answer, _, err := protocol.ReadAnswer(conn)
+	if err != nil {
+		l.t.Error(err)
+	}
+	return answer
+}
+
+// load asks with n clients at once until the returned function is called.
+func (l *lab) load(n int) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var clients sync.WaitGroup
+	for i := range n {
+		clients.Go(func() {
+			for k := i; ctx.Err() == nil; k++ {
+				l.ask("AppID:" + []string{"Long", "Short", "Short"}[k%3] + ":" + []string{"least_connections", "round_robin"}[k%2])
+			}
+		})
+	}
+	stop = func() { cancel(); clients.Wait() }
+	l.t.Cleanup(stop)
+	return stop
+}
+
+// json returns /status.json.
+func (l *lab) json() (s status.Snapshot) {
+	l.t.Helper()
+	reply, err := http.Get(l.page + "/status.json")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	if err := json.NewDecoder(reply.Body).Decode(&s); err != nil {
+		l.t.Fatal(err)
+	}
+	return s
+}
+
+// barOf is a script for the width of a worker's bar.
+const barOf = `parseFloat(document.querySelector('[data-worker="%s"] .flight .bar i').style.width)`
+
+// TestPageMoves has a load run while the page is open, and compares what is
+// left standing with /status.json.
+func TestPageMoves(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, 60*time.Millisecond, 20*time.Millisecond)
+	b.visit(l.page)
+	b.await(`document.querySelector("#link-text").textContent === "live"`)
+	if got := b.text("#none"); !strings.Contains(got, "None yet") {
+		t.Errorf("an idle page says %q", got)
+	}
+	stop := l.load(9)
+	for _, name := range []string{"Worker-1", "Worker-2", "Worker-3"} {
+		b.await(fmt.Sprintf(barOf, name) + " > 0")
+	}
+	b.await(`document.querySelectorAll("#latest tbody tr").length === 15`)
+	b.await(`parseFloat(document.querySelector("#rate").textContent) > 0`)
+	b.await(`document.querySelector('[data-worker="Worker-1"] .plot path').getAttribute("d").length > 20`)
+	stop()
+	for _, name := range []string{"Worker-1", "Worker-2", "Worker-3"} {
+		b.await(fmt.Sprintf(barOf, name) + " === 0")
+	}
+
+	s := l.json()
+	b.await(fmt.Sprintf(`document.querySelector("#latest tbody tr").dataset.number === "%d"`, s.Latest[0].Number))
+	got := b.numbers()
+	if want := fmt.Sprint(s.Totals.Answered); got["answered"] != want || s.Totals.Answered == 0 {
+		t.Errorf("the page says %s answered, /status.json %s", got["answered"], want)
+	}
+	for _, w := range s.Workers {
+		for approach, class := range map[protocol.Approach]string{protocol.RoundRobin: "rr", protocol.LeastConnections: "lc"} {
+			if got, want := got[w.Name+" "+class], fmt.Sprint(w.Answered[approach]); got != want {
+				t.Errorf("%s, %s: the page says %s, /status.json %s", w.Name, approach, got, want)
+			}
+		}
+		if want := fmt.Sprintf("at most %d since the start", w.Most); got[w.Name+" most"] != want {
+			t.Errorf("%s: the page says %q, want %q", w.Name, got[w.Name+" most"], want)
+		}
+	}
+}
+
+// numbers returns the page's figures by name, without separators.
+func (b *browser) numbers() (all map[string]string) {
+	b.t.Helper()
+	b.eval(`(() => {
+		const all = {}, put = (name, e) => all[name] = e.textContent.replaceAll(",", "");
+		put("answered", document.querySelector("#answered"));
+		for (const tr of document.querySelectorAll("#workers tbody tr")) {
+			for (const c of ["rr", "lc", "failed"]) put(tr.dataset.worker + " " + c, tr.querySelector("." + c));
+			put(tr.dataset.worker + " most", tr.querySelector(".flight small"));
+		}
+		return all;
+	})()`, &all)
+	return all
+}
+
+func TestPageSaysThatItLostTheBroker(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	l.ask("AppID:Short:round_robin")
+	b.visit(l.page)
+	b.await(`document.querySelector("#answered").textContent === "1"`)
+	const notice = `document.querySelector("#lost")`
+	b.await(notice + ".hidden")
+
+	l.stops["page"]()
+	b.await("!" + notice + ".hidden && " + notice + `.textContent.includes("does not answer")`)
+	if said := b.text("#said"); !strings.Contains(said, "does not answer") {
+		t.Errorf("a screen reader is told %q", said)
+	}
+	if got := b.text("#answered"); got != "1" {
+		t.Errorf("the last figures are gone: %q", got)
+	}
+	l.ask("AppID:Short:round_robin")
+	l.openPage()
+	b.await(notice + `.hidden && document.querySelector("#answered").textContent === "2"`)
+	if said := b.text("#said"); said != "The broker is back." {
+		t.Errorf("a screen reader is told %q", said)
+	}
+}
+
+func TestPageShowsHostileTextAsText(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	const evil = `<img src=x onerror=document.title="taken">`
+	addr := l.json().Workers[0].Addr
+	l.stops["Worker-1"]()
+	l.serve("Worker-1", addr, func(_ context.Context, conn *server.Conn) {
+		_, _ = protocol.ReadJob(conn)
+		_ = conn.Finish(evil)
+	})
+	b.visit(l.page)
+	b.await(`document.querySelector("#link-text").textContent === "live"`)
+	l.ask("AppID:" + evil + ":round_robin")
+	b.await(`document.querySelector("#latest .outcome small").textContent.includes("<img src=x onerror=")`)
+	if got := l.ask("AppID:Short:round_robin"); got != evil {
+		t.Fatalf("the hostile worker answered %q", got)
+	}
+	b.await(`document.querySelector('#latest [data-outcome="answered"] .outcome small').textContent === ` + fmt.Sprintf("%q", evil))
+	var images int
+	b.eval(`document.images.length`, &images)
+	if images != 0 {
+		t.Error("text from the wire became an element")
+	}
+	var blocked bool
+	b.eval(`new Promise((done) => {
+		document.addEventListener("securitypolicyviolation", () => done(true));
+		const s = document.createElement("script");
+		s.textContent = "window.taken = true";
+		document.head.append(s);
+		setTimeout(() => done(false), 3000);
+	})`, &blocked)
+	if !blocked {
+		t.Error("the policy lets a script run that is not the page's own")
+	}
+}
+
+func TestPageShowsAWorkerDown(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	b.visit(l.page)
+	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state === "up"`)
+	addr := l.json().Workers[1].Addr
+	l.stops["Worker-2"]()
+	for range 9 {
+		l.ask("AppID:Short:round_robin")
+	}
+	const row = `document.querySelector('[data-worker="Worker-2"]')`
+	b.await(row + `.querySelector(".word").textContent === "cooling down"`)
+	b.await(row + `.querySelector(".error").textContent.includes("connection refused")`)
+	b.await(`document.querySelector("#said").textContent.includes("Worker-2 is cooling down")`)
+	l.worker("Worker-2", addr, time.Millisecond, time.Millisecond)
+	b.await(row + `.querySelector(".word").textContent === "due for a trial"`)
+	for range 3 {
+		l.ask("AppID:Short:round_robin")
+	}
+	b.await(row + `.querySelector(".word").textContent === "up"`)
+	b.await(`document.querySelector("#said").textContent.includes("Worker-2 is up again")`)
+}
+
+// TestPageFits looks at the page as a phone and as a screen reader do.
+func TestPageFits(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	l.ask("AppID:Short:round_robin")
+	l.ask("AppID:" + strings.Repeat("x", 60) + ":round_robin")
+	b.visit(l.page)
+	b.await(`document.querySelectorAll("#latest tbody tr").length === 2`)
+	for _, width := range []int{320, 390, 700, 1200} {
+		b.look(width, "light", "reduce")
+		var outside []string
+		b.eval(`Array.from(document.querySelectorAll("main *")).filter((e) =>
+			e.getBoundingClientRect().right > document.documentElement.clientWidth && !e.closest("thead")).map((e) => e.tagName + " " + e.className)`, &outside)
+		if len(outside) > 0 {
+			t.Errorf("at a width of %d these do not fit: %s", width, outside)
+		}
+		tree := b.tree()
+		for _, want := range []string{
+			`heading "Workers"`, `table ""`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`, `cell "up"`,
+		} {
+			if !strings.Contains(tree, want) {
+				t.Errorf("at a width of %d a screen reader does not get %s:\n%s", width, want, tree)
+			}
+		}
+	}
+}
+
+// TestPagePictures draws pictures for looking at them, and page.png for the
+// README. That one takes a minute, to have a minute of history on it:
+//
+//	go test ./internal/status -run Pictures -shots DIR
+func TestPagePictures(t *testing.T) {
+	if *shots == "" {
+		t.Skip("no directory for pictures: see -shots")
+	}
+	b := openBrowser(t)
+	l := startLab(t, 500*time.Millisecond, 100*time.Millisecond)
+	b.visit(l.page)
+	b.look(960, "light", "reduce")
+	shoot := func(name string) {
+		for _, colours := range []string{"light", "dark"} {
+			for _, width := range []int{1100, 390} {
+				b.look(width, colours, "reduce")
+				b.shoot(filepath.Join(*shots, fmt.Sprintf("%s-%s-%d.png", name, colours, width)), "footer")
+			}
+		}
+	}
+	b.await(`document.querySelector("#link-text").textContent === "live"`)
+	shoot("idle")
+	var stops []func()
+	for _, answered := range []int{300, 600, 900} {
+		stops = append(stops, l.load(5))
+		b.await(fmt.Sprintf(`Number(document.querySelector("#answered").textContent.replace(",", "")) > %d`, answered))
+	}
+	stops[0]()
+	b.await(`Number(document.querySelector("#answered").textContent.replace(",", "")) > 1200`)
+	shoot("load")
+	l.stops["Worker-2"]()
+	l.ask("AppID:<b>Longer</b>:round_robin")
+	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state === "cooling down"`)
+	shoot("down")
+	b.look(960, "light", "reduce")
+	b.shoot(filepath.Join(*shots, "page.png"), "#spread")
+	for _, stop := range stops {
+		stop()
+	}
+	l.stops["page"]()
+	b.await(`!document.querySelector("#lost").hidden`)
+	shoot("lost")
+}

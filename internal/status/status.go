@@ -1,0 +1,232 @@
+// Package status is the broker's live page, and the same figures for machines:
+//
+//	/             the page; it asks for /status.json twice a second
+//	/status.json  everything there is, a [Snapshot]
+//	/metrics      the same in the Prometheus text format, version 0.0.4
+//	/healthz      200 ok, or 503 once the broker is stopping
+//
+// [Handler] takes a function that returns a snapshot, so nobody else needs
+// net/http, and this package knows nothing of the broker.
+//
+// # What it costs the broker
+//
+// However many pages are open, a snapshot is taken at most four times a second
+// ([Fresh]), and all of them get the same bytes. A page that does not read is
+// cut off by a deadline; connections are limited ([MaxConns]), more wait in the
+// kernel's queue, so that pages never use up the broker's file descriptors.
+// [Serve] closes what is open when it is told to stop; nobody waits for a page.
+//
+// # Who may look
+//
+// There is no password: whoever reaches the address sees the page. So it is
+// off by default and meant for a loopback address. A web site could still
+// reach that through its visitor's browser, under a name of its own that
+// resolves to 127.0.0.1. That is why a connection to a loopback address must
+// ask for localhost or for a numeric host; a reverse proxy on the same machine
+// that passes its own host name on is refused too. On any other address every
+// name is good.
+//
+// Text that came over the network (an unknown type, an answer) reaches the
+// page as JSON and is set as text, never as HTML; the Content-Security-Policy
+// forbids everything but the page's own three files and its figures.
+package status
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Fresh is how long a snapshot is shown to everybody before another is taken.
+const Fresh = 250 * time.Millisecond
+
+//go:embed page.html page.css page.js icon.svg
+var files embed.FS
+
+// Handler serves the page and the figures. It calls snapshot at most once at a
+// time and at most once every [Fresh]; what snapshot returns is not changed
+// afterwards, by nobody.
+func Handler(snapshot func() Snapshot) http.Handler {
+	c := &cache{take: snapshot}
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", file("page.html", "text/html; charset=utf-8"))
+	mux.Handle("GET /page.css", file("page.css", "text/css; charset=utf-8"))
+	mux.Handle("GET /page.js", file("page.js", "text/javascript; charset=utf-8"))
+	mux.Handle("GET /icon.svg", file("icon.svg", "image/svg+xml"))
+	mux.HandleFunc("GET /status.json", func(w http.ResponseWriter, _ *http.Request) {
+		_, text := c.get()
+		reply(w, http.StatusOK, "application/json", text)
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		s, _ := c.get()
+		reply(w, http.StatusOK, MetricsType, Metrics(s))
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		const plain = "text/plain; charset=utf-8"
+		if s, _ := c.get(); s.Stopping {
+			reply(w, http.StatusServiceUnavailable, plain, []byte("stopping\n"))
+			return
+		}
+		reply(w, http.StatusOK, plain, []byte("ok\n"))
+	})
+	return guard(mux)
+}
+
+// A cache keeps the latest snapshot and its JSON.
+type cache struct {
+	take func() Snapshot
+
+	mu   sync.Mutex // guards what follows, and is held while a snapshot is taken
+	at   time.Time
+	last Snapshot
+	text []byte // never changed, only replaced
+}
+
+func (c *cache) get() (Snapshot, []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.text != nil && time.Since(c.at) < Fresh {
+		return c.last, c.text
+	}
+	c.last, c.at = c.take(), time.Now()
+	text, err := json.Marshal(c.last)
+	if err != nil {
+		panic(fmt.Sprintf("status: a snapshot that is no JSON: %v", err))
+	}
+	c.text = append(text, '\n')
+	return c.last, c.text
+}
+
+func file(name, contentType string) http.Handler {
+	text, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // it was embedded
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, contentType, text)
+	})
+}
+
+func reply(w http.ResponseWriter, code int, contentType string, text []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+	w.WriteHeader(code)
+	// Nobody can be told that the page is gone.
+	_, _ = w.Write(text)
+}
+
+// policy allows the page's own files and figures, and nothing else.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// guard sets the headers that keep other sites out, and refuses requests that
+// another site may have sent here.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if onLoopback(local) && !nameless(r.Host) {
+			http.Error(w, fmt.Sprintf("host %q is not this machine: ask for localhost", r.Host), http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func onLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// nameless reports whether no name server was asked for the host of a Host
+// header.
+func nameless(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	_, err = netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}
+
+// Listen returns a listener for [Serve] at a TCP address.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("status page on %s: the address is in use; stop the program that has it, or choose another with -status", addr)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("status page on %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+// URL returns what to type into a browser on this machine for a page at addr.
+func URL(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "http://" + addr.String() + "/"
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// How long a page may take, for each step of a request.
+const (
+	readTimeout  = 5 * time.Second
+	writeTimeout = 5 * time.Second
+	idleTimeout  = 30 * time.Second
+)
+
+// Serve serves h on l until ctx is done, closes l and every connection, and
+// returns nil. When it returns, nothing that it started is running. The error
+// says why serving became impossible.
+func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	var conns sync.WaitGroup
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    8 << 10,
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			switch s {
+			case http.StateNew:
+				conns.Add(1)
+			case http.StateClosed:
+				conns.Done()
+			}
+		},
+	}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	err := s.Serve(newLimited(l))
+	s.Close()
+	conns.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("status page: %w", err)
+}

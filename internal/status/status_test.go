@@ -1,0 +1,330 @@
+package status
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/protocol"
+)
+
+// sample is a snapshot with something in every field.
+func sample() Snapshot {
+	start := time.Date(2024, 5, 1, 12, 0, 0, 250e6, time.UTC)
+	answered := map[protocol.Approach]int{protocol.RoundRobin: 7, protocol.LeastConnections: 2}
+	return Snapshot{
+		Time: start.Add(time.Minute), Started: start, Listen: "127.0.0.1:8000", Clients: 3,
+		Totals: Totals{Connected: 24, Answered: 18, Refused: 1, Left: 1,
+			Failed: map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0}},
+		LastMinute: Minute{Seconds: 60, Answered: 18, Failed: 3, Rate: .3, P50: 1, P95: 5, P99: 5.1, PerSecond: []int{0, 4}},
+		Spread:     []Spread{NewSpread(protocol.RoundRobin, []int{7, 7}, []int{1, 1})},
+		Workers: []Worker{
+			{Name: "Worker-1", Addr: "127.0.0.1:9002", State: "up", Weight: 1, Fair: .5, InFlight: 3, Most: 4,
+				History: []int{1, 3}, Assigned: 12, Answered: answered, Failed: 0},
+			{Name: `odd "\` + "\n", Addr: "127.0.0.1:9003", State: "cooling down", Cooling: 1.5, Weight: 1, Fair: .5,
+				History: []int{}, Assigned: 12, Answered: answered, Failed: 3, Error: &Failure{Time: start, Text: "connection refused"}},
+		},
+		Latest: []Request{{Number: 21, Time: start, Outcome: Refused, Seconds: .1, Detail: `unknown type "<b>"`}},
+		Durations: []Histogram{
+			{Approach: protocol.RoundRobin, Count: 14, Sum: 20.5, Buckets: []Bucket{{.5, 0}, {1, 9}, {5, 13}}},
+			{Approach: protocol.LeastConnections, Count: 4, Sum: 4, Buckets: []Bucket{{.5, 0}, {1, 4}, {5, 4}}},
+		},
+	}
+}
+
+func get(h http.Handler, method, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	return w
+}
+
+func TestHandler(t *testing.T) {
+	h := Handler(sample)
+	for _, test := range []struct {
+		method, path string
+		code         int
+		contentType  string
+		has          string
+	}{
+		{"GET", "/", 200, "text/html; charset=utf-8", "<title>Broker</title>"},
+		{"GET", "/page.css", 200, "text/css; charset=utf-8", "prefers-color-scheme"},
+		{"GET", "/page.js", 200, "text/javascript; charset=utf-8", "status.json"},
+		{"GET", "/icon.svg", 200, "image/svg+xml", "<svg"},
+		{"GET", "/status.json", 200, "application/json", `"Worker-1"`},
+		{"GET", "/metrics", 200, "text/plain; version=0.0.4; charset=utf-8", "# TYPE"},
+		{"GET", "/healthz", 200, "text/plain; charset=utf-8", "ok\n"},
+		{"HEAD", "/status.json", 200, "application/json", ""},
+		{"POST", "/", 405, "text/plain; charset=utf-8", "Method Not Allowed"},
+		{"DELETE", "/status.json", 405, "text/plain; charset=utf-8", "Method Not Allowed"},
+		{"GET", "/page.html", 404, "text/plain; charset=utf-8", "404"},
+		{"GET", "/status.go", 404, "text/plain; charset=utf-8", ""},
+	} {
+		w := get(h, test.method, test.path)
+		if w.Code != test.code || w.Header().Get("Content-Type") != test.contentType || !strings.Contains(w.Body.String(), test.has) {
+			t.Errorf("%s %s: %d %s %.60q", test.method, test.path, w.Code, w.Header().Get("Content-Type"), w.Body)
+		}
+		for name, want := range map[string]string{
+			"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff",
+			"Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
+			"Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if got := w.Header().Get(name); got != want {
+				t.Errorf("%s %s: %s is %q, want %q", test.method, test.path, name, got, want)
+			}
+		}
+	}
+	if got := get(h, "PUT", "/metrics").Header().Get("Allow"); got != "GET, HEAD" {
+		t.Errorf("a wrong method is told to use %q", got)
+	}
+}
+
+func TestJSONIsTheSnapshot(t *testing.T) {
+	var got Snapshot
+	d := json.NewDecoder(get(Handler(sample), "GET", "/status.json").Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if want := sample(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestPageIsAlone checks that the page asks nobody else for anything, and that
+// no text can become HTML.
+func TestPageIsAlone(t *testing.T) {
+	for _, path := range []string{"/", "/page.css", "/page.js", "/icon.svg"} {
+		text := get(Handler(sample), "GET", path).Body.String()
+		text = strings.ReplaceAll(text, "http://www.w3.org/2000/svg", "")
+		for _, bad := range []string{"http://", "https://", "@import", "url(", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=", "onclick="} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s contains %q", path, bad)
+			}
+		}
+	}
+}
+
+func TestHealthzWhileStopping(t *testing.T) {
+	w := get(Handler(func() Snapshot { return Snapshot{Stopping: true} }), "GET", "/healthz")
+	if w.Code != 503 || w.Body.String() != "stopping\n" {
+		t.Errorf("got %d %q", w.Code, w.Body)
+	}
+}
+
+func TestHost(t *testing.T) {
+	loopback := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}
+	elsewhere := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8080}
+	for _, test := range []struct {
+		local net.Addr
+		host  string
+		code  int
+	}{
+		{loopback, "127.0.0.1:8080", 200},
+		{loopback, "localhost:8080", 200},
+		{loopback, "LocalHost", 200},
+		{loopback, "[::1]:8080", 200},
+		{loopback, "[::1]", 200},
+		{loopback, "evil.example:8080", 403},
+		{loopback, "127.0.0.1.evil.example", 403},
+		{loopback, "", 403},
+		{elsewhere, "lab.example:8080", 200},
+	} {
+		r := httptest.NewRequest("GET", "/status.json", nil)
+		r.Host = test.host
+		w := httptest.NewRecorder()
+		Handler(sample).ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, test.local)))
+		if w.Code != test.code {
+			t.Errorf("host %q at %v: got %d, want %d", test.host, test.local, w.Code, test.code)
+		}
+	}
+}
+
+// TestSnapshotsAreShared has a hundred pages look at once and again.
+func TestSnapshotsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var taken atomic.Int32
+		h := Handler(func() Snapshot { taken.Add(1); return Snapshot{} })
+		for range 4 { // for a second, in steps of Fresh
+			var pages sync.WaitGroup
+			for range 100 {
+				pages.Go(func() { get(h, "GET", "/status.json") })
+			}
+			pages.Wait()
+			time.Sleep(Fresh - 1)
+			get(h, "GET", "/metrics")
+			time.Sleep(time.Nanosecond)
+		}
+		if n := taken.Load(); n != 4 {
+			t.Errorf("%d snapshots were taken, want 4", n)
+		}
+	})
+}
+
+// served starts Serve and returns its address, and what stops it and waits.
+func served(t *testing.T, h http.Handler) (addr string, stop func() error) {
+	t.Helper()
+	l, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, l, h) }()
+	stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	t.Cleanup(func() { _ = stop() })
+	return l.Addr().String(), stop
+}
+
+// stuck opens a page that asks for text after text and never reads.
+func stuck(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetWriteDeadline(time.Now().Add(time.Second))
+	for range 10_000 {
+		if _, err := fmt.Fprintf(conn, "GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			break
+		}
+	}
+	return conn
+}
+
+func TestServeDoesNotWaitForPages(t *testing.T) {
+	addr, stop := served(t, Handler(sample))
+	stuck(t, addr)
+	idle, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	reply, err := http.Get("http://" + addr + "/healthz")
+	if err != nil || reply.StatusCode != 200 {
+		t.Fatalf("with a stuck page: %v, %v", reply, err)
+	}
+	start := time.Now()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > writeTimeout/2 {
+		t.Errorf("stopping took %v", took)
+	}
+	if _, err := net.Dial("tcp", addr); err == nil {
+		t.Error("the address is still bound")
+	}
+	idle.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF && !strings.Contains(fmt.Sprint(err), "reset") {
+		t.Errorf("an idle page is not cut off: %v", err)
+	}
+}
+
+// TestMaxConns fills the server up and sees the next page wait, not fail.
+func TestMaxConns(t *testing.T) {
+	addr, _ := served(t, Handler(sample))
+	ask := func() (net.Conn, *bufio.Reader) {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		return conn, bufio.NewReader(conn)
+	}
+	first, r := ask()
+	answered(t, r)
+	for range MaxConns - 1 {
+		_, r := ask()
+		answered(t, r)
+	}
+	next, r := ask()
+	next.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := r.Peek(1); err == nil {
+		t.Fatalf("connection %d was served", MaxConns+1)
+	}
+	next.SetReadDeadline(time.Time{})
+	first.Close()
+	answered(t, bufio.NewReader(next))
+}
+
+func answered(t *testing.T, r *bufio.Reader) {
+	t.Helper()
+	reply, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	if text, _ := io.ReadAll(reply.Body); string(text) != "ok\n" {
+		t.Fatalf("got %q", text)
+	}
+}
+
+func TestListenSaysWhatToDo(t *testing.T) {
+	l, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for addr, want := range map[string]string{
+		l.Addr().String(): "choose another with -status",
+		"8080":            "missing port",
+		"127.0.0.1:99999": "invalid port",
+	} {
+		l, err := Listen(t.Context(), addr)
+		if err == nil {
+			l.Close()
+			t.Fatalf("%s was bound", addr)
+		}
+		if text := err.Error(); !strings.Contains(text, want) || !strings.Contains(text, addr) || strings.Contains(text, "\n") {
+			t.Errorf("%s: %q", addr, text)
+		}
+	}
+}
+
+func TestURL(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:8080": "http://127.0.0.1:8080/",
+		"[::1]:8080":     "http://[::1]:8080/",
+		"[::]:8080":      "http://localhost:8080/",
+		"0.0.0.0:8080":   "http://localhost:8080/",
+	} {
+		a, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := URL(a); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
+		}
+	}
+}
+
+func TestNewSpread(t *testing.T) {
+	for _, test := range []struct {
+		answered, weights []int
+		off, evenness     float64
+	}{
+		{[]int{0, 0}, []int{1, 1}, 0, 0},
+		{[]int{5, 5}, []int{1, 1}, 0, 1},
+		{[]int{9, 3}, []int{3, 1}, 0, 1},
+		{[]int{10, 0}, []int{1, 1}, .5, .5},
+		{[]int{10, 0}, []int{3, 1}, .25, .5},
+	} {
+		s := NewSpread(protocol.RoundRobin, test.answered, test.weights)
+		if s.Off != test.off || s.Evenness != test.evenness {
+			t.Errorf("%v for %v: got %v, %v; want %v, %v", test.answered, test.weights, s.Off, s.Evenness, test.off, test.evenness)
+		}
+	}
+}
