@@ -96,13 +96,17 @@ func (b *Broker) Handle(ctx context.Context, conn *server.Conn) {
 		v.Answer, v.Err = b.dispatch(ctx, &v)
 	}
 	b.Journal.Done(v)
-	text := v.Answer
-	if v.Err != nil {
-		text = protocol.Refusal(v.Err.Error())
-	}
-	if err := conn.Finish(text); err != nil {
+	err := b.reply(conn, &v)
+	if err != nil {
 		b.Journal.Left(client, err)
 	}
+}
+
+func (b *Broker) reply(conn *server.Conn, v *Visit) error {
+	if v.Err != nil {
+		return conn.Finish(protocol.Refusal(v.Err.Error()))
+	}
+	return conn.Answer(v.Answer)
 }
 
 func (b *Broker) read(conn *server.Conn, v *Visit) (protocol.Request, error) {

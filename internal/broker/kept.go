@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"balancelab/internal/protocol"
+	"balancelab/internal/server"
 )
 
 // Kept holds idle connections to workers, for the next request to use. Most
@@ -45,7 +46,7 @@ func (k *Kept) take(worker int) net.Conn {
 	}
 	for {
 		conn := k.pop(worker)
-		if conn == nil || open(conn) {
+		if conn == nil || server.Quiet(conn) {
 			return conn
 		}
 		conn.Close()

@@ -4,7 +4,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"strings"
@@ -233,30 +232,6 @@ func TestTakenIsNotSentAgain(t *testing.T) {
 				t.Errorf("%d connections, want 1", n)
 			}
 		})
-	}
-}
-
-func TestOpen(t *testing.T) {
-	l := listen(t)
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	there, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !open(client) {
-		t.Error("an idle connection is taken for a closed one")
-	}
-	there.Close()
-	client.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	if open(client) {
-		t.Error("a closed connection is taken for an idle one")
 	}
 }
 

@@ -193,29 +193,52 @@ const (
 	lingerBytes   = 1 << 20
 )
 
-// Finish sends the last text on the connection and closes it, so that the peer
-// can read all of it: closing while input is unread resets the connection, and
-// the reset may overtake the text. So it tells the peer that nothing follows,
-// and drops what comes until the peer closes too, for a bounded time and
-// number of bytes. A peer that does not read is given up after 5 seconds.
-func (c *Conn) Finish(text string) error {
+// Answer sends the last text on the connection and closes it. What followed
+// the request is dropped first, as [Conn.Finish] does, if there is any.
+func (c *Conn) Answer(text string) error {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(writeTimeout))
-	if _, err := c.Write([]byte(text)); err != nil {
+	if err := c.write(text); err != nil {
 		return err
 	}
+	if !Quiet(c.Conn) {
+		c.linger()
+	}
+	return nil
+}
+
+// Finish sends the last text on a connection whose peer may still be sending,
+// and closes it, so that the peer can read all of the text: closing while input
+// is unread resets the connection, and the reset may overtake the text. So it
+// tells the peer that nothing follows, and drops what comes until the peer
+// closes too, for a bounded time and number of bytes. A peer that does not read
+// is given up after 5 seconds.
+func (c *Conn) Finish(text string) error {
+	defer c.Close()
+	if err := c.write(text); err != nil {
+		return err
+	}
+	c.linger()
+	return nil
+}
+
+func (c *Conn) write(text string) error {
+	c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := c.Write([]byte(text))
+	return err
+}
+
+func (c *Conn) linger() {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
-		return nil
+		return
 	}
 	c.SetReadDeadline(time.Now().Add(lingerTimeout))
-	var dropped [512]byte
+	dropped := make([]byte, 512)
 	for n := 0; n < lingerBytes; {
-		m, err := c.Read(dropped[:])
+		m, err := c.Read(dropped)
 		if err != nil {
-			break
+			return
 		}
 		n += m
 	}
-	return nil
 }

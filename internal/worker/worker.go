@@ -91,7 +91,7 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, got func() bool, 
 	}
 	// Whether the answer arrives is the asker's to notice: the work is done.
 	if !job.Keep {
-		_ = conn.Finish(protocol.Response)
+		_ = conn.Answer(protocol.Response)
 		return false
 	}
 	conn.SetWriteDeadline(time.Now().Add(JobTimeout))

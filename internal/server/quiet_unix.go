@@ -1,15 +1,16 @@
 //go:build unix
 
-package broker
+package server
 
 import (
 	"net"
 	"syscall"
 )
 
-// open reports whether an idle connection is still open and silent. It looks
-// into the kernel's buffer without waiting and takes nothing out of it.
-func open(conn net.Conn) bool {
+// Quiet reports whether conn is open and has nothing to read. It looks into the
+// kernel's buffer, without waiting, and takes nothing out of it. Where it can't
+// tell it reports false.
+func Quiet(conn net.Conn) bool {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return false
