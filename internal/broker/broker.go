@@ -64,6 +64,9 @@ type Journal interface {
 	Connected(client net.Addr)
 	// Unreachable says that a request could not be sent to a worker.
 	Unreachable(worker string, err error)
+	// HandedOn says that a job which was sent to a worker failed there, and
+	// that the next worker is asked. That takes Redispatch.
+	HandedOn(worker string, err error)
 	// Done says how a visit ended, before the client gets its answer.
 	Done(Visit)
 	// Left says that a client was gone before it had its answer.
@@ -150,6 +153,8 @@ func (b *Broker) dispatch(ctx context.Context, v *Visit) (string, error) {
 			return "", fmt.Errorf("%s: %v; the job may have run, so it was not sent again (see broker -redispatch)", v.Worker, plain(err))
 		case !sent:
 			b.Journal.Unreachable(v.Worker, err)
+		default:
+			b.Journal.HandedOn(v.Worker, err)
 		}
 		failures = append(failures, fmt.Sprintf("%s: %v", v.Worker, plain(err)))
 	}

@@ -45,6 +45,7 @@ func (j *journal) add(format string, args ...any) {
 
 func (j *journal) Connected(net.Addr)              {}
 func (j *journal) Unreachable(w string, err error) { j.add("unreachable %s: %v", w, plain(err)) }
+func (j *journal) HandedOn(w string, err error)    { j.add("handed on from %s: %v", w, plain(err)) }
 func (j *journal) Left(_ net.Addr, err error)      { j.add("left: %v", err) }
 func (j *journal) Done(v Visit) {
 	j.mu.Lock()
@@ -316,6 +317,9 @@ func TestAtMostOnce(t *testing.T) {
 			l.worker("Worker-1", test.worker)
 			l.worker("Worker-2", answers(protocol.Response, 0))
 			l.expect(long, protocol.Response, test.took)
+			if got := l.book.text(); !strings.HasPrefix(got, "handed on from Worker-1: ") {
+				t.Errorf("journal: %s", got)
+			}
 			time.Sleep(time.Hour)
 		})
 	}

@@ -51,6 +51,11 @@ func (b *Broker) Unreachable(worker string, _ error) {
 	b.print("[Broker] Failed to connect to ", worker)
 }
 
+// HandedOn is for [broker.Journal].
+func (b *Broker) HandedOn(worker string, err error) {
+	b.print("[Broker] No answer from ", worker, ", asking the next one: ", Shown(err.Error()))
+}
+
 // Done is for [broker.Journal].
 func (b *Broker) Done(v broker.Visit) {
 	if v.Err != nil {
@@ -132,6 +137,11 @@ func (b *BrokerJSON) Connected(net.Addr) {}
 // Unreachable is for [broker.Journal].
 func (b *BrokerJSON) Unreachable(worker string, err error) {
 	b.log.Warn("unreachable", "worker", worker, "error", err.Error())
+}
+
+// HandedOn is for [broker.Journal].
+func (b *BrokerJSON) HandedOn(worker string, err error) {
+	b.log.Warn("handed on", "worker", worker, "error", err.Error())
 }
 
 // Done is for [broker.Journal].
@@ -242,6 +252,7 @@ type Off struct{}
 func (Off) Close()                                        {}
 func (Off) Connected(net.Addr)                            {}
 func (Off) Unreachable(string, error)                     {}
+func (Off) HandedOn(string, error)                        {}
 func (Off) Done(broker.Visit)                             {}
 func (Off) Left(net.Addr, error)                          {}
 func (Off) Paused(error, fmt.Stringer)                    {}

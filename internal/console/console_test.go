@@ -31,6 +31,7 @@ func TestLines(t *testing.T) {
 	b.Connected(client)
 	b.Connected(addr("[::1]:57731"))
 	b.Unreachable("Worker-1", errors.New("refused"))
+	b.HandedOn("Worker-1", errors.New("closed without an answer"))
 	b.Done(broker.Visit{Worker: "Worker-2", Answer: "Response from Worker"})
 	b.Done(broker.Visit{Worker: "Worker-2", Answer: "\x1b[2Jgone"})
 	b.Done(broker.Visit{Client: client, Err: errors.New("no")})
@@ -46,6 +47,7 @@ func TestLines(t *testing.T) {
 [Broker] Connected with ('127.0.0.1', 57730)
 [Broker] Connected with ('::1', 57731, 0, 0)
 [Broker] Failed to connect to Worker-1
+[Broker] No answer from Worker-1, asking the next one: closed without an answer
 [Broker] Response from Worker-2: Response from Worker
 [Broker] Response from Worker-2: "\x1b[2Jgone"
 [Broker] Refused ('127.0.0.1', 57730): no

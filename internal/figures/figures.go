@@ -118,6 +118,12 @@ func (r *Recorder) Unreachable(worker string, err error) {
 	r.next.Unreachable(worker, err)
 }
 
+// HandedOn is for [broker.Journal].
+func (r *Recorder) HandedOn(worker string, err error) {
+	r.blame(worker, plain(err))
+	r.next.HandedOn(worker, err)
+}
+
 // Done is for [broker.Journal].
 func (r *Recorder) Done(v broker.Visit) {
 	e := entry{

@@ -310,6 +310,7 @@ type told struct {
 }
 
 func (j *told) Connected(net.Addr)        { j.words = append(j.words, "connected") }
+func (j *told) HandedOn(string, error)    { j.words = append(j.words, "handed on") }
 func (j *told) Unreachable(string, error) { j.words = append(j.words, "unreachable") }
 func (j *told) Left(net.Addr, error)      { j.words = append(j.words, "left") }
 func (j *told) Done(broker.Visit) {
