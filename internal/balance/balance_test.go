@@ -3,6 +3,7 @@ package balance
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -375,5 +376,59 @@ func TestSparedIsNotHeldAgainst(t *testing.T) {
 	l.ask(l.rr, 10, Spared)
 	if s := l.state("a"); s.State != Up || s.Failed != 10 {
 		t.Errorf("%v, %d failed", s.State, s.Failed)
+	}
+}
+
+// Two cool-downs that end in the other order than they began.
+func TestTwoCoolDowns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 1, 1, 1)
+		l.fail("a", 3)
+		time.Sleep(time.Second)
+		l.fail("a", 1)
+		time.Sleep(2 * time.Second)
+		l.fail("a", 1) // cools for 4 s
+		l.fail("b", 3) // cools for 1 s
+		time.Sleep(time.Second)
+		if s := l.state("b"); s.State != Trial {
+			t.Errorf("b is %v", s.State)
+		}
+		time.Sleep(3 * time.Second)
+		if s := l.state("a"); s.State != Trial {
+			t.Errorf("a is %v", s.State)
+		}
+	})
+}
+
+// A trial that our own side spoiled is given again.
+func TestSparedTrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 1)
+		l.ask(l.rr, 3, Failed)
+		time.Sleep(time.Second)
+		l.ask(l.rr, 1, Spared)
+		if s := l.state("a"); s.State != Trial {
+			t.Errorf("a is %v", s.State)
+		}
+	})
+}
+
+// Further attempts of a request are not turns: whatever fails, the shares of
+// the others stay as they are.
+func TestFailoverDoesNotShiftWeights(t *testing.T) {
+	l := newLab(t, 5, 1)
+	for range 1000 {
+		var tried Tried
+		for {
+			lease, ok := l.Assign(l.rr, &tried)
+			if !ok {
+				break
+			}
+			lease.Release(Spared)
+		}
+	}
+	order := l.ask(l.rr, 60, Answered)
+	if n := strings.Count(order, "b"); n < 9 || n > 11 {
+		t.Errorf("b got %d of 60, its share is 10: %s", n, order)
 	}
 }

@@ -51,7 +51,7 @@ func (c candidates) has(m *member) bool {
 	return (m.eligible || c.all) && !c.tried.has(m.index)
 }
 
-// any reports whether everybody who is eligible is a candidate: then a
+// everybody reports whether all who are eligible are candidates: then a
 // selector need not look at each.
 func (c candidates) everybody() bool { return !c.all && c.tried.n == 0 }
 

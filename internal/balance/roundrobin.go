@@ -86,12 +86,20 @@ func (c *class) turn(among candidates) *member {
 	return nil
 }
 
-func (r *RoundRobin) assigned(m *member, among candidates) {
-	r.choices++
+// sum returns the weights of all who had a chance, which the chosen one pays.
+func (r *RoundRobin) sum(among candidates) int {
 	if among.all {
-		m.spent += r.total
-	} else {
-		m.spent += r.weights
+		return r.total
+	}
+	return r.weights
+}
+
+func (r *RoundRobin) assigned(m *member, among candidates) {
+	// A further attempt of the same request is not a turn: counted as one, a
+	// worker that keeps failing would pile up debts on the others.
+	if among.tried.n == 0 {
+		r.choices++
+		m.spent += r.sum(among)
 	}
 	i := slices.IndexFunc(r.classes, func(c class) bool { return c.weight == m.weight })
 	c := &r.classes[i]

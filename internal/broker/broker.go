@@ -164,8 +164,9 @@ func (b *Broker) dispatch(ctx context.Context, v *Visit) (string, error) {
 // whether the worker may have taken the job.
 func (b *Broker) ask(ctx context.Context, lease *balance.Lease, v *Visit) (answer string, sent bool, err error) {
 	job := protocol.Job{Type: v.Request.Type, Keep: b.Kept != nil}
+	deadline := time.Now().Add(b.AnswerTimeout) // for all kept connections together
 	for conn := b.Kept.take(lease.Index()); conn != nil; conn = b.Kept.take(lease.Index()) {
-		answer, err = b.exchange(ctx, lease, conn, job, v)
+		answer, err = b.exchange(ctx, lease, conn, job, deadline, v)
 		if !stale(err) {
 			return answer, true, err
 		}
@@ -176,8 +177,8 @@ func (b *Broker) ask(ctx context.Context, lease *balance.Lease, v *Visit) (answe
 	if err != nil {
 		return "", false, err
 	}
-	answer, err = b.exchange(ctx, lease, conn, job, v)
-	return answer, !errors.Is(err, errNotWritten) && !errors.Is(err, protocol.ErrNotTaken), err
+	answer, err = b.exchange(ctx, lease, conn, job, time.Now().Add(b.AnswerTimeout), v)
+	return answer, !stale(err), err
 }
 
 // errNotWritten is wrapped by the error of a job of which nothing was written.
@@ -185,13 +186,14 @@ var errNotWritten = errors.New("sending the job")
 
 // exchange sends a job on conn and reads its answer. Afterwards conn is kept
 // or closed.
-func (b *Broker) exchange(ctx context.Context, lease *balance.Lease, conn net.Conn, job protocol.Job, v *Visit) (string, error) {
+func (b *Broker) exchange(ctx context.Context, lease *balance.Lease, conn net.Conn, job protocol.Job, deadline time.Time, v *Visit) (string, error) {
 	start := time.Now()
-	conn.SetDeadline(start.Add(b.AnswerTimeout))
-	giveUp := context.AfterFunc(ctx, func() { conn.Close() })
+	conn.SetDeadline(deadline)
+	stopGivingUp := context.AfterFunc(ctx, func() { conn.Close() })
 	answer, line, err := send(conn, job)
 	v.Serving += time.Since(start)
-	if giveUp() && err == nil && line && job.Keep {
+	if stopGivingUp() && err == nil && line && job.Keep {
+		conn.SetDeadline(time.Time{})
 		b.Kept.put(lease.Index(), conn)
 	} else {
 		conn.Close()
@@ -210,7 +212,11 @@ func send(conn net.Conn, job protocol.Job) (answer string, line bool, err error)
 	case err != nil:
 		return "", false, fmt.Errorf("after %d bytes of the job: %w", n, err)
 	}
-	return protocol.ReadAnswer(conn)
+	answer, line, err = protocol.ReadAnswer(conn)
+	if errors.Is(err, protocol.ErrNotTaken) && !job.Keep {
+		err = protocol.ErrNoAnswer // who was not asked by the extension does not speak it
+	}
+	return answer, line, err
 }
 
 func (b *Broker) dial(ctx context.Context, addr string) (net.Conn, error) {

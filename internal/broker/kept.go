@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"syscall"
 
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
@@ -18,11 +17,9 @@ import (
 // without waiting: one that the worker has closed is thrown away. On systems
 // where that look is not implemented nothing is kept.
 //
-// One case is left: the worker closes while a job is on its way to it. It was
-// not taken if the worker says so, with an empty line, or if the job found the
-// connection closed and was answered with a reset: a worker that read the job
-// and then died leaves nothing unread and is seen to end in an orderly way. The
-// job then goes out on another connection.
+// One case is left: the worker stops while a job is on its way to it. It says
+// so, with an empty line, and the job goes out on another connection. Anything
+// else, a reset too, may mean that the job has run.
 type Kept struct {
 	most int
 
@@ -93,9 +90,7 @@ func (k *Kept) Close() {
 	}
 }
 
-// stale reports whether err, on a connection that was used before, says that
-// the worker did not take the job.
+// stale reports whether err says that the worker did not take the job.
 func stale(err error) bool {
-	return errors.Is(err, errNotWritten) || errors.Is(err, protocol.ErrNotTaken) ||
-		errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, protocol.ErrCutOff)
+	return errors.Is(err, errNotWritten) || errors.Is(err, protocol.ErrNotTaken)
 }

@@ -127,7 +127,7 @@ func TestWorkerRestarts(t *testing.T) {
 	addr := l.Addr().String()
 	stop := serveWorker(t, l)
 	b := keeping(t, l)
-	for range 3 {
+	for range 2 {
 		b.mustAnswer(t, 2)
 		stop()
 		again, err := server.Listen(t.Context(), addr)
@@ -178,37 +178,46 @@ func readJob(c net.Conn) {
 // A job that met a stopping worker on the way goes out again, because it was
 // not taken.
 func TestNotTakenIsSentAgain(t *testing.T) {
-	for name, stale := range map[string]func(net.Conn){
-		"the worker says so": func(c net.Conn) {
+	l := listen(t)
+	fakeWorker(l, func(i int, c net.Conn) {
+		defer c.Close()
+		readJob(c)
+		io.WriteString(c, protocol.Response+"\n")
+		if i == 0 {
 			readJob(c)
 			io.WriteString(c, "\n")
-		},
-		"a reset": func(c net.Conn) { // closing over unread input
-			c.Read(make([]byte, 1))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := listen(t)
-			fakeWorker(l, func(i int, c net.Conn) {
-				defer c.Close()
-				readJob(c)
-				io.WriteString(c, protocol.Response+"\n")
-				if i == 0 {
-					stale(c)
-				}
-			})
-			b := keeping(t, l)
-			b.mustAnswer(t, 2)
-			if n := l.count(); n != 2 {
-				t.Errorf("%d connections, want 2", n)
-			}
-		})
+		}
+	})
+	b := keeping(t, l)
+	b.mustAnswer(t, 2)
+	if n := l.count(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
+// A closed connection is noticed before a job is lost on it.
+func TestClosedIsNotUsed(t *testing.T) {
+	l := listen(t)
+	closed := make(chan struct{})
+	fakeWorker(l, func(_ int, c net.Conn) {
+		readJob(c)
+		io.WriteString(c, protocol.Response+"\n")
+		c.Close()
+		closed <- struct{}{}
+	})
+	b := keeping(t, l)
+	for range 3 {
+		b.mustAnswer(t, 1)
+		<-closed
+	}
+	if n := l.count(); n != 3 {
+		t.Errorf("%d connections, want 3", n)
 	}
 }
 
 // A worker that read the job and then died may have done it.
 func TestTakenIsNotSentAgain(t *testing.T) {
-	for name, last := range map[string]string{"without a byte": "", "in mid-answer": "Resp"} {
+	for name, last := range map[string]string{"without a byte": "", "in mid-answer": "Resp", "by a reset": ""} {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t)
 			fakeWorker(l, func(_ int, c net.Conn) {
@@ -216,7 +225,7 @@ func TestTakenIsNotSentAgain(t *testing.T) {
 				io.WriteString(c, protocol.Response+"\n")
 				readJob(c)
 				io.WriteString(c, last)
-				if last != "" {
+				if name != "without a byte" {
 					c.(*net.TCPConn).SetLinger(0)
 				}
 				c.Close()
@@ -242,6 +251,9 @@ func TestKeptIsBounded(t *testing.T) {
 		a, b := net.Pipe()
 		k.put(0, a)
 		there = append(there, b)
+	}
+	if n := len(k.idle[0]); n != 2 {
+		t.Errorf("%d are kept, want 2", n)
 	}
 	go k.Close()
 	for _, c := range there {

@@ -29,6 +29,9 @@ const (
 // first SIGINT or SIGTERM; the second one ends the program at once.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
 	ctx, cancel := context.WithCancel(context.Background())
+	// Ctrl-C also ends who reads our output through a pipe. That must not end a
+	// program that drains.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {

@@ -403,9 +403,9 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// An empty line is what a worker says that stops, and does not take the job. It
-// is no answer: relayed, it would be the empty close that a client cannot tell
-// from a broken broker.
+// An answer of no bytes is none: relayed, it would be the empty close that a
+// client cannot tell from a broken broker. Nor does it say, to a broker without
+// -keepalive, that the job was not taken.
 func TestEmptyAnswer(t *testing.T) {
 	t.Parallel()
 	w1 := newFake(t, func(f *fake, conn *net.TCPConn) {
@@ -413,7 +413,7 @@ func TestEmptyAnswer(t *testing.T) {
 		io.WriteString(conn, "\n")
 	})
 	l := newBroker(t, []string{w1.addr})
-	isRefusal(t, l.say(shortRoundRobin), "Worker-1: ", "is stopping")
+	isRefusal(t, l.say(shortRoundRobin), "Worker-1: ", "without an answer")
 	l.stopWith(0, 1)
 }
 

@@ -32,7 +32,8 @@
 // AppID-keep ends with a newline, its answer does too, and the connection stays
 // open for the next job. A worker that stops says so on an idle kept connection
 // with an empty line, so that a job which crossed it on the way is known not to
-// have been taken.
+// have been taken. The next job is sent after the answer: what follows a job
+// before that is dropped.
 //
 // What follows a message is left to the caller: to drop it before closing, see
 // package server.

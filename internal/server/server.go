@@ -49,6 +49,7 @@ type Server struct {
 type Conn struct {
 	net.Conn
 	stopping context.Context
+	settle   func() // says, any number of times, that nothing is in flight any more
 }
 
 // Listen returns a listener for [Server.Serve] at a TCP address. Multipath TCP
@@ -73,8 +74,8 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(stopping))
 	defer cancel(nil)
-	closeListener := context.AfterFunc(stopping, func() { l.Close() })
-	defer closeListener()
+	stopClosing := context.AfterFunc(stopping, func() { l.Close() })
+	defer stopClosing()
 	defer l.Close()
 
 	var h handlers
@@ -95,11 +96,15 @@ type handlers struct {
 	running atomic.Int64
 }
 
-func (h *handlers) start(handle func()) {
+// start runs handle. What it is given is called when nothing is in flight any
+// more, at the latest at its end: who only waits for a peer to close is not cut
+// off by the end of a drain.
+func (h *handlers) start(handle func(settle func())) {
 	h.running.Add(1)
+	settle := sync.OnceFunc(func() { h.running.Add(-1) })
 	h.all.Go(func() {
-		defer h.running.Add(-1)
-		handle()
+		defer settle()
+		handle(settle)
 	})
 }
 
@@ -138,8 +143,8 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 			return fmt.Errorf("accept: %w", err)
 		}
 		pause = 0
-		h.start(func() {
-			s.Handle(ctx, &Conn{conn, stopping})
+		h.start(func(settle func()) {
+			s.Handle(ctx, &Conn{conn, stopping, settle})
 			if limit != nil {
 				<-limit
 			}
@@ -188,9 +193,10 @@ var longAgo = time.Unix(1, 0)
 
 // How long Finish waits for the peer, and how much it drops.
 const (
-	writeTimeout  = 5 * time.Second
-	lingerTimeout = 1 * time.Second
-	lingerBytes   = 1 << 20
+	writeTimeout   = 5 * time.Second
+	lingerTimeout  = 1 * time.Second
+	lingerStopping = 100 * time.Millisecond // in a drain
+	lingerBytes    = 1 << 20
 )
 
 // Answer sends the last text on the connection and closes it. What followed
@@ -224,6 +230,7 @@ func (c *Conn) Finish(text string) error {
 func (c *Conn) write(text string) error {
 	c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := c.Write([]byte(text))
+	c.settle()
 	return err
 }
 
@@ -232,7 +239,11 @@ func (c *Conn) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	c.SetReadDeadline(time.Now().Add(lingerTimeout))
+	wait := lingerTimeout
+	if c.stopping.Err() != nil {
+		wait = lingerStopping
+	}
+	c.SetReadDeadline(time.Now().Add(wait))
 	dropped := make([]byte, 512)
 	for n := 0; n < lingerBytes; {
 		m, err := c.Read(dropped)

@@ -273,3 +273,17 @@ func TestNothingToDrain(t *testing.T) {
 		})
 	}
 }
+
+// Who has its answer and does not close is not in flight.
+func TestLingeringIsNotCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: echoAfter(0)})
+		c := v.dial()
+		c.Write([]byte("x"))
+		synctest.Wait()
+		if _, err := v.stopped(); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	})
+}

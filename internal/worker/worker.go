@@ -73,7 +73,7 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, got func() bool, 
 	switch {
 	case stopped && err != nil:
 		// Not taken, for a broker that has just sent a job on a kept connection.
-		_, _ = io.WriteString(conn, "\n")
+		_ = conn.Finish("\n")
 		return false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.refuse(conn, fmt.Sprintf("%v within %v", err, JobTimeout))
