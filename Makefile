@@ -19,7 +19,7 @@ test: ## run all tests; needs nothing but Go
 check: ## all that must hold before a change goes in, in some minutes
 	@scripts/check.sh
 
-nemesis: ## kill, stop and restart workers under load, for 30 s in each of three labs
+nemesis: ## kill, stop and restart workers under load, for 30 s in each of four labs
 	go test -count=1 -v ./internal/e2e -run TestNemesis -nemesis.for 30s
 
 bench: ## run all benchmarks

@@ -234,22 +234,10 @@ func outcome(ctx context.Context, err error) balance.Outcome {
 	switch {
 	case err == nil:
 		return balance.Answered
-	case ctx.Err() != nil || ours(err):
+	case ctx.Err() != nil || server.Exhausted(err):
 		return balance.Spared
 	}
 	return balance.Failed
-}
-
-// ours reports whether err says that this side ran out of something.
-func ours(err error) bool {
-	for _, e := range []error{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // plain returns the part of a network error that says what went wrong, without

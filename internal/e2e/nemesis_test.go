@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,15 +35,19 @@ func TestNemesis(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("again with: go test ./internal/e2e -run TestNemesis -nemesis.seed %d -nemesis.for %v", seed, *nemesisFor)
-	for i, flags := range [][]string{nil, {"-redispatch"}, {"-redispatch", "-keepalive"}} {
+	for i, flags := range [][]string{nil, {"-keepalive"}, {"-redispatch"}, {"-redispatch", "-keepalive"}} {
 		t.Run(strings.Join(append([]string{"broker"}, flags...), " "), func(t *testing.T) {
 			l := newLabOf(t, quick, append(flags, nemesisFlags...)...)
-			n := nemesis{lab: l, random: rand.New(rand.NewPCG(seed, uint64(i)))}
+			n := nemesis{lab: l, random: rand.New(rand.NewPCG(seed, uint64(i))), all: slices.Clone(l.workers)}
+			redispatch := slices.Contains(flags, "-redispatch")
 			load := startLoad(l.broker.addr, seed+uint64(i))
 			n.rage(*nemesisFor)
 			answered, refused := load.stop(t)
-			if flags != nil && refused > 0 {
+			if redispatch && refused > 0 {
 				t.Errorf("%d requests were refused, one with %q", refused, load.example)
+			}
+			if jobs := n.begun(); !redispatch && jobs > int(answered+refused) {
+				t.Errorf("%d requests were sent as %d jobs", answered+refused, jobs)
 			}
 			l.untilAnswered(t, 6)
 			t.Logf("%d requests answered, %d refused, while: %s", answered, refused, strings.Join(n.deeds, " "))
@@ -58,6 +63,16 @@ type nemesis struct {
 	random  *rand.Rand
 	stopped [3]bool
 	deeds   []string
+	all     []*program // the workers that were ever started
+}
+
+// begun returns how many jobs were begun, at least: a worker that is killed
+// takes its last lines along.
+func (n *nemesis) begun() (jobs int) {
+	for _, w := range n.all {
+		jobs += len(w.matches(`^\[Worker\] Processing `))
+	}
+	return jobs
 }
 
 func (n *nemesis) rage(d time.Duration) {
@@ -107,6 +122,7 @@ func (n *nemesis) did(what string, i int) {
 func (n *nemesis) restart(i int) {
 	n.t.Helper()
 	n.workers[i] = startWorker(n.t, i+1, n.workers[i].addr, quick...)
+	n.all = append(n.all, n.workers[i])
 }
 
 // repent leaves every worker running.

@@ -58,7 +58,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
 	l, err := config.Listen(ctx, "tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	if errors.Is(err, errAddrInUse) {
 		return nil, fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
 	}
 	if err != nil {
@@ -155,11 +155,16 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 // passing reports whether a later Accept may succeed: something ran out, or
 // one client left while it waited.
 func passing(err error) bool {
-	for _, e := range []error{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR,
-	} {
-		if errors.Is(err, e) {
+	return Exhausted(err) || isOneOf(err, errGone)
+}
+
+// Exhausted reports whether err says that this side has run out of something:
+// file descriptors, memory, or local ports.
+func Exhausted(err error) bool { return isOneOf(err, errExhausted) }
+
+func isOneOf(err error, targets []syscall.Errno) bool {
+	for _, t := range targets {
+		if errors.Is(err, t) {
 			return true
 		}
 	}
