@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -32,7 +33,9 @@ type lab struct {
 	root    string // of this module
 	dir     string // temporary: programs, configurations, output
 	started []*server
-	idle    int // files that the workers have open when they have nothing to do
+	// idle is how many files the workers have open when they have nothing to
+	// do: the fewest that were seen.
+	idle int
 }
 
 // newLab builds the programs. The caller closes the lab.
@@ -75,13 +78,22 @@ func (l *lab) startWorkers(ctx context.Context) error {
 			return err
 		}
 	}
-	var err error
-	l.idle, err = l.workersFiles()
-	return err
+	// A worker may not have closed the connection yet by which it was found to
+	// answer, and there is no event that says when.
+	l.idle = math.MaxInt
+	for range 5 {
+		if _, err := l.waiting(); err != nil {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
 }
 
-// workersFiles returns how many files the workers have open.
-func (l *lab) workersFiles() (sum int, err error) {
+// waiting returns how many requests wait in the workers. Each one is a file
+// that a worker has open.
+func (l *lab) waiting() (int, error) {
+	sum := 0
 	for _, s := range l.started[:len(l.workers)] {
 		n, err := openFiles(s.cmd.Process.Pid)
 		if err != nil {
@@ -89,7 +101,8 @@ func (l *lab) workersFiles() (sum int, err error) {
 		}
 		sum += n
 	}
-	return sum, nil
+	l.idle = min(l.idle, sum)
+	return sum - l.idle, nil
 }
 
 // startPeer starts a peer, which is to be stopped by the caller; nil if the
@@ -157,14 +170,14 @@ func (s *server) answers(ctx context.Context, addr string) error {
 	}
 }
 
-// said returns the end of what the server has printed.
+// said returns the beginning of what the server has printed.
 func (s *server) said() string {
-	const most = 1000
+	const most = 500
 	text, err := os.ReadFile(s.output.Name())
 	if err != nil {
 		return err.Error()
 	}
-	return string(bytes.TrimSpace(text[max(0, len(text)-most):]))
+	return string(bytes.TrimSpace(text[:min(len(text), most)]))
 }
 
 // askShort sends a Short to addr and reads the answer.

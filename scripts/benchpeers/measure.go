@@ -126,8 +126,8 @@ func (l *lab) measureMemory(ctx context.Context, p peer) (bytesEach float64, err
 // workers. It gives up when done has a value, and leaves one there.
 func (l *lab) whenAllWait(done chan error, s *server) (resident int64, err error) {
 	allWait := func() (bool, error) {
-		n, err := l.workersFiles()
-		return n-l.idle >= l.size.longs, err
+		n, err := l.waiting()
+		return n >= l.size.longs, err
 	}
 	const pause = 20 * time.Millisecond
 	for {
