@@ -60,8 +60,13 @@ func newLab(ctx context.Context, s size) (l *lab, err error) {
 	return l, nil
 }
 
-// close stops what still runs and removes the files. It may be called twice.
+// close stops what still runs and removes the files. All are told before any is
+// waited for, so that a second Ctrl-C, which ends the run at once, leaves
+// nothing behind for long. It may be called twice.
 func (l *lab) close() error {
+	for _, s := range l.started {
+		s.terminate()
+	}
 	var errs []error
 	for _, s := range slices.Backward(slices.Clone(l.started)) {
 		errs = append(errs, l.stop(s))
@@ -73,7 +78,8 @@ func (l *lab) startWorkers(ctx context.Context) error {
 	for i, port := range l.workers {
 		id := strconv.Itoa(i + 1)
 		_, err := l.start(ctx, "Worker-"+id, []string{address(port)},
-			filepath.Join(l.dir, "worker"), "-listen", address(port), "-short", "0s", "-long", "5s", "-log", "off", id)
+			filepath.Join(l.dir, "worker"), "-listen", address(port), "-short", "0s", "-long", "5s",
+			"-drain-timeout", "0s", "-log", "off", id)
 		if err != nil {
 			return err
 		}
@@ -201,13 +207,18 @@ func askShort(ctx context.Context, addr string) error {
 	return err
 }
 
+// terminate tells a server to stop.
+func (s *server) terminate() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // an error says that it is gone
+}
+
 // stop stops a server, waits until it is gone, and throws away its output.
 func (l *lab) stop(s *server) error {
 	if s == nil {
 		return nil
 	}
 	l.started = slices.DeleteFunc(l.started, func(other *server) bool { return other == s })
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // an error says that it is gone
+	s.terminate()
 	var err error
 	select {
 	case <-s.gone:

@@ -22,7 +22,7 @@ type peer struct {
 	// config is a file under scripts/peers of which command gets a copy with
 	// the ports of this run. Empty: none.
 	config string
-	// check is what finds out whether the peer can run. nil: it can.
+	// check returns what finds out whether the peer can run. nil: it can.
 	check func(l *lab) []string
 	// version prints something that ends with the version. nil: none is shown.
 	version []string
@@ -31,14 +31,13 @@ type peer struct {
 	rival    bool // one of those that the ratios are to
 }
 
-// allPeers returns the peers in the order of the table. The two rivals stand
-// where the broker's first line is near.
+// allPeers returns the peers in the order of the table.
 func allPeers(s size) []peer {
 	broker := func(name string, flags ...string) peer {
 		return peer{name: name, command: func(l *lab) []string {
 			return append([]string{
 				filepath.Join(l.dir, "broker"), "-listen", address(l.front), "-workers", l.workerList(),
-				"-max-conns", strconv.Itoa(2*s.c + s.longs + 100),
+				"-drain-timeout", "0s", "-max-conns", strconv.Itoa(2*s.c + s.longs + 100),
 			}, flags...)
 		}}
 	}
