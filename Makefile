@@ -1,7 +1,7 @@
-.PHONY: help build demo terminals test check nemesis bench clean
+.PHONY: help build demo terminals test check nemesis bench bench-peers clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build client, broker and worker into bin/
 	@mkdir -p bin
@@ -24,6 +24,9 @@ nemesis: ## kill, stop and restart workers under load, for 30 s in each of four 
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . ./...
+
+bench-peers: ## compare the broker with HAProxy and nginx, in about two minutes; needs Linux
+	@go run ./scripts/benchpeers
 
 clean: ## remove what build made
 	rm -rf bin

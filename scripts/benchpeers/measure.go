@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"balancelab/internal/protocol"
+)
+
+// A report is what we need of the report of "client -json".
+type report struct {
+	Rate struct {
+		Answered float64 `json:"answered"`
+	} `json:"rate"`
+	Latency *struct {
+		P50 float64 `json:"p50_seconds"`
+		P99 float64 `json:"p99_seconds"`
+	} `json:"latency"`
+	Errors []struct {
+		Cause string `json:"cause"`
+		Count int64  `json:"count"`
+	} `json:"errors"`
+}
+
+// load has the client send n requests to addr, c at once. A request that was
+// not answered is an error: figures of a peer that fails compare with nothing.
+func (l *lab) load(ctx context.Context, addr string, n, c int, t protocol.AppType, a protocol.Approach) (report, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(l.dir, "client"), "-broker", addr,
+		"-n", strconv.Itoa(n), "-c", strconv.Itoa(c), "-json", string(t), string(a))
+	ownGroup(cmd)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopTimeout
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return report{}, fmt.Errorf("the load run was cut off: %w", ctx.Err())
+	}
+	var r report
+	if bad := json.Unmarshal(stdout.Bytes(), &r); bad != nil {
+		return report{}, fmt.Errorf("the client's report: %w (%v)\n%s", bad, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	for _, e := range r.Errors {
+		err = errors.Join(err, fmt.Errorf("%d of %d requests: %s", e.Count, n, e.Cause))
+	}
+	if err == nil && r.Latency == nil {
+		err = errors.New("the client's report has no latency")
+	}
+	return r, err
+}
+
+// measureLoad starts a peer, measures it under load, and stops it.
+func (l *lab) measureLoad(ctx context.Context, p peer, a protocol.Approach) (f figures, err error) {
+	s, err := l.startPeer(ctx, p)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, l.stop(s)) }()
+	addr := p.address(l, a)
+	if _, err := l.load(ctx, addr, max(1, l.size.n/10), l.size.c, protocol.Short, a); err != nil {
+		return f, err
+	}
+	before, err := cpuOf(s)
+	if err != nil {
+		return f, err
+	}
+	r, err := l.load(ctx, addr, l.size.n, l.size.c, protocol.Short, a)
+	if err != nil {
+		return f, err
+	}
+	after, err := cpuOf(s)
+	f = unmeasured()
+	f.rate, f.p50, f.p99 = r.Rate.Answered, r.Latency.P50, r.Latency.P99
+	if s != nil {
+		f.cpu = (after - before).Seconds() / float64(l.size.n)
+	}
+	return f, err
+}
+
+// cpuOf returns the CPU time of a server so far; nobody has none.
+func cpuOf(s *server) (time.Duration, error) {
+	if s == nil {
+		return 0, nil
+	}
+	return cpuTime(s.cmd.Process.Pid)
+}
+
+// measureMemory starts a peer and returns how much its resident memory grows
+// with each Long in flight, in bytes.
+func (l *lab) measureMemory(ctx context.Context, p peer) (bytesEach float64, err error) {
+	s, err := l.startPeer(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, l.stop(s)) }()
+	addr, longs := p.address(l, protocol.LeastConnections), l.size.longs
+	// One after another: what a first request needs is not what each one needs.
+	if _, err := l.load(ctx, addr, 100, 1, protocol.Short, protocol.LeastConnections); err != nil {
+		return 0, err
+	}
+	before, err := residentMemory(s.cmd.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
+	done := make(chan error, 1) // gets one value: how the load run ended
+	go func() {
+		_, err := l.load(ctx, addr, longs, longs, protocol.Long, protocol.LeastConnections)
+		done <- err
+	}()
+	during, err := l.whenAllWait(done, s)
+	err = errors.Join(err, <-done)
+	return float64(during-before) / float64(longs), err
+}
+
+// whenAllWait returns the resident memory of s when all Longs wait in the
+// workers. It gives up when done has a value, and leaves one there.
+func (l *lab) whenAllWait(done chan error, s *server) (resident int64, err error) {
+	allWait := func() (bool, error) {
+		n, err := l.waiting()
+		return n >= l.size.longs, err
+	}
+	const pause = 20 * time.Millisecond
+	for {
+		yes, err := allWait()
+		if err != nil {
+			return 0, err
+		}
+		if yes {
+			break
+		}
+		select {
+		case err := <-done:
+			done <- err
+			return 0, errors.New("there was no moment when all of them were in flight")
+		case <-time.After(pause):
+		}
+	}
+	time.Sleep(10 * pause) // for what the last ones still cause
+	resident, err = residentMemory(s.cmd.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
+	if still, err := allWait(); err != nil || !still {
+		return 0, errors.Join(err, errors.New("they took so long to start that the first ones were answered before the last one came"))
+	}
+	return resident, nil
+}
