@@ -99,6 +99,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"worker -1", "-1"},
 		{"worker -long -1s 1", "negative"},
 		{"worker -short soon 1", "short"},
+		{"worker -slots -1 1", "-slots"},
+		{"worker -slots many 1", "slots"},
 		{"worker -log xml 1", `"xml"`},
 	} {
 		t.Run(c.line, func(t *testing.T) {
