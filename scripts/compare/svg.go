@@ -1,0 +1,5 @@
+package main
+
+import "io"
+
+func draw(w io.Writer, p plan, scenarios []scenario) {}
