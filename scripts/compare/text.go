@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,22 +47,26 @@ func table(p plan, outcomes []outcome) string {
 	}
 	t.Flush()
 	b.WriteString("\n")
-	fmt.Fprint(t, "worker")
-	for _, o := range outcomes {
-		fmt.Fprintf(t, "\t| %s\tshare\tbusy\tmost in flight", o.approach)
+	for i, o := range outcomes {
+		fmt.Fprint(t, strings.Repeat("\t", min(4*i, 3)), "\t", o.approach)
+	}
+	fmt.Fprint(t, "\nworker")
+	for range outcomes {
+		fmt.Fprint(t, "\trequests\tshare\tbusy\tmost")
 	}
 	fmt.Fprint(t, "\n")
 	for i := range outcomes[0].workers {
 		fmt.Fprint(t, outcomes[0].workers[i].name)
 		for _, o := range outcomes {
-			fmt.Fprint(t, "\t| ", cells(p, o, o.workers[i]))
+			fmt.Fprint(t, "\t", cells(p, o, o.workers[i]))
 		}
 		fmt.Fprint(t, "\n")
 	}
 	t.Flush()
+	b.WriteString("busy: of the time until the last answer; most: in flight at once, as the broker counts\n")
 	for _, o := range outcomes {
 		if o.late > 0 {
-			fmt.Fprintf(&b, "\nThis computer did not keep up: %d requests under %s began late.\n", o.late, o.approach)
+			fmt.Fprintf(&b, "%d requests under %s began more than 10ms late; latency is from when they were due\n", o.late, o.approach)
 		}
 	}
 	return b.String()
@@ -94,62 +99,62 @@ func (f figures) utilization(p plan, in time.Duration) float64 {
 	return f.busy.Seconds() / (in.Seconds() * float64(max(1, p.slots)))
 }
 
-// What is much, and what is little: ratios of two means.
-const (
-	much   = 1.5
-	little = 1.1
-)
+// little is the ratio of two means that is called a difference.
+const little = 1.1
 
 // sentence says what happened and why. outcomes are those of round robin and
 // of least connections.
 func sentence(p plan, outcomes []outcome) string {
 	roundRobin, least := outcomes[0], outcomes[1]
-	ratio := mean(roundRobin.latencies).Seconds() / mean(least.latencies).Seconds()
-	means := fmt.Sprintf("%v under %s, %v under %s", load.Span(mean(roundRobin.latencies)), protocol.RoundRobin,
-		load.Span(mean(least.latencies)), protocol.LeastConnections)
+	means := [2]time.Duration{mean(roundRobin.latencies), mean(least.latencies)}
+	ratio := means[0].Seconds() / means[1].Seconds()
+	result := fmt.Sprintf("the mean was %v under %s and %v under %s",
+		load.Span(means[0]), protocol.RoundRobin, load.Span(means[1]), protocol.LeastConnections)
 	busiest := slices.MaxFunc(roundRobin.workers, byBusy)
 	overload := busiest.utilization(p, p.span())
 	switch {
 	case p.slots == 0 && p.slow == 1:
-		return "No worker has a limit, so no request waited for another, and it did not matter who got it: the mean was " + means + "."
-	case p.slots > 0 && ratio >= much && overload > 1:
-		return overloaded(p, roundRobin, least, busiest) +
-			fmt.Sprintf(" The mean was %s: %.1f times as long.", means, ratio)
-	case ratio >= little && p.slots > 0 && overload <= 1:
-		return fmt.Sprintf("Round robin gave no worker more than it could do (at most %.0f %%), so every queue that its turns caused soon got shorter again, "+
-			"and the two differ less; least connections avoids most of these queues, since it sees them: the mean was %s, %.1f times as long.",
-			100*overload, means, ratio)
+		return "No worker has a limit, so no request waited for another, and it did not matter who got it: " + result + "."
+	case ratio >= little && p.slots > 0 && overload > 1:
+		return overloaded(p, roundRobin, least, busiest) + fmt.Sprintf("; %s, a factor of %.1f.", result, ratio)
+	case ratio >= little && p.slots > 0:
+		return fmt.Sprintf("Round robin gave no worker more than it could do, so a queue that its turns caused went away again; "+
+			"least connections sees queues and avoids most of them: %s, a factor of %.1f.", result, ratio)
 	case ratio >= little:
-		return fmt.Sprintf("Least connections had the shorter mean, since it gave less to the workers that took longer: %s, %.1f times as long.", means, ratio)
+		return fmt.Sprintf("Least connections gave less to the worker that takes longer: %s, a factor of %.1f.", result, ratio)
 	case ratio > 1/little:
-		return "It made little difference who got which request: the mean was " + means + "."
+		return "It made little difference who got which request: " + result + "."
 	}
-	return "Round robin was ahead this time, since least connections sees how many requests a worker has and not how long they take: the mean was " + means + "."
+	return "Round robin was ahead this time, since least connections sees how many requests a worker has and not how long they take: " + result + "."
 }
 
 // overloaded says what round robin did to its busiest worker, and least
 // connections did not.
 func overloaded(p plan, roundRobin, least outcome, busiest figures) string {
 	idlest := slices.MinFunc(roundRobin.workers, byBusy)
-	which := fmt.Sprintf("%d requests", busiest.requests())
-	if busiest.shorts == 0 && busiest.longs > 0 {
-		which = "every Long"
-		if busiest.longs < total(roundRobin).longs {
-			which = fmt.Sprintf("%d of the %d Longs", busiest.longs, total(roundRobin).longs)
-		}
-	}
+	slots := time.Duration(p.slots)
 	each := ""
 	if p.slots > 1 {
-		each = " for each of its slots"
+		each = " for each slot"
 	}
-	return fmt.Sprintf("Round robin counts turns, not work: it sent %s to %s, %v of work%s in the %v in which requests came, "+
-		"so that up to %d were there at once while %s was busy for %v in all; "+
-		"least connections sees who still has something to do, and nobody had more than %d at once.",
-		which, busiest.name, load.Span(busiest.busy/time.Duration(max(1, p.slots))), each, load.Span(p.span()),
-		busiest.most, idlest.name, load.Span(idlest.busy), slices.MaxFunc(least.workers, byMost).most)
+	return fmt.Sprintf("Round robin counts turns and not work: it sent %s to %s, %v of work%s in %v, and up to %d were there at once "+
+		"while %s had %v of work; least connections sees who is not done yet, and nobody had more than %d at once",
+		gotten(busiest, total(roundRobin)), busiest.name, load.Span(busiest.busy/slots), each, load.Span(p.span()), busiest.most,
+		idlest.name, load.Span(idlest.busy/slots), slices.MaxFunc(least.workers, byMost).most)
 }
 
-func byBusy(a, b figures) int { return int(a.busy - b.busy) }
+// gotten says which requests of all a worker got.
+func gotten(f, all figures) string {
+	switch {
+	case f.longs == all.longs && f.shorts == 0 && all.shorts > 0:
+		return "every Long"
+	case f.shorts == 0 && all.shorts > 0:
+		return fmt.Sprintf("%d of the %d Longs", f.longs, all.longs)
+	}
+	return fmt.Sprintf("%d of the %d requests", f.requests(), all.requests())
+}
+
+func byBusy(a, b figures) int { return cmp.Compare(a.busy, b.busy) }
 func byMost(a, b figures) int { return a.most - b.most }
 
 // total returns the sum of what all workers got.
@@ -160,6 +165,3 @@ func total(o outcome) (sum figures) {
 	}
 	return sum
 }
-
-// capital returns text with a capital letter in front.
-func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
