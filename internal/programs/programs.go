@@ -38,7 +38,8 @@ const Patience = time.Minute
 // Grace is how long a program may take to stop. It includes a Long.
 const Grace = 15 * time.Second
 
-// ErrInterrupted says that ctx was done before a build.
+// ErrInterrupted says that a script was told to stop, and that nothing which it
+// started is running.
 var ErrInterrupted = errors.New("interrupted; everything is stopped")
 
 // Build builds the commands of these names into the directory dir. They are

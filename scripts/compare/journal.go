@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,6 +89,8 @@ func (j *journal) worker(i int, line string) {
 		j.done[i][protocol.Short]++
 	}
 }
+
+var errBrokerGone = errors.New("the broker ended before it had told what became of all requests")
 
 // await returns when the broker has told how all visits ended: a program that
 // is killed tells nothing more.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -141,6 +140,3 @@ func asker(addr string) func(context.Context, protocol.Request) (string, error) 
 		return answer, err
 	}
 }
-
-// errBrokerGone says that a broker ended before it had told everything.
-var errBrokerGone = errors.New("the broker ended before its time")

@@ -116,7 +116,7 @@ func drawPanel(w io.Writer, x scale, s scenario) {
 	fmt.Fprintf(w, "    <text class=\"middle\" transform=\"translate(20 %d) rotate(-90)\">requests answered</text>\n", plotTop+plotHeight/2)
 	for i, o := range s.outcomes {
 		fmt.Fprintf(w, "    <path class=\"line %s\" d=\"%s\"/>\n", o.approach, curve(x, o.latencies, bottom))
-		drawLegend(w, left+float64(i*(width-right-left))/2, o)
+		drawLegend(w, left+308*float64(i), o)
 	}
 }
 
