@@ -131,15 +131,13 @@ func TestWhoLeavesWhileWaitingIsDropped(t *testing.T) {
 	} {
 		for _, job := range []protocol.Job{{Type: protocol.Long}, {Type: protocol.Long, Keep: true}} {
 			inSlots(t, 1, func(l *lab) {
-				first := l.send("AppID:Long")
+				first, second := l.send("AppID:Long"), l.send("AppID:Long")
 				synctest.Wait()
-				var leaver *pipenet.Conn
+				leaver := l.send(job.String())
 				if leave == nil {
-					leaver = l.send(job.String())
 					leaver.Close()
 				} else {
-					leaver = l.send(job.String())
-					time.Sleep(time.Second)
+					time.Sleep(JobTimeout + time.Second) // which is not for waiting
 					leave(leaver)
 				}
 				synctest.Wait()
@@ -150,8 +148,9 @@ func TestWhoLeavesWhileWaitingIsDropped(t *testing.T) {
 				last := l.send("AppID:Short")
 				answer, _ := io.ReadAll(last)
 				expect(t, what+": the next one's answer", string(answer), protocol.Response)
-				expect(t, what+": started", fmt.Sprint(l.book.started), "[AppID:Long AppID:Short]")
+				expect(t, what+": started", fmt.Sprint(l.book.started), "[AppID:Long AppID:Long AppID:Short]")
 				first.Close()
+				second.Close()
 				last.Close()
 				leaver.Close()
 			})
@@ -217,6 +216,25 @@ func TestKeptConnectionInSlots(t *testing.T) {
 		}
 		first.Close()
 		kept.Close()
+	})
+}
+
+// A kept connection may be idle for ever, but once a job has begun to come it
+// has to come whole, in time.
+func TestKeptConnectionHasADeadlineForAJob(t *testing.T) {
+	inSlots(t, 1, func(l *lab) {
+		kept := l.send("AppID-keep:Short\n")
+		defer kept.Close()
+		r := bufio.NewReader(kept)
+		r.ReadString('\n')
+		time.Sleep(time.Hour)
+		io.WriteString(kept, "AppID-keep:Sho")
+		start := time.Now()
+		answer, err := io.ReadAll(r)
+		expect(t, "refused after", time.Since(start), JobTimeout)
+		if err != nil || !strings.HasPrefix(string(answer), "Error: incomplete job") {
+			t.Errorf("%q, %v", answer, err)
+		}
 	})
 }
 
