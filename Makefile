@@ -1,4 +1,4 @@
-.PHONY: help build demo terminals test check nemesis bench bench-peers clean
+.PHONY: help build demo compare terminals test check nemesis bench bench-peers clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,6 +9,9 @@ build: ## build client, broker and worker into bin/
 
 demo: ## play the course notes' session and check who answers
 	@go run ./scripts/demo
+
+compare: ## show why least connections exists, in under a minute
+	@go run ./scripts/compare
 
 terminals: ## open the lab in tmux: three workers, the broker, a prompt
 	@scripts/terminals.sh

@@ -2,16 +2,16 @@
 
 package main
 
-import "syscall"
+import (
+	"math"
+	"syscall"
+)
 
-// defaultMaxConns leaves room for what is open anyway. A visit takes two file
-// descriptors, the client's and the worker's, and a third one may be an idle
-// connection that -keepalive keeps.
-func defaultMaxConns() int {
-	const reserved = 16
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur > 3*anyConns {
-		return anyConns
+// openFiles returns the limit on open files, if there is one.
+func openFiles() (limit int, ok bool) {
+	var r syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil || uint64(r.Cur) > math.MaxInt32 {
+		return 0, false
 	}
-	return max(1, (int(limit.Cur)-reserved)/3)
+	return int(r.Cur), true
 }

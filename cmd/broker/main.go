@@ -35,7 +35,6 @@ import (
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
-	"balancelab/internal/status"
 )
 
 const usage = `usage: broker [flags]
@@ -69,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	dial := line.Duration("dial-timeout", 2*time.Second, "")
 	answer := line.Duration("answer-timeout", 30*time.Second, "")
 	drain := line.Duration("drain-timeout", 30*time.Second, "")
-	maxConns := line.Int("max-conns", defaultMaxConns(), "")
+	maxConns := line.Int("max-conns", 0, "")
 	redispatch := line.Bool("redispatch", false, "")
 	keepalive := line.Bool("keepalive", false, "")
 	statusAddr := line.String("status", "", "")
@@ -86,8 +85,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Wrong("-request-timeout, -dial-timeout and -answer-timeout must be more than 0")
 	case *drain < 0:
 		return line.Wrong("-drain-timeout must not be negative: %v", *drain)
-	case *maxConns < 1:
-		return line.Wrong("-max-conns must be at least 1: %d", *maxConns)
+	case *maxConns < 0:
+		return line.Wrong("-max-conns must not be negative: %d", *maxConns)
 	}
 	log, err := newLog(*format, stdout)
 	if err != nil {
@@ -107,9 +106,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		if page, err = openPage(ctx, *statusAddr); err != nil {
 			return line.Fail(err)
 		}
-		if *maxConns == defaultMaxConns() {
-			*maxConns = max(1, *maxConns-status.MaxConns/2) // its connections are files too
-		}
+	}
+	if *maxConns == 0 {
+		*maxConns = defaultMaxConns(*keepalive, page != nil)
 	}
 	log.Listening(l.Addr())
 	if page != nil {

@@ -54,7 +54,3 @@ func parseWorker(item string) (addr string, weight int, err error) {
 	}
 	return addr, weight, nil
 }
-
-// anyConns is the default of -max-conns where the system sets no limit on open
-// files.
-const anyConns = 100_000

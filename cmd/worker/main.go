@@ -7,6 +7,8 @@
 //	  -listen addr         where to listen (default 127.0.0.1, port 9001+id)
 //	  -long time           how long a Long job takes (default 5s)
 //	  -short time          how long a Short job takes (default 1s)
+//	  -slots n             how many jobs at once; more wait their turn, first come
+//	                       first served (default 0: no limit)
 //	  -drain-timeout time  how long the first Ctrl-C waits for jobs (default 30s)
 //	  -log format          text, json or off (default text)
 //
@@ -34,6 +36,8 @@ const usage = `usage: worker [flags] <id>
   -listen addr         where to listen (default 127.0.0.1, port 9001+id)
   -long time           how long a Long job takes (default 5s)
   -short time          how long a Short job takes (default 1s)
+  -slots n             how many jobs at once; more wait their turn, first come
+                       first served (default 0: no limit)
   -drain-timeout time  how long the first Ctrl-C waits for jobs (default 30s)
   -log format          text, json or off (default text)
 
@@ -50,6 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	listen := line.String("listen", "", "")
 	long := line.Duration("long", 5*time.Second, "")
 	short := line.Duration("short", time.Second, "")
+	slots := line.Int("slots", 0, "")
 	drain := line.Duration("drain-timeout", 30*time.Second, "")
 	format := line.String("log", "text", "")
 	if code, ok := line.Parse(args, "id"); !ok {
@@ -62,6 +67,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if min(*long, *short, *drain) < 0 {
 		return line.Wrong("a time must not be negative")
+	}
+	if *slots < 0 {
+		return line.Wrong("-slots must not be negative: %d", *slots)
 	}
 	log, err := newLog(*format, stdout)
 	if err != nil {
@@ -76,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Fail(err)
 	}
 	log.Listening(id, l.Addr())
-	w := worker.Worker{Long: *long, Short: *short, Journal: log}
+	w := worker.Worker{Long: *long, Short: *short, Slots: *slots, Journal: log}
 	s := server.Server{
 		Handle: w.Handle, DrainTimeout: *drain,
 		Paused: func(err error, pause time.Duration) { log.Paused(err, pause) },

@@ -88,6 +88,7 @@ type silent struct{}
 
 func (silent) Processing(protocol.Job, net.Addr) {}
 func (silent) Refused(net.Addr, string)          {}
+func (silent) Dropped(net.Addr)                  {}
 
 func (b *Broker) mustAnswer(t *testing.T, n int) {
 	t.Helper()

@@ -109,6 +109,11 @@ func (w *Worker) Refused(peer net.Addr, reason string) {
 	w.print("[Worker] Refused ", tuple(peer), ": ", Shown(reason))
 }
 
+// Dropped is for worker.Journal.
+func (w *Worker) Dropped(peer net.Addr) {
+	w.print("[Worker] Dropped ", tuple(peer), ": left while it waited")
+}
+
 // Paused says that accepting failed for now.
 func (w *Worker) Paused(err error, pause fmt.Stringer) {
 	w.print("[Worker] Waiting ", pause.String(), " before the next job: ", err.Error())
@@ -208,6 +213,11 @@ func (w *WorkerJSON) Refused(peer net.Addr, reason string) {
 	w.log.Warn("refused", "peer", peer.String(), "error", reason)
 }
 
+// Dropped is for worker.Journal.
+func (w *WorkerJSON) Dropped(peer net.Addr) {
+	w.log.Warn("dropped", "peer", peer.String())
+}
+
 // Paused says that accepting failed for now.
 func (w *WorkerJSON) Paused(err error, pause fmt.Stringer) {
 	w.log.Warn("paused", "pause", pause.String(), "error", err.Error())
@@ -259,3 +269,4 @@ func (Off) Paused(error, fmt.Stringer)                    {}
 func (Off) Summary([]balance.Status, []protocol.Approach) {}
 func (Off) Processing(protocol.Job, net.Addr)             {}
 func (Off) Refused(net.Addr, string)                      {}
+func (Off) Dropped(net.Addr)                              {}

@@ -42,6 +42,7 @@ func TestLines(t *testing.T) {
 	w.Listening(1, addr("127.0.0.1:9002"))
 	w.Processing(protocol.Job{Type: protocol.Long}, addr("127.0.0.1:58051"))
 	w.Processing(protocol.Job{Type: protocol.Short}, addr("127.0.0.1:58052"))
+	w.Dropped(addr("127.0.0.1:58053"))
 	w.Close()
 	const want = `[Broker] Listening on port 8000...
 [Broker] Connected with ('127.0.0.1', 57730)
@@ -56,6 +57,7 @@ func TestLines(t *testing.T) {
 [Worker-1] Listening on port 9002...
 [Worker] Processing long request from ('127.0.0.1', 58051)
 [Worker] Processing short request from ('127.0.0.1', 58052)
+[Worker] Dropped ('127.0.0.1', 58053): left while it waited
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)

@@ -101,7 +101,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"broker -dial-timeout 0s", "-dial-timeout"},
 		{"broker -answer-timeout -1s", "-answer-timeout"},
 		{"broker -drain-timeout -1s", "-drain-timeout"},
-		{"broker -max-conns 0", "-max-conns"},
+		{"broker -max-conns -1", "-max-conns"},
 		{"broker -max-conns many", "max-conns"},
 		{"broker -log xml", `"xml"`},
 		{"worker", "id"},
@@ -114,6 +114,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"worker -1", "-1"},
 		{"worker -long -1s 1", "negative"},
 		{"worker -short soon 1", "short"},
+		{"worker -slots -1 1", "-slots"},
+		{"worker -slots many 1", "slots"},
 		{"worker -log xml 1", `"xml"`},
 	} {
 		t.Run(c.line, func(t *testing.T) {

@@ -72,6 +72,9 @@ type Config struct {
 	// It returns soon after ctx is done, and is called by up to C goroutines
 	// at once. Required.
 	Do func(ctx context.Context, r protocol.Request) (answer string, err error)
+	// Answered, if not nil, is told the latency of each answered request, as
+	// the report counts it. It is called by up to C goroutines at once.
+	Answered func(t protocol.AppType, latency time.Duration)
 	// Progress, if not nil, is told every interval how far the run is, and
 	// once more at its end, by one goroutine at a time.
 	Progress func(Progress)
@@ -134,6 +137,9 @@ func (r *run) send(ctx context.Context, s *shard) {
 			o.late = o.began.Sub(planned)
 		}
 		s.add(r.record.rows[turn], o.began.Sub(r.plan.start), o)
+		if r.Answered != nil && o.fate == answered {
+			r.Answered(r.Types[turn], o.late+o.took)
+		}
 	}
 }
 

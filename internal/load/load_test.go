@@ -368,3 +368,24 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 		t.Errorf("%v allocations for 100 requests, %v for 20000", few, many)
 	}
 }
+
+// Who is told of each answered request hears what the report counts: from the
+// planned start, and nothing of those that fail.
+func TestAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 1 {
+				return "Error: no", nil
+			}
+			return protocol.Response, pause(ctx, 3*time.Second)
+		})
+		var told []string
+		g.run(t.Context(), Config{
+			N: 4, C: 1, Rate: 1, Types: []protocol.AppType{protocol.Long, protocol.Short},
+			Answered: func(t protocol.AppType, latency time.Duration) { told = append(told, fmt.Sprint(t, latency)) },
+		})
+		if want := []string{"Long3s", "Long4s", "Short6s"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+	})
+}

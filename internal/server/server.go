@@ -182,16 +182,27 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // AwaitRequest sets the deadline for reading a request: within from now (0
-// means none), or at once when the server stops. The caller calls got when the reading is over:
-// from then on a stop waits for the handler. got reports false if the stop
-// came first.
+// means none), or at once when the server stops. The caller calls got, once,
+// when the reading is over: from then on a stop waits for the handler, and
+// leaves the deadline alone. got reports false if the stop came first.
 func (c *Conn) AwaitRequest(within time.Duration) (got func() bool) {
 	var deadline time.Time
 	if within > 0 {
 		deadline = time.Now().Add(within)
 	}
 	c.SetReadDeadline(deadline)
-	return context.AfterFunc(c.stopping, func() { c.SetReadDeadline(longAgo) })
+	expired := make(chan struct{})
+	stop := context.AfterFunc(c.stopping, func() {
+		defer close(expired)
+		c.SetReadDeadline(longAgo)
+	})
+	return func() bool {
+		if stop() {
+			return true
+		}
+		<-expired
+		return false
+	}
 }
 
 var longAgo = time.Unix(1, 0)

@@ -287,3 +287,34 @@ func TestLingeringIsNotCutOff(t *testing.T) {
 		c.Close()
 	})
 }
+
+// slowConn takes a second to set a deadline.
+type slowConn struct {
+	net.Conn
+	set *time.Time
+}
+
+func (c slowConn) SetReadDeadline(t time.Time) error {
+	time.Sleep(time.Second)
+	*c.set = t
+	return nil
+}
+
+// When the reading is over nobody else sets a deadline any more, even if the
+// stop comes at that moment.
+func TestDeadlineIsLeftAloneAfterReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stopping, stop := context.WithCancel(t.Context())
+		var set time.Time
+		c := Conn{slowConn{nil, &set}, stopping, nil}
+		got := c.AwaitRequest(time.Minute)
+		stop()
+		synctest.Wait()
+		if got() {
+			t.Error("the stop did not come first")
+		}
+		if !set.Equal(longAgo) {
+			t.Errorf("the stop's deadline is still to be set: it is %v", set)
+		}
+	})
+}

@@ -5,6 +5,21 @@
 // starts a thread for each. When it has to stop before a job is done it closes
 // the connection without an answer, as a worker does that was killed: the
 // broker knows what that means, and an "Error: " would be relayed as an answer.
+//
+// # Slots
+//
+// With a limit, Slots jobs are worked on at once. The rest wait, in the order
+// in which they were read whole; a drain waits for them too.
+//
+// A job that waits is dropped, and never starts, when its asker has gone: its
+// connection was reset, or its stream ended. A broker that gives up closes, and
+// a close looks from here just like a half-close by an asker that is still
+// there (nc -N, straight to a worker). So the end of the stream has to mean
+// "gone", or the answers that nobody waits for any more would take the time of
+// those that somebody does. It means that only while a job waits: without a
+// limit, and once the work has begun, who half-closes gets the answer. And who
+// half-closed too early can read why there is none: the worker says so before
+// it closes.
 package worker
 
 import (
@@ -30,45 +45,39 @@ type Journal interface {
 	Processing(job protocol.Job, peer net.Addr)
 	// Refused says that peer got a refusal instead of work.
 	Refused(peer net.Addr, reason string)
+	// Dropped says that a job was not started, since peer left while it waited.
+	Dropped(peer net.Addr)
 }
 
 // A Worker handles jobs. Its fields are not changed while it does.
 type Worker struct {
 	Long, Short time.Duration // how long the work takes
+	Slots       int           // how many jobs are worked on at once; 0 means any number
 	Journal     Journal
+
+	queue queue
 }
 
 // Handle serves one connection and closes it: one job, or as many as come as
 // long as each one asks to keep the connection. When ctx is done it gives up.
 func (w *Worker) Handle(ctx context.Context, conn *server.Conn) {
 	defer conn.Close()
-	if !w.serve(ctx, conn, conn.AwaitRequest(JobTimeout), conn) {
+	in := &inbox{conn: conn}
+	if !w.serve(ctx, conn, conn.AwaitRequest(JobTimeout), in) {
 		return
 	}
-	for w.serve(ctx, conn, conn.AwaitRequest(0), &startsDeadline{conn, false}) {
+	for {
+		in.idle = true
+		if !w.serve(ctx, conn, conn.AwaitRequest(0), in) {
+			return
+		}
 	}
 }
 
-// startsDeadline is for an idle kept connection, which may stay idle for ever:
-// it sets the deadline for a job when its first byte has come.
-type startsDeadline struct {
-	net.Conn
-	started bool
-}
-
-func (s *startsDeadline) Read(p []byte) (int, error) {
-	n, err := s.Conn.Read(p)
-	if n > 0 && !s.started {
-		s.started = true
-		s.SetReadDeadline(time.Now().Add(JobTimeout))
-	}
-	return n, err
-}
-
-// serve does one job, which it reads from r, and reports whether another one
+// serve does one job, which it reads from in, and reports whether another one
 // may follow on conn.
-func (w *Worker) serve(ctx context.Context, conn *server.Conn, got func() bool, r io.Reader) (another bool) {
-	job, err := protocol.ReadJob(r)
+func (w *Worker) serve(ctx context.Context, conn *server.Conn, got func() bool, in *inbox) (another bool) {
+	job, err := protocol.ReadJob(in)
 	stopped := !got()
 	switch {
 	case stopped && err != nil:
@@ -84,8 +93,12 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, got func() bool, 
 	case err != nil:
 		return false // the peer is gone
 	}
-	w.Journal.Processing(job, conn.RemoteAddr())
-	if err := w.work(ctx, job); err != nil {
+	switch err := w.inTurn(ctx, conn, in, job); {
+	case errors.Is(err, errLeft):
+		w.Journal.Dropped(conn.RemoteAddr())
+		_ = conn.Finish(protocol.Refusal("the connection was closed, at least in one direction, while the job waited; it was not started"))
+		return false
+	case err != nil:
 		w.Journal.Refused(conn.RemoteAddr(), "stopped before the job was done")
 		return false
 	}
@@ -97,6 +110,18 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, got func() bool, 
 	conn.SetWriteDeadline(time.Now().Add(JobTimeout))
 	_, err = io.WriteString(conn, protocol.Response+"\n")
 	return err == nil
+}
+
+// inTurn works on a job when a slot is free and nobody has waited longer. Its
+// error says why the job was not done: errLeft, or that of ctx.
+func (w *Worker) inTurn(ctx context.Context, conn net.Conn, in *inbox, job protocol.Job) error {
+	place := w.queue.join(w.Slots)
+	defer place.leave()
+	if err := place.await(ctx, in); err != nil {
+		return err
+	}
+	w.Journal.Processing(job, conn.RemoteAddr())
+	return w.work(ctx, job)
 }
 
 func (w *Worker) work(ctx context.Context, job protocol.Job) error {

@@ -19,13 +19,16 @@ import (
 type book struct {
 	mu      sync.Mutex // guards all below
 	started []protocol.Job
+	peers   []string // of those started
 	refused []string
+	dropped []string // peers
 }
 
-func (b *book) Processing(job protocol.Job, _ net.Addr) {
+func (b *book) Processing(job protocol.Job, peer net.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.started = append(b.started, job)
+	b.peers = append(b.peers, peer.String())
 }
 
 func (b *book) Refused(_ net.Addr, reason string) {
@@ -34,42 +37,75 @@ func (b *book) Refused(_ net.Addr, reason string) {
 	b.refused = append(b.refused, reason)
 }
 
-// inLab runs f with a worker in a bubble. ask sends a job to it.
+func (b *book) Dropped(peer net.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dropped = append(b.dropped, peer.String())
+}
+
+func (b *book) startedSoFar() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.started)
+}
+
+// lab is a worker in a bubble: Long takes 5 s, Short 1 s, a drain at most 3 s.
+type lab struct {
+	t    *testing.T
+	net  pipenet.Net
+	book book
+	stop func() time.Duration // stops the worker and returns how long that took
+}
+
+func newLab(t *testing.T, slots int) *lab {
+	l := &lab{t: t}
+	w := &Worker{Long: 5 * time.Second, Short: time.Second, Slots: slots, Journal: &l.book}
+	s := server.Server{Handle: w.Handle, DrainTimeout: 3 * time.Second}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	listener := l.net.Listen("worker")
+	go func() {
+		defer close(done)
+		s.Serve(ctx, listener)
+	}()
+	l.stop = func() time.Duration {
+		start := time.Now()
+		cancel()
+		<-done
+		return time.Since(start)
+	}
+	return l
+}
+
+// send sends text on a new connection.
+func (l *lab) send(text string) *pipenet.Conn {
+	l.t.Helper()
+	c, err := l.net.Dial(l.t.Context(), "worker")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	io.WriteString(c, text)
+	return c.(*pipenet.Conn)
+}
+
+// ask sends text and returns all of the answer, and how long it took.
+func (l *lab) ask(text string) (string, time.Duration) {
+	start := time.Now()
+	c := l.send(text)
+	defer c.Close()
+	answer, err := io.ReadAll(c)
+	if err != nil {
+		l.t.Errorf("reading the answer to %.40q: %v", text, err)
+	}
+	return string(answer), time.Since(start)
+}
+
+// inLab runs f with a worker without a limit. ask sends a job to it.
 func inLab(t *testing.T, f func(b *book, ask func(string) (string, time.Duration), stop func() time.Duration)) {
 	synctest.Test(t, func(t *testing.T) {
-		var n pipenet.Net
-		var b book
-		w := Worker{Long: 5 * time.Second, Short: time.Second, Journal: &b}
-		s := server.Server{Handle: w.Handle, DrainTimeout: 3 * time.Second}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		l := n.Listen("worker")
-		go func() {
-			defer close(done)
-			s.Serve(ctx, l)
-		}()
-		ask := func(text string) (string, time.Duration) {
-			start := time.Now()
-			c, err := n.Dial(t.Context(), "worker")
-			if err != nil {
-				return err.Error(), 0
-			}
-			defer c.Close()
-			io.WriteString(c, text)
-			answer, err := io.ReadAll(c)
-			if err != nil {
-				t.Errorf("reading the answer to %.40q: %v", text, err)
-			}
-			return string(answer), time.Since(start)
-		}
-		stop := func() time.Duration {
-			start := time.Now()
-			cancel()
-			<-done
-			return time.Since(start)
-		}
-		f(&b, ask, stop)
-		stop()
+		l := newLab(t, 0)
+		f(&l.book, l.ask, l.stop)
+		l.stop()
 	})
 }
 

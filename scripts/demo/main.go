@@ -17,10 +17,9 @@
 //
 // # What a demo can teach
 //
-// Nothing here sleeps until a server is "probably up": a server's Listening
-// line says that it is, and its end says that it never will be. Nothing is
-// started that is not waited for. After Ctrl-C the servers first finish what
-// they have in flight: seconds, if that is a Long.
+// How programs are started, known to listen, and stopped is in the package
+// internal/programs. After Ctrl-C the servers first finish what they have in
+// flight: seconds, if that is a Long.
 //
 // Lines of two programs that come at the same moment may change places, with
 // one exception: a client's answer is held back until the broker's line about
@@ -28,17 +27,12 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -46,6 +40,7 @@ import (
 	"time"
 
 	"balancelab/internal/command"
+	"balancelab/internal/programs"
 )
 
 const usage = `usage: go run ./scripts/demo
@@ -53,9 +48,6 @@ const usage = `usage: go run ./scripts/demo
 
 // patience is how long one step may take. The longest is a Long: 5 seconds.
 const patience = time.Minute
-
-// grace is how long a server may take to stop, which includes a Long.
-const grace = 15 * time.Second
 
 // A server is a program that runs until it is stopped.
 type server struct {
@@ -102,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer os.RemoveAll(bin)
 	screen := &screen{w: stdout}
 	screen.show("demo", '|', "Building client, broker and worker...")
-	if err := build(ctx, bin); err != nil {
+	if err := programs.Build(ctx, bin, "client", "broker", "worker"); err != nil {
 		return line.Fail(err)
 	}
 	if err := newLab(bin, screen).play(ctx, servers, session); err != nil {
@@ -112,23 +104,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		len(session), numbers(expected(session))))
 	return command.OK
 }
-
-// build builds the three programs into the directory bin. They are not stamped
-// with the state of the repository: they do not live long enough to be asked.
-func build(ctx context.Context, bin string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", bin+string(filepath.Separator),
-		"balancelab/cmd/client", "balancelab/cmd/broker", "balancelab/cmd/worker")
-	output, err := cmd.CombinedOutput()
-	switch {
-	case ctx.Err() != nil:
-		return errInterrupted
-	case err != nil:
-		return fmt.Errorf("go build: %w\n%s", err, bytes.TrimSpace(output))
-	}
-	return nil
-}
-
-var errInterrupted = errors.New("interrupted; everything is stopped")
 
 // A screen shows lines with the name of their program in front.
 type screen struct {
@@ -144,9 +119,8 @@ func (s *screen) show(name string, mark rune, line string) {
 
 // A lab is a set of running programs.
 type lab struct {
-	bin     string // where the programs are
-	screen  *screen
-	started []*program // everything, in order
+	set    programs.Set
+	screen *screen
 	// answers gets the worker's name from each Response line of the broker. It
 	// has room for all that a session causes; what a stranger's requests add
 	// to that is dropped rather than waited for.
@@ -154,7 +128,7 @@ type lab struct {
 }
 
 func newLab(bin string, s *screen) *lab {
-	return &lab{bin: bin, screen: s, answers: make(chan string, 64)}
+	return &lab{set: programs.Set{Dir: bin}, screen: s, answers: make(chan string, 64)}
 }
 
 // play starts the servers, runs the steps one after another, and checks who
@@ -162,12 +136,12 @@ func newLab(bin string, s *screen) *lab {
 func (l *lab) play(ctx context.Context, servers []server, steps []step) error {
 	answered, err := l.perform(ctx, servers, steps)
 	if ctx.Err() != nil {
-		err = errInterrupted
+		err = programs.ErrInterrupted
 	}
 	if err == nil {
 		err = check(steps, answered)
 	}
-	return cmp.Or(err, l.stop())
+	return cmp.Or(err, l.set.Stop())
 }
 
 func (l *lab) perform(ctx context.Context, servers []server, steps []step) (answered []string, err error) {
@@ -188,28 +162,12 @@ func (l *lab) perform(ctx context.Context, servers []server, steps []step) (answ
 
 // serve starts a server and returns when it listens.
 func (l *lab) serve(ctx context.Context, s server) error {
-	listening := make(chan struct{})
-	once := sync.OnceFunc(func() { close(listening) })
-	p, err := l.start(s.name, s.line, func(line string) {
+	l.screen.show(s.name, '$', s.line)
+	_, err := l.set.Serve(ctx, s.name, s.line, func(line string) {
 		l.screen.show(s.name, '|', line)
-		if strings.Contains(line, "Listening on port") {
-			once()
-		}
 		l.note(line)
 	})
-	if err != nil {
-		return err
-	}
-	late, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case <-listening:
-		return nil
-	case <-p.gone:
-		return fmt.Errorf("%s did not start (%v): %s", p.name, p.cmd.ProcessState, p.last)
-	case <-late.Done():
-		return fmt.Errorf("%s did not say within %v that it listens", p.name, patience)
-	}
+	return err
 }
 
 // note passes on who answered, if line says so.
@@ -239,18 +197,20 @@ func answeredBy(line string) (worker string, ok bool) {
 // answered it.
 func (l *lab) ask(ctx context.Context, line string) (worker string, err error) {
 	var printed []string // until p is gone, its output's goroutine has it
-	p, err := l.start("client", line, func(line string) { printed = append(printed, line) })
+	const name = "client"
+	l.screen.show(name, '$', line)
+	p, err := l.set.Start(name, line, func(line string) { printed = append(printed, line) })
 	if err != nil {
 		return "", err
 	}
 	late, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	select {
-	case <-p.gone:
+	case <-p.Gone:
 	case <-late.Done():
 		return "", fmt.Errorf("%q had no answer within %v", line, patience)
 	}
-	if p.err == nil {
+	if p.Err == nil {
 		select {
 		case worker = <-l.answers:
 		case <-late.Done():
@@ -258,10 +218,10 @@ func (l *lab) ask(ctx context.Context, line string) (worker string, err error) {
 		}
 	}
 	for _, text := range printed {
-		l.screen.show(p.name, '|', text)
+		l.screen.show(name, '|', text)
 	}
-	if p.err != nil {
-		return "", fmt.Errorf("%q failed (%v): %s", line, p.cmd.ProcessState, p.last)
+	if p.Err != nil {
+		return "", fmt.Errorf("%q failed (%v): %s", line, p.State(), p.Last)
 	}
 	return worker, err
 }
@@ -294,100 +254,4 @@ func expected(steps []step) (workers []string) {
 // numbers shortens Worker-1, Worker-2 to 1, 2.
 func numbers(workers []string) string {
 	return strings.ReplaceAll(strings.Join(workers, ", "), "Worker-", "")
-}
-
-// A program is a started command.
-type program struct {
-	name string
-	cmd  *exec.Cmd
-	gone chan struct{} // closed by wait: it has ended, and its lines are out
-	err  error         // how it ended; set before gone is closed
-	last string        // its last line; set before gone is closed
-}
-
-// start starts a command line of ours, whose words are separated by spaces. It
-// calls printed with each line of the program's output and error output, in
-// order, from one goroutine.
-func (l *lab) start(name, line string, printed func(line string)) (*program, error) {
-	words := strings.Fields(line)
-	p := &program{name: name, gone: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(l.bin, words[0]), words[1:]...)
-	out := &lineWriter{line: func(text string) {
-		p.last = text
-		printed(text)
-	}}
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	ownGroup(p.cmd)
-	l.screen.show(name, '$', line)
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	l.started = append(l.started, p)
-	go p.wait(out)
-	return p, nil
-}
-
-func (p *program) wait(out *lineWriter) {
-	p.err = p.cmd.Wait()
-	out.end()
-	close(p.gone)
-}
-
-// stop stops what still runs and waits until it is gone. All are told before
-// any is waited for, so that a second Ctrl-C, which ends the demo at once,
-// leaves nothing behind for long. stop returns the first complaint.
-func (l *lab) stop() error {
-	for _, p := range slices.Backward(l.started) {
-		p.interrupt()
-	}
-	var first error
-	for _, p := range slices.Backward(l.started) {
-		first = cmp.Or(first, p.end())
-	}
-	return first
-}
-
-// interrupt tells p to stop, or kills it where a program cannot be told, which
-// is on Windows.
-func (p *program) interrupt() {
-	if p.cmd.Process.Signal(os.Interrupt) != nil {
-		_ = p.cmd.Process.Kill() // an error says that it is gone
-	}
-}
-
-// end waits until p, which was interrupted, is gone.
-func (p *program) end() error {
-	late := time.AfterFunc(grace, func() { _ = p.cmd.Process.Kill() })
-	defer late.Stop()
-	<-p.gone
-	if p.err != nil && runtime.GOOS != "windows" {
-		return fmt.Errorf("%s did not stop in good order (%v)", p.name, p.cmd.ProcessState)
-	}
-	return nil
-}
-
-// A lineWriter calls line with each line that is written to it, without its
-// end.
-type lineWriter struct {
-	line func(string)
-	rest []byte
-}
-
-func (w *lineWriter) Write(b []byte) (int, error) {
-	w.rest = append(w.rest, b...)
-	for {
-		line, rest, whole := bytes.Cut(w.rest, []byte{'\n'})
-		if !whole {
-			return len(b), nil
-		}
-		w.line(string(line))
-		w.rest = rest
-	}
-}
-
-// end passes on a last line that has no end.
-func (w *lineWriter) end() {
-	if len(w.rest) > 0 {
-		w.line(string(w.rest))
-	}
 }

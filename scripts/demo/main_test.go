@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"balancelab/internal/programs"
 )
 
 func TestCheck(t *testing.T) {
@@ -58,20 +59,6 @@ func TestAnsweredBy(t *testing.T) {
 	}
 }
 
-func TestLineWriter(t *testing.T) {
-	var got []string
-	w := &lineWriter{line: func(s string) { got = append(got, s) }}
-	for _, s := range []string{"on", "e\ntwo\n\nth", "ree"} {
-		if n, err := w.Write([]byte(s)); n != len(s) || err != nil {
-			t.Fatalf("Write(%q) = %d, %v", s, n, err)
-		}
-	}
-	w.end()
-	if all := strings.Join(got, "|"); all != "one|two||three" {
-		t.Errorf("got %q", all)
-	}
-}
-
 func TestScreenAligns(t *testing.T) {
 	var b bytes.Buffer
 	s := &screen{w: &b}
@@ -94,7 +81,7 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	bin := t.TempDir()
-	if err := build(t.Context(), bin); err != nil {
+	if err := programs.Build(t.Context(), bin, "client", "broker", "worker"); err != nil {
 		t.Fatal(err)
 	}
 	s := new(stage)
@@ -105,12 +92,14 @@ func newStage(t *testing.T) *stage {
 // allGone checks that n programs were started and that none is left.
 func (s *stage) allGone(t *testing.T, n int) {
 	t.Helper()
-	if len(s.started) != n {
-		t.Errorf("%d programs were started, want %d", len(s.started), n)
+	if len(s.set.Started) != n {
+		t.Errorf("%d programs were started, want %d", len(s.set.Started), n)
 	}
-	for _, p := range s.started {
-		if err := p.cmd.Process.Signal(os.Interrupt); !errors.Is(err, os.ErrProcessDone) {
-			t.Errorf("%s is not gone: %v", p.name, err)
+	for _, p := range s.set.Started {
+		select {
+		case <-p.Gone:
+		default:
+			t.Errorf("%s is not gone", p.Name)
 		}
 	}
 	if t.Failed() {
@@ -180,10 +169,10 @@ func TestInterrupt(t *testing.T) {
 		{"worker-1", "worker -listen 127.0.0.1:0 1"},
 		{"broker", "broker -listen 127.0.0.1:0"},
 	}, []step{{"client -broker " + silent + " Long round_robin", "Worker-1"}})
-	if !errors.Is(err, errInterrupted) {
-		t.Errorf("interrupted: %v, want %v", err, errInterrupted)
+	if !errors.Is(err, programs.ErrInterrupted) {
+		t.Errorf("interrupted: %v, want %v", err, programs.ErrInterrupted)
 	}
-	if took := time.Since(start); took > grace {
+	if took := time.Since(start); took > programs.Grace {
 		t.Errorf("stopping took %v", took)
 	}
 	s.allGone(t, 3)

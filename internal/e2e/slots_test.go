@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"io"
+	"net"
+	"testing"
+)
+
+// A broker that gives up closes its connection, and its job, which still waits
+// for a slot, never starts.
+func TestWaitingJobIsDropped(t *testing.T) {
+	t.Parallel()
+	for name, flags := range map[string][]string{"plain": nil, "kept": {"-keepalive"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := startWorker(t, 1, "127.0.0.1:0", "-slots", "1", "-long", "1h")
+			l := newBroker(t, []string{w.addr}, append(flags, "-answer-timeout", "300ms")...)
+			isRefusal(t, l.say(longLeast), "no whole answer within 300ms")
+			isRefusal(t, l.say(longLeast), "no whole answer within 300ms")
+			w.linesLike(`^\[Worker\] Dropped \('127\.0\.0\.1', \d+\): left while it waited$`, 1)
+			w.sync()
+			if n := len(w.matches(`^\[Worker\] Processing `)); n != 1 {
+				t.Errorf("%d jobs were started, want one", n)
+			}
+		})
+	}
+}
+
+// Who half-closes is taken for one that has left, but only while its job
+// waits, and is told.
+func TestHalfCloseWhileWaiting(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, 1, "127.0.0.1:0", "-slots", "1", "-long", "1h")
+	first, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	io.WriteString(first, "AppID:Long")
+	w.linesLike(`^\[Worker\] Processing long `, 1)
+	second, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	io.WriteString(second, "AppID:Long")
+	second.(*net.TCPConn).CloseWrite()
+	answer, err := io.ReadAll(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isRefusal(t, string(answer), "closed", "not started")
+}

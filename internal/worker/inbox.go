@@ -1,0 +1,87 @@
+package worker
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"balancelab/internal/protocol"
+)
+
+// errLeft says that the asker went away while its job waited.
+var errLeft = errors.New("left while it waited")
+
+// An inbox is what comes on one connection: jobs, and between two of them what
+// a watch has read ahead, so that nothing is lost for the next job.
+type inbox struct {
+	conn net.Conn
+	// idle says that no byte of the next job of a kept connection has come. It
+	// may stay so for ever: the deadline is set when one has.
+	idle  bool
+	early []byte // read ahead by a watch
+}
+
+// Read reads from a job.
+func (in *inbox) Read(p []byte) (n int, err error) {
+	if len(in.early) > 0 {
+		n = copy(p, in.early)
+		in.early = in.early[n:]
+	} else {
+		n, err = in.conn.Read(p)
+	}
+	if n > 0 && in.idle {
+		in.idle = false
+		in.conn.SetReadDeadline(time.Now().Add(JobTimeout))
+	}
+	return n, err
+}
+
+// A watch notices that the asker goes away, by reading ahead. An asker that
+// sends a whole message's length meanwhile is watched no longer: it is no
+// broker, and is not to fill our memory.
+type watch struct {
+	in   *inbox        // its conn and early are the watch's until over is closed
+	left chan struct{} // closed by run: the asker has gone
+	over chan struct{} // closed by run: it has returned
+}
+
+// watch begins to watch. The caller calls end, and does not read before that.
+func (in *inbox) watch() *watch {
+	in.conn.SetReadDeadline(time.Time{})
+	w := &watch{in: in, left: make(chan struct{}), over: make(chan struct{})}
+	go w.run()
+	return w
+}
+
+func (w *watch) run() {
+	defer close(w.over)
+	var b [64]byte
+	for len(w.in.early) < protocol.MaxLen {
+		n, err := w.in.conn.Read(b[:])
+		w.in.early = append(w.in.early, b[:n]...)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return // by end
+		case err != nil:
+			close(w.left)
+			return
+		}
+	}
+}
+
+// end ends the watch and reports whether the asker has gone. The connection is
+// left without a deadline for reading.
+func (w *watch) end() (left bool) {
+	w.in.conn.SetReadDeadline(longAgo)
+	<-w.over
+	w.in.conn.SetReadDeadline(time.Time{})
+	select {
+	case <-w.left:
+		return true
+	default:
+		return false
+	}
+}
+
+var longAgo = time.Unix(1, 0)

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"balancelab/internal/load"
+	"balancelab/internal/programs"
+	"balancelab/internal/protocol"
+)
+
+// An outcome is what became of a scenario under one approach.
+type outcome struct {
+	approach  protocol.Approach
+	latencies []time.Duration // in order of length; of every request
+	took      time.Duration   // until the last answer
+	workers   []figures       // of Worker-1, Worker-2, ...
+	late      int64           // how many requests did not begin as planned, if that matters
+}
+
+// measureAll measures both approaches at the same time. The first failure ends
+// both.
+func measureAll(ctx context.Context, bin string, p plan, types []protocol.AppType) ([]outcome, error) {
+	approaches := protocol.Approaches()
+	outcomes := make([]outcome, len(approaches))
+	both, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var runs sync.WaitGroup
+	for i, a := range approaches {
+		runs.Go(func() {
+			l := lab{plan: p, set: programs.Set{Dir: bin}, journal: newJournal(p.n)}
+			o, err := l.run(both, a, types)
+			if err != nil {
+				cancel(err) // only the first one counts
+			}
+			outcomes[i] = o
+		})
+	}
+	runs.Wait()
+	if ctx.Err() != nil {
+		return nil, programs.ErrInterrupted
+	}
+	return outcomes, context.Cause(both)
+}
+
+// A lab is three workers and a broker.
+type lab struct {
+	plan    plan
+	set     programs.Set
+	journal *journal
+}
+
+// run starts the programs, sends the requests, stops the programs, and returns
+// the outcome. When it returns, nothing that it started is running.
+func (l *lab) run(ctx context.Context, a protocol.Approach, types []protocol.AppType) (outcome, error) {
+	o, err := l.perform(ctx, a, types)
+	err = cmp.Or(err, l.set.Stop())
+	if err != nil {
+		return outcome{}, err
+	}
+	o.workers, err = l.journal.figures(l.plan)
+	return o, err
+}
+
+func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol.AppType) (outcome, error) {
+	broker, err := l.start(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	o := outcome{approach: a}
+	var mu sync.Mutex // guards o.latencies
+	report := load.Run(ctx, load.Config{
+		N: l.plan.n, C: l.plan.n, Rate: l.plan.rate, Types: types, Approach: a, Do: asker(broker.Addr()),
+		Answered: func(_ protocol.AppType, latency time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			o.latencies = append(o.latencies, latency)
+		},
+	})
+	if !report.Complete() {
+		return o, fmt.Errorf("%d of %d requests were answered under %s: %s",
+			report.Requests.OK, l.plan.n, a, causes(report.Errors))
+	}
+	slices.Sort(o.latencies)
+	o.took = time.Duration(report.Duration)
+	if !report.Rate.Kept {
+		o.late = report.Rate.Late
+	}
+	return o, l.journal.await(ctx, broker.Gone)
+}
+
+// start starts the workers and the broker, and returns the broker.
+func (l *lab) start(ctx context.Context) (*programs.Program, error) {
+	const drain = "-drain-timeout 1s" // nothing is in flight, unless all is to end
+	var addrs []string
+	for i := range workers {
+		name := fmt.Sprintf("worker-%d", i+1)
+		w, err := l.set.Serve(ctx, name, fmt.Sprintf("worker -listen 127.0.0.1:0 -slots %d -long %v -short %v %s %d",
+			l.plan.slots, l.plan.work(i, protocol.Long), l.plan.work(i, protocol.Short), drain, i+1),
+			func(line string) { l.journal.worker(i, line) })
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, w.Addr())
+	}
+	return l.set.Serve(ctx, "broker", fmt.Sprintf("broker -listen 127.0.0.1:0 -workers %s -answer-timeout 1h -log json %s",
+		strings.Join(addrs, ","), drain), l.journal.broker)
+}
+
+func causes(all []load.Cause) string {
+	var texts []string
+	for _, c := range all {
+		texts = append(texts, fmt.Sprintf("%d times %s", c.Count, c.Cause))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// asker returns what carries out one request, for a load run.
+func asker(addr string) func(context.Context, protocol.Request) (string, error) {
+	dialer := net.Dialer{KeepAlive: -1}
+	return func(ctx context.Context, r protocol.Request) (string, error) {
+		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return "", err
+		}
+		defer conn.Close()
+		giveUp := context.AfterFunc(ctx, func() { conn.Close() })
+		defer giveUp()
+		if _, err := io.WriteString(conn, r.String()); err != nil {
+			return "", err
+		}
+		answer, _, err := protocol.ReadAnswer(conn)
+		return answer, err
+	}
+}

@@ -1,0 +1,159 @@
+// Compare shows why least connections exists: it sends the same requests to
+// the same workers under both approaches, and prints how they fared.
+//
+//	usage: go run ./scripts/compare [flags]
+//
+//	  -rate r        requests a second (default: 85 % of what the workers can do)
+//	  -n n           how many requests in each run (default 132)
+//	  -pattern list  their types, in turn (default Long,Short,Short)
+//	  -slots n       how many jobs a worker does at once; 0: any number (default 1)
+//	  -slow factor   Worker-3 takes so many times as long (default 1)
+//	  -random=false  leave out the second scenario, in random order
+//	  -seed n        chooses the random order (default 1)
+//	  -svg file      draw the latencies
+//
+//	example: go run ./scripts/compare -slow 3 -svg latency.svg
+//
+// # The experiment
+//
+// The programs are the real ones, on free ports: three workers and a broker
+// for each approach. A Long takes 500 ms and a Short 100 ms, so that it is over
+// soon. Both approaches are measured at the same time, each in a lab of its
+// own: all that the workers do is wait, so the two are not in each other's way.
+//
+// The load is an open loop (see package load): a request comes when the plan
+// says, whatever became of those before it. A closed loop, in which everybody
+// waits for an answer first, slows down with its workers and hides the queues
+// that are to be seen.
+//
+// In the first scenario the types come in turn. Three workers and a pattern of
+// three are what round robin deals with worst: it sends every Long to the same
+// worker. In the second one the same requests come in random order, and the two
+// approaches differ much less. That is what the lab wants to teach: not that
+// one approach is better by a number, but what the number depends on.
+//
+// # Where the figures are from
+//
+// Latencies are the client's. How many requests a worker got is counted in the
+// broker's events, and what it did in the worker's own lines; the two must
+// agree. The most in flight is from the broker's summary, or, where a broker is
+// killed rather than stopped (on Windows), worked out from its events.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"balancelab/internal/command"
+	"balancelab/internal/programs"
+	"balancelab/internal/protocol"
+)
+
+const usage = `usage: go run ./scripts/compare [flags]
+
+  -rate r        requests a second (default: 85 % of what the workers can do)
+  -n n           how many requests in each run (default 132)
+  -pattern list  their types, in turn (default Long,Short,Short)
+  -slots n       how many jobs a worker does at once; 0: any number (default 1)
+  -slow factor   Worker-3 takes so many times as long (default 1)
+  -random=false  leave out the second scenario, in random order
+  -seed n        chooses the random order (default 1)
+  -svg file      draw the latencies
+
+example: go run ./scripts/compare -slow 3 -svg latency.svg
+`
+
+func main() { command.Main(run) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	line := command.NewLine("compare", usage, stdout, stderr)
+	rate := line.Float64("rate", 0, "")
+	n := line.Int("n", 132, "")
+	pattern := line.String("pattern", "Long,Short,Short", "")
+	slots := line.Int("slots", 1, "")
+	slow := line.Float64("slow", 1, "")
+	random := line.Bool("random", true, "")
+	seed := line.Uint64("seed", 1, "")
+	svg := line.String("svg", "", "")
+	if code, ok := line.Parse(args); !ok {
+		return code
+	}
+	types, err := parsePattern(*pattern)
+	switch {
+	case err != nil:
+		return line.Wrong("-pattern: %v", err)
+	case !(*rate >= 0) || math.IsInf(*rate, 1):
+		return line.Wrong("-rate must be a number of at least 0: %v", *rate)
+	case *n < 1:
+		return line.Wrong("-n must be at least 1: %d", *n)
+	case *slots < 0:
+		return line.Wrong("-slots must not be negative: %d", *slots)
+	case !(*slow > 0) || math.IsInf(*slow, 1):
+		return line.Wrong("-slow must be a number above 0: %v", *slow)
+	}
+	plan := newPlan(types, *n, *slots, *slow, *rate)
+	scenarios := []scenario{plan.inTurn()}
+	if *random {
+		scenarios = append(scenarios, plan.shuffled(*seed))
+	}
+	// Who closes the terminal means it to stop, too.
+	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer restore()
+	if err := compare(ctx, plan, scenarios, *svg, stdout); err != nil {
+		return line.Fail(err)
+	}
+	return command.OK
+}
+
+func parsePattern(list string) ([]protocol.AppType, error) {
+	var types []protocol.AppType
+	for item := range strings.SplitSeq(list, ",") {
+		t, err := protocol.ParseAppType(strings.TrimSpace(item))
+		if err != nil {
+			return nil, err
+		}
+		types = append(types, t)
+	}
+	return types, nil
+}
+
+// compare builds the programs, measures one scenario after another, and prints
+// each one's figures as they come. When it returns, nothing that it started is
+// running.
+func compare(ctx context.Context, p plan, scenarios []scenario, svg string, stdout io.Writer) error {
+	bin, err := os.MkdirTemp("", "compare")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(bin)
+	fmt.Fprintf(stdout, "Building broker and worker...\n\n%s\n", p)
+	if err := programs.Build(ctx, bin, "broker", "worker"); err != nil {
+		return err
+	}
+	for i := range scenarios {
+		s := &scenarios[i]
+		fmt.Fprintf(stdout, "\n%s, for about %.0f s...\n", s.name, p.lasts(s.types).Seconds())
+		s.outcomes, err = measureAll(ctx, bin, p, s.types)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "\n%s\n%s\n", table(p, s.outcomes), sentence(p, s.outcomes))
+	}
+	if svg == "" {
+		return nil
+	}
+	var picture bytes.Buffer
+	draw(&picture, p, scenarios)
+	if err := os.WriteFile(svg, picture.Bytes(), 0o666); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "\nThe picture is in %s.\n", svg)
+	return nil
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"balancelab/internal/load"
+	"balancelab/internal/protocol"
+)
+
+// mean returns the mean of some times, or 0 of none.
+func mean(times []time.Duration) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	var sum time.Duration
+	for _, t := range times {
+		sum += t
+	}
+	return sum / time.Duration(len(times))
+}
+
+// percentile returns the least of some times, which are in order, that percent
+// of them do not exceed, or 0 of none.
+func percentile(times []time.Duration, percent int) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	rank := (percent*len(times) + 99) / 100
+	return times[max(rank, 1)-1]
+}
+
+// table shows the figures of all outcomes side by side.
+func table(p plan, outcomes []outcome) string {
+	var b bytes.Buffer
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "latency\tmean\tp50\tp95\tp99\tmax\n")
+	for _, o := range outcomes {
+		l := o.latencies
+		fmt.Fprintf(t, "%s\t%v\t%v\t%v\t%v\t%v\n", o.approach, load.Span(mean(l)), load.Span(percentile(l, 50)),
+			load.Span(percentile(l, 95)), load.Span(percentile(l, 99)), load.Span(percentile(l, 100)))
+	}
+	t.Flush()
+	b.WriteString("\n")
+	for i, o := range outcomes {
+		fmt.Fprint(t, strings.Repeat("\t", min(4*i, 3)), "\t", o.approach)
+	}
+	fmt.Fprint(t, "\nworker")
+	for range outcomes {
+		fmt.Fprint(t, "\trequests\tshare\tbusy\tmost")
+	}
+	fmt.Fprint(t, "\n")
+	for i := range outcomes[0].workers {
+		fmt.Fprint(t, outcomes[0].workers[i].name)
+		for _, o := range outcomes {
+			fmt.Fprint(t, "\t", cells(p, o, o.workers[i]))
+		}
+		fmt.Fprint(t, "\n")
+	}
+	t.Flush()
+	b.WriteString("busy: of the time until the last answer; most: in flight at once, as the broker counts\n")
+	for _, o := range outcomes {
+		if o.late > 0 {
+			fmt.Fprintf(&b, "%d requests under %s began more than 10ms late; latency is from when they were due\n", o.late, o.approach)
+		}
+	}
+	return b.String()
+}
+
+// cells returns a worker's columns under one approach.
+func cells(p plan, o outcome, f figures) string {
+	busy := load.Span(f.busy).String()
+	if p.slots > 0 {
+		busy += fmt.Sprintf(" (%.0f %%)", 100*f.utilization(p, o.took))
+	}
+	return fmt.Sprintf("%d (%s)\t%.0f %%\t%s\t%d", f.requests(), kinds(f),
+		100*float64(f.requests())/float64(max(1, len(o.latencies))), busy, f.most)
+}
+
+// kinds says how many requests were of which type.
+func kinds(f figures) string {
+	switch {
+	case f.shorts == 0:
+		return "all Long"
+	case f.longs == 0:
+		return "all Short"
+	}
+	return fmt.Sprintf("%d Long", f.longs)
+}
+
+// utilization returns which part of its slots' time a worker was busy for, in
+// so long a time.
+func (f figures) utilization(p plan, in time.Duration) float64 {
+	return f.busy.Seconds() / (in.Seconds() * float64(max(1, p.slots)))
+}
+
+// little is the ratio of two means that is called a difference.
+const little = 1.1
+
+// sentence says what happened and why. outcomes are those of round robin and
+// of least connections.
+func sentence(p plan, outcomes []outcome) string {
+	roundRobin, least := outcomes[0], outcomes[1]
+	means := [2]time.Duration{mean(roundRobin.latencies), mean(least.latencies)}
+	ratio := means[0].Seconds() / means[1].Seconds()
+	result := fmt.Sprintf("the mean was %v under %s and %v under %s",
+		load.Span(means[0]), protocol.RoundRobin, load.Span(means[1]), protocol.LeastConnections)
+	busiest := slices.MaxFunc(roundRobin.workers, byBusy)
+	overload := busiest.utilization(p, p.span())
+	switch {
+	case p.slots == 0 && p.slow == 1:
+		return "No worker has a limit, so no request waited for another, and it did not matter who got it: " + result + "."
+	case ratio >= little && p.slots > 0 && overload > 1:
+		return overloaded(p, roundRobin, least, busiest) + fmt.Sprintf("; %s, a factor of %.1f.", result, ratio)
+	case ratio >= little && p.slots > 0:
+		return fmt.Sprintf("Round robin gave no worker more than it could do, so a queue that its turns caused went away again; "+
+			"least connections sees queues and avoids most of them: %s, a factor of %.1f.", result, ratio)
+	case ratio >= little:
+		return fmt.Sprintf("Least connections gave less to the worker that takes longer: %s, a factor of %.1f.", result, ratio)
+	case ratio > 1/little:
+		return "It made little difference who got which request: " + result + "."
+	}
+	return "Round robin was ahead this time, since least connections sees how many requests a worker has and not how long they take: " + result + "."
+}
+
+// overloaded says what round robin did to its busiest worker, and least
+// connections did not.
+func overloaded(p plan, roundRobin, least outcome, busiest figures) string {
+	idlest := slices.MinFunc(roundRobin.workers, byBusy)
+	slots := time.Duration(p.slots)
+	each := ""
+	if p.slots > 1 {
+		each = " for each slot"
+	}
+	return fmt.Sprintf("Round robin counts turns and not work: it sent %s to %s, %v of work%s in %v, and up to %d were there at once "+
+		"while %s had %v of work; least connections sees who is not done yet, and nobody had more than %d at once",
+		gotten(busiest, total(roundRobin)), busiest.name, load.Span(busiest.busy/slots), each, load.Span(p.span()), busiest.most,
+		idlest.name, load.Span(idlest.busy/slots), slices.MaxFunc(least.workers, byMost).most)
+}
+
+// gotten says which requests of all a worker got.
+func gotten(f, all figures) string {
+	switch {
+	case f.longs == all.longs && f.shorts == 0 && all.shorts > 0:
+		return "every Long"
+	case f.shorts == 0 && all.shorts > 0:
+		return fmt.Sprintf("%d of the %d Longs", f.longs, all.longs)
+	}
+	return fmt.Sprintf("%d of the %d requests", f.requests(), all.requests())
+}
+
+func byBusy(a, b figures) int { return cmp.Compare(a.busy, b.busy) }
+func byMost(a, b figures) int { return a.most - b.most }
+
+// total returns the sum of what all workers got.
+func total(o outcome) (sum figures) {
+	for _, f := range o.workers {
+		sum.longs += f.longs
+		sum.shorts += f.shorts
+	}
+	return sum
+}
