@@ -65,7 +65,7 @@ func (f loadFlags) check() error {
 // loadRun carries out a load run and returns the exit code: that all requests
 // were answered, or not.
 func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stderr io.Writer) int {
-	types, err := parseTypes(line.Arg(0))
+	types, err := protocol.ParseAppTypes(line.Arg(0))
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
@@ -100,18 +100,6 @@ func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stder
 	return command.OK
 }
 
-func parseTypes(list string) ([]protocol.AppType, error) {
-	var types []protocol.AppType
-	for item := range strings.SplitSeq(list, ",") {
-		t, err := protocol.ParseAppType(strings.TrimSpace(item))
-		if err != nil {
-			return nil, err
-		}
-		types = append(types, t)
-	}
-	return types, nil
-}
-
 // isTerminal reports whether w is a file that is a character device.
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
@@ -139,8 +127,8 @@ func (a *asker) ask(ctx context.Context, r protocol.Request) (string, error) {
 		return "", fmt.Errorf("connect: %w", plain(err))
 	}
 	defer conn.Close()
-	giveUp := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
-	defer giveUp()
+	stopGivingUp := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
+	defer stopGivingUp()
 	if _, err := conn.Write([]byte(r.String())); err != nil {
 		return "", fmt.Errorf("send the request: %w", plain(err))
 	}

@@ -122,8 +122,8 @@ func ask(ctx context.Context, addr string, r protocol.Request) (string, error) {
 		return "", fmt.Errorf("connect to the broker: %w", err)
 	}
 	defer conn.Close()
-	giveUp := context.AfterFunc(ctx, func() { conn.Close() })
-	defer giveUp()
+	stopGivingUp := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stopGivingUp()
 	if _, err := io.WriteString(conn, r.String()); err != nil {
 		return "", fmt.Errorf("send the request: %w", err)
 	}

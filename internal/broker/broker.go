@@ -126,7 +126,7 @@ func (b *Broker) read(conn *server.Conn, v *Visit) (protocol.Request, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return request, fmt.Errorf("%w within %v", err, b.RequestTimeout)
 	}
-	return request, fmt.Errorf("%w: %v", err, plain(errors.Unwrap(err)))
+	return request, fmt.Errorf("%w: %v", err, Reason(errors.Unwrap(err)))
 }
 
 // dispatch asks one worker after another until one answers, or until asking
@@ -150,13 +150,13 @@ func (b *Broker) dispatch(ctx context.Context, v *Visit) (string, error) {
 		case ctx.Err() != nil:
 			return "", errors.New("the broker stopped before the answer came")
 		case sent && !b.Redispatch:
-			return "", fmt.Errorf("%s: %v; the job may have run, so it was not sent again (see broker -redispatch)", v.Worker, plain(err))
+			return "", fmt.Errorf("%s: %v; the job may have run, so it was not sent again (see broker -redispatch)", v.Worker, Reason(err))
 		case !sent:
 			b.Journal.Unreachable(v.Worker, err)
 		default:
 			b.Journal.HandedOn(v.Worker, err)
 		}
-		failures = append(failures, fmt.Sprintf("%s: %v", v.Worker, plain(err)))
+		failures = append(failures, fmt.Sprintf("%s: %v", v.Worker, Reason(err)))
 	}
 }
 
@@ -240,9 +240,9 @@ func outcome(ctx context.Context, err error) balance.Outcome {
 	return balance.Failed
 }
 
-// plain returns the part of a network error that says what went wrong, without
+// Reason returns the part of a network error that says what went wrong, without
 // the addresses and system calls around it.
-func plain(err error) error {
+func Reason(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		return errno

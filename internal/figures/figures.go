@@ -15,19 +15,13 @@
 // answer was read: all connecting and all serving, without the client's own
 // slowness in asking. Only answered requests have one in the percentiles and
 // the histograms: a broker that fails fast must not look fast.
-//
-// With broker -redispatch a worker that fails after the job was sent is counted
-// by the pool, but its error is not among what a journal is told, if another
-// worker then answers.
 package figures
 
 import (
 	"context"
-	"errors"
 	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"balancelab/internal/balance"
@@ -114,13 +108,13 @@ func (r *Recorder) Connected(client net.Addr) {
 
 // Unreachable is for [broker.Journal].
 func (r *Recorder) Unreachable(worker string, err error) {
-	r.blame(worker, plain(err))
+	r.blame(worker, broker.Reason(err).Error())
 	r.next.Unreachable(worker, err)
 }
 
 // HandedOn is for [broker.Journal].
 func (r *Recorder) HandedOn(worker string, err error) {
-	r.blame(worker, plain(err))
+	r.blame(worker, broker.Reason(err).Error())
 	r.next.HandedOn(worker, err)
 }
 
@@ -205,16 +199,6 @@ func (r *Recorder) sample(workers []balance.Status) {
 		r.history[i][r.sampled%samples] = uint32(w.InFlight)
 	}
 	r.sampled++
-}
-
-// plain returns what went wrong, without the addresses and system calls around
-// it.
-func plain(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno.Error()
-	}
-	return err.Error()
 }
 
 // cut returns the beginning of text, so that a ring of texts stays small.

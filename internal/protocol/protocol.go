@@ -96,6 +96,20 @@ func ParseAppType(s string) (AppType, error) {
 	return "", unknown("type", s, types)
 }
 
+// ParseAppTypes returns the types that list names, in order, with commas
+// between them and white space around them. The error wraps [ErrMalformed].
+func ParseAppTypes(list string) ([]AppType, error) {
+	var all []AppType
+	for item := range strings.SplitSeq(list, ",") {
+		t, err := ParseAppType(strings.TrimSpace(item))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
 // ParseApproach returns the approach that s names, exactly as written.
 // The error wraps [ErrMalformed].
 func ParseApproach(s string) (Approach, error) {

@@ -46,10 +46,6 @@ var ErrNotTaken = errors.New("the worker is stopping")
 // than [MaxLen] bytes.
 var ErrTooLong = fmt.Errorf("answer longer than %d bytes", MaxLen)
 
-// ErrCutOff is wrapped by the error of [ReadAnswer] for an answer that had
-// begun when reading failed. The error of the reader is wrapped too.
-var ErrCutOff = errors.New("answer cut off")
-
 // ReadAnswer reads one answer from r: what comes before the first newline or
 // the end of the stream. line says that it was a newline, so that r may be good
 // for another answer. An answer that is cut off by another error, a reset or a
@@ -76,7 +72,7 @@ func ReadAnswer(r io.Reader) (answer string, line bool, err error) {
 		case err == io.EOF:
 			return answerText(buf[:n]), false, nil
 		case err != nil && n > 0:
-			return "", false, fmt.Errorf("%w after %s: %w", ErrCutOff, quote(buf[:n]), err)
+			return "", false, fmt.Errorf("answer cut off after %s: %w", quote(buf[:n]), err)
 		case err != nil:
 			return "", false, err
 		}

@@ -48,7 +48,6 @@ import (
 	"math"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"balancelab/internal/command"
@@ -85,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code, ok := line.Parse(args); !ok {
 		return code
 	}
-	types, err := parsePattern(*pattern)
+	types, err := protocol.ParseAppTypes(*pattern)
 	switch {
 	case err != nil:
 		return line.Wrong("-pattern: %v", err)
@@ -110,18 +109,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Fail(err)
 	}
 	return command.OK
-}
-
-func parsePattern(list string) ([]protocol.AppType, error) {
-	var types []protocol.AppType
-	for item := range strings.SplitSeq(list, ",") {
-		t, err := protocol.ParseAppType(strings.TrimSpace(item))
-		if err != nil {
-			return nil, err
-		}
-		types = append(types, t)
-	}
-	return types, nil
 }
 
 // compare builds the programs, measures one scenario after another, and prints
