@@ -112,10 +112,12 @@ func (g *grammar) scan(b []byte, ended bool) (found words, whole bool, err error
 	case ended:
 		return words{}, false, g.malformed(text, "")
 	case full:
-		return words{}, false, g.malformed(text, fmt.Sprintf(" is longer than %d bytes", MaxLen))
+		return words{}, false, g.malformed(text, tooLong)
 	}
 	return words{}, false, nil
 }
+
+var tooLong = fmt.Sprintf(" is longer than %d bytes", MaxLen)
 
 // space is what may stand around a field. The newline is not in it: it ends
 // the message.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 )
 
 // ReadRequest reads one request from r, at most [MaxLen] bytes, and returns as
@@ -51,10 +50,12 @@ var ErrTooLong = fmt.Errorf("answer longer than %d bytes", MaxLen)
 // for another answer. An answer that is cut off by another error, a reset or a
 // deadline, is that error and not an answer.
 func ReadAnswer(r io.Reader) (answer string, line bool, err error) {
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
+	buf := make([]byte, usualLen)
 	n := 0
 	for {
+		if n == len(buf) {
+			buf = append(buf, make([]byte, MaxLen+1-n)...)
+		}
 		m, err := r.Read(buf[n:])
 		end := bytes.IndexByte(buf[n:n+m], '\n')
 		switch {
@@ -72,7 +73,7 @@ func ReadAnswer(r io.Reader) (answer string, line bool, err error) {
 		case err == io.EOF:
 			return answerText(buf[:n]), false, nil
 		case err != nil && n > 0:
-			return "", false, fmt.Errorf("answer cut off after %s: %w", quote(buf[:n]), err)
+			return "", false, cutOff(buf[:n], err)
 		case err != nil:
 			return "", false, err
 		}
@@ -87,20 +88,23 @@ func answerText(b []byte) string {
 	return string(b)
 }
 
-// A buffer holds one message and one byte more, which tells a message of
-// MaxLen bytes from a longer one.
-type buffer [MaxLen + 1]byte
+func cutOff(got []byte, err error) error {
+	return fmt.Errorf("answer cut off after %s: %w", quote(got), err)
+}
 
-// buffers keeps a message's bytes from outliving its reading: a connection
-// that waits for its worker holds no buffer.
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
+// usualLen is how much a reader has room for at first: nearly every message is
+// shorter. A connection may wait long for its next message, and there may be
+// thousands of them.
+const usualLen = 64
 
 func (g *grammar) read(r io.Reader) (words, error) {
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
+	buf := make([]byte, usualLen)
 	n := 0
 	for {
-		m, err := r.Read(buf[n:MaxLen])
+		if n == len(buf) {
+			buf = append(buf, make([]byte, MaxLen-n)...)
+		}
+		m, err := r.Read(buf[n:])
 		n += m
 		found, whole, malformed := g.scan(buf[:n], err == io.EOF)
 		switch {
@@ -109,9 +113,13 @@ func (g *grammar) read(r io.Reader) (words, error) {
 		case whole:
 			return found, nil
 		case err != nil:
-			return words{}, &incompleteError{fmt.Sprintf("incomplete %s: got %s, want %s", g.message, quote(buf[:n]), g.form), err}
+			return words{}, g.incomplete(buf[:n], err)
 		}
 	}
+}
+
+func (g *grammar) incomplete(got []byte, err error) error {
+	return &incompleteError{fmt.Sprintf("incomplete %s: got %s, want %s", g.message, quote(got), g.form), err}
 }
 
 // incompleteError tells what had come when reading failed. The cause is for
