@@ -35,6 +35,7 @@ import (
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
+	"balancelab/internal/socket"
 )
 
 const usage = `usage: broker [flags]
@@ -93,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Wrong("%v", err)
 	}
 	defer log.Close()
-	l, err := server.Listen(ctx, *listen)
+	l, err := socket.Listen(ctx, *listen)
 	if err != nil {
 		return line.Fail(err)
 	}
@@ -117,12 +118,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer page.close()
 	}
 
-	dialer := net.Dialer{KeepAlive: -1}
 	b := broker.Broker{
-		Pool: pool, Selector: selectors.of,
-		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", addr)
-		},
+		Pool: pool, Selector: selectors.of, Dial: socket.Dial,
 		RequestTimeout: *request, DialTimeout: *dial, AnswerTimeout: *answer,
 		Redispatch: *redispatch, Journal: told,
 	}

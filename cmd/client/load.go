@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 	"balancelab/internal/command"
 	"balancelab/internal/load"
 	"balancelab/internal/protocol"
+	"balancelab/internal/socket"
 )
 
 // How often a load run shows its progress: one line that changes on a
@@ -81,7 +81,7 @@ func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stder
 	if terminal {
 		every = everyOnTerminal
 	}
-	a := asker{addr: f.broker, dialer: net.Dialer{KeepAlive: -1}}
+	a := asker{f.broker}
 	report := load.Run(ctx, load.Config{
 		N: f.n, C: f.c, Rate: f.rate, Types: types, Approach: approach,
 		Timeout: f.timeout, Do: a.ask,
@@ -115,14 +115,11 @@ func isTerminal(w io.Writer) bool {
 // It closes a connection only after it has read the end of the stream, so that
 // the server closes first: who closes first keeps the connection's port
 // reserved for a minute, and a server has but one port to keep.
-type asker struct {
-	addr   string
-	dialer net.Dialer
-}
+type asker struct{ addr string }
 
 // ask is for [load.Config]. Its errors are short: each is a row of a table.
-func (a *asker) ask(ctx context.Context, r protocol.Request) (string, error) {
-	conn, err := a.dialer.DialContext(ctx, "tcp", a.addr)
+func (a asker) ask(ctx context.Context, r protocol.Request) (string, error) {
+	conn, err := socket.Dial(ctx, a.addr, 0)
 	if err != nil {
 		return "", fmt.Errorf("connect: %w", plain(err))
 	}

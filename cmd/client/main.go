@@ -28,12 +28,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"syscall"
 
 	"balancelab/internal/command"
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
+	"balancelab/internal/socket"
 )
 
 const usage = `usage: client [flags] <type> <approach>
@@ -113,8 +113,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // ask sends one request, with nothing after it and no half-close, as the
 // original does, and returns the answer.
 func ask(ctx context.Context, addr string, r protocol.Request) (string, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	conn, err := socket.Dial(ctx, addr, 0)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return "", fmt.Errorf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
 	}
@@ -122,7 +121,7 @@ func ask(ctx context.Context, addr string, r protocol.Request) (string, error) {
 		return "", fmt.Errorf("connect to the broker: %w", err)
 	}
 	defer conn.Close()
-	stopGivingUp := context.AfterFunc(ctx, func() { conn.Close() })
+	stopGivingUp := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
 	defer stopGivingUp()
 	if _, err := io.WriteString(conn, r.String()); err != nil {
 		return "", fmt.Errorf("send the request: %w", err)

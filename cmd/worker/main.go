@@ -26,6 +26,7 @@ import (
 	"balancelab/internal/command"
 	"balancelab/internal/console"
 	"balancelab/internal/server"
+	"balancelab/internal/socket"
 	"balancelab/internal/worker"
 )
 
@@ -79,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		*listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+id))
 	}
 	defer log.Close()
-	l, err := server.Listen(ctx, *listen)
+	l, err := socket.Listen(ctx, *listen)
 	if err != nil {
 		return line.Fail(err)
 	}

@@ -43,8 +43,10 @@ type Broker struct {
 	Pool *balance.Pool
 	// Selector returns the selector of an approach, one that Pool was given.
 	Selector func(protocol.Approach) balance.Selector
-	// Dial opens a connection to a worker's address.
-	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Dial opens a connection to a worker's address. It gives up when ctx is
+	// done, or after within, with an error that is a timeout as [net.Error] has
+	// it.
+	Dial func(ctx context.Context, addr string, within time.Duration) (net.Conn, error)
 	// RequestTimeout is for the whole of a client's request, DialTimeout for
 	// one connect, AnswerTimeout for the job to be written and answered. All
 	// must be positive.
@@ -67,8 +69,9 @@ type Journal interface {
 	// HandedOn says that a job which was sent to a worker failed there, and
 	// that the next worker is asked. That takes Redispatch.
 	HandedOn(worker string, err error)
-	// Done says how a visit ended, before the client gets its answer.
-	Done(Visit)
+	// Done says how a visit ended, before the client gets its answer. The visit
+	// is not to be kept.
+	Done(*Visit)
 	// Left says that a client was gone before it had its answer.
 	Left(client net.Addr, err error)
 }
@@ -87,146 +90,224 @@ type Visit struct {
 	Serving    time.Duration // from the job's sending to its answer, all workers together
 }
 
+// A visit is a Visit under way. It is not on a goroutine's stack, so that it
+// can go on with another one.
+type visit struct {
+	Visit
+	mark     time.Time // until when all time is accounted for
+	tried    balance.Tried
+	lease    balance.Lease
+	leased   bool      // there is a lease, to be released
+	reused   bool      // the job went out on a kept connection
+	deadline time.Time // for the lease's worker to answer
+	failures []string  // a line for each worker that failed
+}
+
+// lap returns the time since the mark, and sets the mark to now.
+func (v *visit) lap() time.Duration {
+	now := time.Now()
+	d := now.Sub(v.mark)
+	v.mark = now
+	return d
+}
+
 // Handle serves one client and closes its connection. When ctx is done it
 // gives up.
-func (b *Broker) Handle(ctx context.Context, conn *server.Conn) {
-	defer conn.Close()
-	client := conn.RemoteAddr()
-	b.Journal.Connected(client)
-	v := Visit{Client: client}
-	v.Request, v.Err = b.read(conn, &v)
-	if v.Err == nil {
-		v.Answer, v.Err = b.dispatch(ctx, &v)
+//
+// The answer is awaited in a goroutine that begins anew. A stack stays as large
+// as its deepest call has made it, and thousands of visits may wait at once.
+func (b *Broker) Handle(ctx context.Context, client *server.Conn) {
+	v := &visit{mark: time.Now()}
+	v.Client = client.RemoteAddr()
+	b.Journal.Connected(v.Client)
+	if v.Err = b.read(client, v); v.Err != nil {
+		b.end(client, v)
+		return
 	}
-	b.Journal.Done(v)
-	err := b.reply(conn, &v)
-	if err != nil {
-		b.Journal.Left(client, err)
+	worker := b.send(ctx, v)
+	if worker == nil {
+		b.end(client, v)
+		return
+	}
+	client.Then(func(ctx context.Context, client *server.Conn) {
+		b.await(ctx, v, worker)
+		b.end(client, v)
+	})
+}
+
+// end answers the client.
+func (b *Broker) end(client *server.Conn, v *visit) {
+	b.Journal.Done(&v.Visit)
+	if err := v.reply(client); err != nil {
+		b.Journal.Left(v.Client, err)
 	}
 }
 
-func (b *Broker) reply(conn *server.Conn, v *Visit) error {
+func (v *visit) reply(conn *server.Conn) error {
 	if v.Err != nil {
 		return conn.Finish(protocol.Refusal(v.Err.Error()))
 	}
 	return conn.Answer(v.Answer)
 }
 
-func (b *Broker) read(conn *server.Conn, v *Visit) (protocol.Request, error) {
-	start := time.Now()
-	got := conn.AwaitRequest(b.RequestTimeout)
-	request, err := protocol.ReadRequest(conn)
-	v.Reading = time.Since(start)
-	stopped := !got()
+func (b *Broker) read(conn *server.Conn, v *visit) (err error) {
+	conn.AwaitRequest(b.RequestTimeout)
+	v.Request, err = protocol.ReadRequest(conn)
+	v.Reading = v.lap()
+	stopped := !conn.Got()
+	if err == nil || errors.Is(err, protocol.ErrMalformed) {
+		return err
+	}
+	return b.unread(err, stopped)
+}
+
+// unread says why there is no request.
+func (b *Broker) unread(err error, stopped bool) error {
 	switch {
-	case err == nil || errors.Is(err, protocol.ErrMalformed):
-		return request, err
 	case stopped:
-		return request, errors.New("the broker is stopping")
+		return errors.New("the broker is stopping")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return request, fmt.Errorf("%w within %v", err, b.RequestTimeout)
+		return fmt.Errorf("%w within %v", err, b.RequestTimeout)
 	}
-	return request, fmt.Errorf("%w: %v", err, Reason(errors.Unwrap(err)))
+	return fmt.Errorf("%w: %v", err, Reason(errors.Unwrap(err)))
 }
 
-// dispatch asks one worker after another until one answers, or until asking
-// another could run the job twice.
-func (b *Broker) dispatch(ctx context.Context, v *Visit) (string, error) {
-	selector := b.Selector(v.Request.Approach)
-	var tried balance.Tried
-	var failures []string
-	for {
-		lease, ok := b.Pool.Assign(selector, &tried)
-		if !ok {
-			return "", fmt.Errorf("no worker available: %s", strings.Join(failures, "; "))
+// send sends the job to a worker, and to the next one if it can't be sent. It
+// returns the connection on which the answer will come; or nil, and v.Err says
+// why.
+func (b *Broker) send(ctx context.Context, v *visit) net.Conn {
+	for v.leased || b.assign(v) {
+		worker, sent, err := b.sendTo(ctx, v)
+		if err == nil {
+			return worker
 		}
+		if v.Err = b.failed(ctx, v, sent, err); v.Err != nil {
+			return nil
+		}
+	}
+	v.Err = fmt.Errorf("no worker available: %s", strings.Join(v.failures, "; "))
+	return nil
+}
+
+// await reads the answer, and asks one worker after another until one answers,
+// or until asking another could run the job twice.
+func (b *Broker) await(ctx context.Context, v *visit, worker net.Conn) {
+	for worker != nil && !b.receive(ctx, v, worker) {
+		worker = b.send(ctx, v)
+	}
+}
+
+// assign chooses a worker that was not asked yet. It reports false if there is
+// none.
+func (b *Broker) assign(v *visit) bool {
+	v.lease, v.leased = b.Pool.Assign(b.Selector(v.Request.Approach), &v.tried)
+	if v.leased {
 		v.Attempts++
-		v.Worker = lease.Worker().Name
-		answer, sent, err := b.ask(ctx, &lease, v)
-		lease.Release(outcome(ctx, err))
-		switch {
-		case err == nil:
-			return answer, nil
-		case ctx.Err() != nil:
-			return "", errors.New("the broker stopped before the answer came")
-		case sent && !b.Redispatch:
-			return "", fmt.Errorf("%s: %v; the job may have run, so it was not sent again (see broker -redispatch)", v.Worker, Reason(err))
-		case !sent:
-			b.Journal.Unreachable(v.Worker, err)
-		default:
-			b.Journal.HandedOn(v.Worker, err)
-		}
-		failures = append(failures, fmt.Sprintf("%s: %v", v.Worker, Reason(err)))
+		v.Worker = v.lease.Worker().Name
+		v.deadline = v.mark.Add(b.AnswerTimeout)
 	}
+	return v.leased
 }
 
-// ask sends the job to the lease's worker and reads the answer. sent reports
-// whether the worker may have taken the job.
-func (b *Broker) ask(ctx context.Context, lease *balance.Lease, v *Visit) (answer string, sent bool, err error) {
-	job := protocol.Job{Type: v.Request.Type, Keep: b.Kept != nil}
-	deadline := time.Now().Add(b.AnswerTimeout) // for all kept connections together
-	for conn := b.Kept.take(lease.Index()); conn != nil; conn = b.Kept.take(lease.Index()) {
-		answer, err = b.exchange(ctx, lease, conn, job, deadline, v)
-		if !stale(err) {
-			return answer, true, err
+// failed ends the lease after a failure and decides what follows: the final
+// word to the client, or nil, and then the next worker is asked. sent says that
+// the worker may have taken the job.
+func (b *Broker) failed(ctx context.Context, v *visit, sent bool, err error) error {
+	v.release(outcome(ctx, err))
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("the broker stopped before the answer came")
+	case sent && !b.Redispatch:
+		return fmt.Errorf("%s: %v; the job may have run, so it was not sent again (see broker -redispatch)", v.Worker, Reason(err))
+	case !sent:
+		b.Journal.Unreachable(v.Worker, err)
+	default:
+		b.Journal.HandedOn(v.Worker, err)
+	}
+	v.failures = append(v.failures, fmt.Sprintf("%s: %v", v.Worker, Reason(err)))
+	return nil
+}
+
+func (v *visit) release(o balance.Outcome) {
+	v.lease.Release(o)
+	v.leased = false
+}
+
+// sendTo sends the job to the lease's worker. sent says that the worker may
+// have taken it, although there is an error.
+func (b *Broker) sendTo(ctx context.Context, v *visit) (worker net.Conn, sent bool, err error) {
+	for worker := b.Kept.take(v.lease.Index()); worker != nil; worker = b.Kept.take(v.lease.Index()) {
+		v.reused = true
+		if sent, err := b.write(v, worker); sent {
+			return worker, sent, err
 		}
 	}
-	start := time.Now()
-	conn, err := b.dial(ctx, lease.Worker().Addr)
-	v.Connecting += time.Since(start)
+	v.reused = false
+	worker, err = b.Dial(ctx, v.lease.Worker().Addr, b.DialTimeout)
+	v.Connecting += v.lap()
 	if err != nil {
-		return "", false, err
+		return nil, false, b.unconnected(ctx, err)
 	}
-	answer, err = b.exchange(ctx, lease, conn, job, time.Now().Add(b.AnswerTimeout), v)
-	return answer, !stale(err), err
+	v.deadline = v.mark.Add(b.AnswerTimeout)
+	sent, err = b.write(v, worker)
+	return worker, sent, err
 }
 
-// errNotWritten is wrapped by the error of a job of which nothing was written.
-var errNotWritten = errors.New("sending the job")
-
-// exchange sends a job on conn and reads its answer. Afterwards conn is kept
-// or closed.
-func (b *Broker) exchange(ctx context.Context, lease *balance.Lease, conn net.Conn, job protocol.Job, deadline time.Time, v *Visit) (string, error) {
-	start := time.Now()
-	conn.SetDeadline(deadline)
-	stopGivingUp := context.AfterFunc(ctx, func() { conn.Close() })
-	answer, line, err := send(conn, job)
-	v.Serving += time.Since(start)
-	if stopGivingUp() && err == nil && line && job.Keep {
-		conn.SetDeadline(time.Time{})
-		b.Kept.put(lease.Index(), conn)
-	} else {
-		conn.Close()
+// unconnected says why there is no connection.
+func (b *Broker) unconnected(ctx context.Context, err error) error {
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil {
+		return fmt.Errorf("no connection within %v", b.DialTimeout)
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	return err
+}
+
+// write writes the job, or closes the connection. sent says that some of it was
+// written.
+func (b *Broker) write(v *visit, worker net.Conn) (sent bool, err error) {
+	worker.SetDeadline(v.deadline)
+	job := protocol.Job{Type: v.Request.Type, Keep: b.Kept != nil}
+	n, err := io.WriteString(worker, job.String())
+	if err != nil {
+		worker.Close()
+		return n > 0, fmt.Errorf("after %d bytes of the job: %w", n, err)
+	}
+	return true, nil
+}
+
+// receive reads the answer, and keeps or closes the connection. It reports
+// whether the visit is over; if not, the job is to be sent again.
+func (b *Broker) receive(ctx context.Context, v *visit, worker net.Conn) (over bool) {
+	stopGivingUp := context.AfterFunc(ctx, func() { worker.SetDeadline(longAgo) })
+	answer, line, err := protocol.ReadAnswer(worker)
+	v.Serving += v.lap()
+	if stopGivingUp() && err == nil && line && b.Kept != nil {
+		b.Kept.put(v.lease.Index(), worker)
+	} else {
+		worker.Close()
+	}
+	if err != nil {
+		return b.unanswered(ctx, v, err)
+	}
+	v.Answer = answer
+	v.release(balance.Answered)
+	return true
+}
+
+var longAgo = time.Unix(1, 0)
+
+// unanswered decides what follows when no answer came.
+func (b *Broker) unanswered(ctx context.Context, v *visit, err error) (over bool) {
+	notTaken := errors.Is(err, protocol.ErrNotTaken) && b.Kept != nil
+	switch {
+	case notTaken && v.reused:
+		return false // the same worker, on another connection
+	case errors.Is(err, protocol.ErrNotTaken) && !notTaken:
+		err = protocol.ErrNoAnswer // who was not asked by the extension does not speak it
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("no whole answer within %v", b.AnswerTimeout)
 	}
-	return answer, err
-}
-
-func send(conn net.Conn, job protocol.Job) (answer string, line bool, err error) {
-	n, err := io.WriteString(conn, job.String())
-	switch {
-	case err != nil && n == 0:
-		return "", false, fmt.Errorf("%w: %w", errNotWritten, err)
-	case err != nil:
-		return "", false, fmt.Errorf("after %d bytes of the job: %w", n, err)
-	}
-	answer, line, err = protocol.ReadAnswer(conn)
-	if errors.Is(err, protocol.ErrNotTaken) && !job.Keep {
-		err = protocol.ErrNoAnswer // who was not asked by the extension does not speak it
-	}
-	return answer, line, err
-}
-
-func (b *Broker) dial(ctx context.Context, addr string) (net.Conn, error) {
-	dialing, cancel := context.WithTimeout(ctx, b.DialTimeout)
-	defer cancel()
-	conn, err := b.Dial(dialing, addr)
-	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil {
-		return nil, fmt.Errorf("no connection within %v", b.DialTimeout)
-	}
-	return conn, err
+	v.Err = b.failed(ctx, v, !notTaken, err)
+	return v.Err != nil
 }
 
 // outcome says what a failure means for the worker: nothing, if it is ours.

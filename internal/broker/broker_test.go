@@ -47,10 +47,10 @@ func (j *journal) Connected(net.Addr)              {}
 func (j *journal) Unreachable(w string, err error) { j.add("unreachable %s: %v", w, Reason(err)) }
 func (j *journal) HandedOn(w string, err error)    { j.add("handed on from %s: %v", w, Reason(err)) }
 func (j *journal) Left(_ net.Addr, err error)      { j.add("left: %v", err) }
-func (j *journal) Done(v Visit) {
+func (j *journal) Done(v *Visit) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.done = append(j.done, v)
+	j.done = append(j.done, *v)
 }
 
 func (j *journal) text() string {
@@ -76,7 +76,7 @@ func newLab(t *testing.T, change func(*Broker)) *lab {
 			}
 			return lc
 		},
-		Dial:           l.net.Dial,
+		Dial:           l.dial,
 		RequestTimeout: 5 * time.Second, DialTimeout: 2 * time.Second, AnswerTimeout: 30 * time.Second,
 		Journal: &l.book,
 	}
@@ -89,6 +89,12 @@ func newLab(t *testing.T, change func(*Broker)) *lab {
 	listener := l.net.Listen("broker")
 	go func() { l.done <- s.Serve(ctx, listener) }()
 	return l
+}
+
+func (l *lab) dial(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return l.net.Dial(ctx, addr)
 }
 
 // worker starts a worker that does what serve does with each connection.
@@ -355,7 +361,7 @@ func TestFailingFastAttractsLittle(t *testing.T) {
 }
 
 func TestOwnFailuresAreSpared(t *testing.T) {
-	out := func(context.Context, string) (net.Conn, error) {
+	out := func(context.Context, string, time.Duration) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: syscall.EMFILE}
 	}
 	inLab(t, func(b *Broker) { b.Dial = out }, func(l *lab) {

@@ -1,12 +1,8 @@
 package broker
 
 import (
-	"errors"
 	"net"
 	"sync"
-
-	"balancelab/internal/protocol"
-	"balancelab/internal/server"
 )
 
 // Kept holds idle connections to workers, for the next request to use. Most
@@ -43,11 +39,18 @@ func (k *Kept) take(worker int) net.Conn {
 	}
 	for {
 		conn := k.pop(worker)
-		if conn == nil || server.Quiet(conn) {
+		if conn == nil || quiet(conn) {
 			return conn
 		}
 		conn.Close()
 	}
+}
+
+// quiet reports whether conn is open and has nothing to read, as far as it can
+// tell.
+func quiet(conn net.Conn) bool {
+	q, ok := conn.(interface{ Quiet() bool })
+	return ok && q.Quiet()
 }
 
 func (k *Kept) pop(worker int) net.Conn {
@@ -88,9 +91,4 @@ func (k *Kept) Close() {
 		}
 		k.idle[worker] = nil
 	}
-}
-
-// stale reports whether err says that the worker did not take the job.
-func stale(err error) bool {
-	return errors.Is(err, errNotWritten) || errors.Is(err, protocol.ErrNotTaken)
 }

@@ -14,6 +14,7 @@ import (
 	"balancelab/internal/balance"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
+	"balancelab/internal/socket"
 	"balancelab/internal/worker"
 )
 
@@ -22,7 +23,17 @@ import (
 
 // listen returns a loopback listener whose connections are counted.
 func listen(t *testing.T) *counting {
-	l, err := server.Listen(t.Context(), "127.0.0.1:0")
+	return counted(t, func() (net.Listener, error) { return socket.Listen(t.Context(), "127.0.0.1:0") })
+}
+
+// listenNet is like listen, for a worker that resets its connections: package
+// net can.
+func listenNet(t *testing.T) *counting {
+	return counted(t, func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") })
+}
+
+func counted(t *testing.T, listen func() (net.Listener, error)) *counting {
+	l, err := listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,14 +66,10 @@ func (c *counting) count() int {
 // keeping returns a broker with one worker at l that keeps connections.
 func keeping(t *testing.T, l net.Listener) *Broker {
 	lc := new(balance.LeastConnections)
-	var d net.Dialer
 	b := &Broker{
 		Pool:     balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: l.Addr().String()}}, lc),
 		Selector: func(protocol.Approach) balance.Selector { return lc },
-		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
-			return d.DialContext(ctx, "tcp", addr)
-		},
-		DialTimeout: 10 * time.Second, AnswerTimeout: 10 * time.Second,
+		Dial:     socket.Dial, DialTimeout: 10 * time.Second, AnswerTimeout: 10 * time.Second,
 		Kept: NewKept(1, 10), Journal: new(journal),
 	}
 	t.Cleanup(b.Kept.Close)
@@ -90,12 +97,23 @@ func (silent) Processing(protocol.Job, net.Addr) {}
 func (silent) Refused(net.Addr, string)          {}
 func (silent) Dropped(net.Addr)                  {}
 
+func newVisit() *visit {
+	return &visit{
+		Visit: Visit{Request: protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections}},
+		mark:  time.Now(),
+	}
+}
+
+func (b *Broker) dispatch(t *testing.T, v *visit) {
+	b.await(t.Context(), v, b.send(t.Context(), v))
+}
+
 func (b *Broker) mustAnswer(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		v := Visit{Request: protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections}}
-		if got, err := b.dispatch(t.Context(), &v); got != protocol.Response || err != nil {
-			t.Fatalf("%q, %v", got, err)
+		v := newVisit()
+		if b.dispatch(t, v); v.Answer != protocol.Response || v.Err != nil {
+			t.Fatalf("%q, %v", v.Answer, v.Err)
 		}
 	}
 }
@@ -131,7 +149,7 @@ func TestWorkerRestarts(t *testing.T) {
 	for range 2 {
 		b.mustAnswer(t, 2)
 		stop()
-		again, err := server.Listen(t.Context(), addr)
+		again, err := socket.Listen(t.Context(), addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +238,7 @@ func TestClosedIsNotUsed(t *testing.T) {
 func TestTakenIsNotSentAgain(t *testing.T) {
 	for name, last := range map[string]string{"without a byte": "", "in mid-answer": "Resp", "by a reset": ""} {
 		t.Run(name, func(t *testing.T) {
-			l := listen(t)
+			l := listenNet(t)
 			fakeWorker(l, func(_ int, c net.Conn) {
 				readJob(c)
 				io.WriteString(c, protocol.Response+"\n")
@@ -233,10 +251,10 @@ func TestTakenIsNotSentAgain(t *testing.T) {
 			})
 			b := keeping(t, l)
 			b.mustAnswer(t, 1)
-			v := Visit{Request: protocol.Request{Type: protocol.Short}}
-			got, err := b.dispatch(t.Context(), &v)
-			if err == nil || !strings.Contains(err.Error(), "may have run") {
-				t.Errorf("%q, %v", got, err)
+			v := newVisit()
+			b.dispatch(t, v)
+			if v.Err == nil || !strings.Contains(v.Err.Error(), "may have run") {
+				t.Errorf("%q, %v", v.Answer, v.Err)
 			}
 			if n := l.count(); n != 1 {
 				t.Errorf("%d connections, want 1", n)

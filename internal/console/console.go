@@ -21,6 +21,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"unicode"
@@ -57,7 +58,7 @@ func (b *Broker) HandedOn(worker string, err error) {
 }
 
 // Done is for [broker.Journal].
-func (b *Broker) Done(v broker.Visit) {
+func (b *Broker) Done(v *broker.Visit) {
 	if v.Err != nil {
 		b.print("[Broker] Refused ", tuple(v.Client), ": ", Shown(v.Err.Error()))
 		return
@@ -150,7 +151,7 @@ func (b *BrokerJSON) HandedOn(worker string, err error) {
 }
 
 // Done is for [broker.Journal].
-func (b *BrokerJSON) Done(v broker.Visit) {
+func (b *BrokerJSON) Done(v *broker.Visit) {
 	attrs := []any{
 		"client", v.Client.String(), "type", v.Request.Type, "approach", v.Request.Approach,
 		"worker", v.Worker, "attempts", v.Attempts,
@@ -226,12 +227,12 @@ func (w *WorkerJSON) Paused(err error, pause fmt.Stringer) {
 // tuple returns an address as Python prints it: ('127.0.0.1', 57730), and with
 // flow and scope for IPv6.
 func tuple(a net.Addr) string {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
+	p, err := netip.ParseAddrPort(a.String())
+	if err != nil {
 		return "('" + a.String() + "', 0)"
 	}
-	s := "('" + t.IP.String() + "', " + strconv.Itoa(t.Port)
-	if t.IP.To4() == nil {
+	s := "('" + p.Addr().String() + "', " + strconv.Itoa(int(p.Port()))
+	if p.Addr().Is6() {
 		s += ", 0, 0"
 	}
 	return s + ")"
@@ -263,7 +264,7 @@ func (Off) Close()                                        {}
 func (Off) Connected(net.Addr)                            {}
 func (Off) Unreachable(string, error)                     {}
 func (Off) HandedOn(string, error)                        {}
-func (Off) Done(broker.Visit)                             {}
+func (Off) Done(*broker.Visit)                            {}
 func (Off) Left(net.Addr, error)                          {}
 func (Off) Paused(error, fmt.Stringer)                    {}
 func (Off) Summary([]balance.Status, []protocol.Approach) {}

@@ -32,9 +32,9 @@ func TestLines(t *testing.T) {
 	b.Connected(addr("[::1]:57731"))
 	b.Unreachable("Worker-1", errors.New("refused"))
 	b.HandedOn("Worker-1", errors.New("closed without an answer"))
-	b.Done(broker.Visit{Worker: "Worker-2", Answer: "Response from Worker"})
-	b.Done(broker.Visit{Worker: "Worker-2", Answer: "\x1b[2Jgone"})
-	b.Done(broker.Visit{Client: client, Err: errors.New("no")})
+	b.Done(&broker.Visit{Worker: "Worker-2", Answer: "Response from Worker"})
+	b.Done(&broker.Visit{Worker: "Worker-2", Answer: "\x1b[2Jgone"})
+	b.Done(&broker.Visit{Client: client, Err: errors.New("no")})
 	b.Left(client, errors.New("reset"))
 	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{3, 2}, Failed: 1, Most: 2}}, protocol.Approaches())
 	b.Close()
@@ -66,7 +66,7 @@ func TestLines(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer
-	NewBrokerJSON(&out).Done(broker.Visit{
+	NewBrokerJSON(&out).Done(&broker.Visit{
 		Client: addr("127.0.0.1:57730"), Worker: "Worker-2", Attempts: 2, Answer: "a\nb",
 		Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin},
 		Serving: 1500 * time.Millisecond,

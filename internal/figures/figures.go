@@ -119,7 +119,7 @@ func (r *Recorder) HandedOn(worker string, err error) {
 }
 
 // Done is for [broker.Journal].
-func (r *Recorder) Done(v broker.Visit) {
+func (r *Recorder) Done(v *broker.Visit) {
 	e := entry{
 		at: time.Now(), request: v.Request, worker: v.Worker,
 		took: v.Connecting + v.Serving, outcome: status.Answered, detail: cut(v.Answer),

@@ -49,7 +49,7 @@ func (l *lab) answer(a protocol.Approach, took time.Duration) {
 		return
 	}
 	lease.Release(balance.Answered)
-	l.Done(broker.Visit{
+	l.Done(&broker.Visit{
 		Client: client, Request: protocol.Request{Type: protocol.Short, Approach: a}, Worker: lease.Worker().Name,
 		Attempts: 1, Answer: protocol.Response, Connecting: took / 4, Serving: took - took/4, Reading: time.Hour,
 	})
@@ -59,7 +59,7 @@ func (l *lab) answer(a protocol.Approach, took time.Duration) {
 func (l *lab) fail(v broker.Visit, text string) {
 	l.Connected(client)
 	v.Client, v.Err = client, errors.New(text)
-	l.Done(v)
+	l.Done(&v)
 }
 
 func TestCounts(t *testing.T) {
@@ -313,7 +313,7 @@ func (j *told) Connected(net.Addr)        { j.words = append(j.words, "connected
 func (j *told) HandedOn(string, error)    { j.words = append(j.words, "handed on") }
 func (j *told) Unreachable(string, error) { j.words = append(j.words, "unreachable") }
 func (j *told) Left(net.Addr, error)      { j.words = append(j.words, "left") }
-func (j *told) Done(broker.Visit) {
+func (j *told) Done(*broker.Visit) {
 	j.words = append(j.words, "done")
 	if j.hang != nil {
 		<-j.hang
@@ -353,7 +353,7 @@ func TestNoAllocation(t *testing.T) {
 		Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
 		Worker: "Worker-1", Attempts: 1, Answer: protocol.Response, Serving: time.Second,
 	}
-	if n := testing.AllocsPerRun(100, func() { l.Connected(client); l.Done(v) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { l.Connected(client); l.Done(&v) }); n != 0 {
 		t.Errorf("a visit costs %v allocations", n)
 	}
 }
@@ -365,7 +365,7 @@ func BenchmarkVisit(b *testing.B) {
 		Worker: "Worker-1", Attempts: 1, Answer: protocol.Response, Serving: time.Second}
 	for b.Loop() {
 		r.Connected(client)
-		r.Done(v)
+		r.Done(&v)
 	}
 }
 

@@ -17,28 +17,28 @@ var ErrMalformed = errors.New("malformed")
 // that ends after s. On an error, which wraps [ErrMalformed], the request is
 // zero.
 func ParseRequest(s string) (Request, error) {
-	words, _, err := requestGrammar.scan([]byte(s), true)
-	if err != nil {
+	var w words
+	if _, err := requestGrammar.scan([]byte(s), true, &w); err != nil {
 		return Request{}, err
 	}
-	return newRequest(words), nil
+	return newRequest(&w), nil
 }
 
 // ParseJob parses s, whole, as [ReadJob] would read it from a stream that ends
 // after s. On an error, which wraps [ErrMalformed], the job is zero.
 func ParseJob(s string) (Job, error) {
-	words, _, err := jobGrammar.scan([]byte(s), true)
-	if err != nil {
+	var w words
+	if _, err := jobGrammar.scan([]byte(s), true, &w); err != nil {
 		return Job{}, err
 	}
-	return newJob(words), nil
+	return newJob(&w), nil
 }
 
-func newRequest(w words) Request {
+func newRequest(w *words) Request {
 	return Request{Type: AppType(w.fields[0]), Approach: Approach(w.fields[1])}
 }
 
-func newJob(w words) Job { return Job{Type: AppType(w.fields[0]), Keep: w.keep} }
+func newJob(w *words) Job { return Job{Type: AppType(w.fields[0]), Keep: w.keep} }
 
 // A grammar is a first field of any text, and then a word for each field.
 type grammar struct {
@@ -65,10 +65,10 @@ var (
 	jobGrammar     = grammar{"job", jobForm, []field{{"type", types}}, true}
 )
 
-// scan looks for the shortest prefix of b that is a whole message. Without an
-// error, whole says whether it found one; if not, more bytes are needed.
-// ended says that no more will come.
-func (g *grammar) scan(b []byte, ended bool) (found words, whole bool, err error) {
+// scan looks for the shortest prefix of b that is a whole message, and says in
+// found what it holds. Without an error, whole says whether there is one; if
+// not, more bytes are needed. ended says that no more will come.
+func (g *grammar) scan(b []byte, ended bool, found *words) (whole bool, err error) {
 	full := len(b) >= MaxLen
 	if full {
 		b = b[:MaxLen]
@@ -77,9 +77,12 @@ func (g *grammar) scan(b []byte, ended bool) (found words, whole bool, err error
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		text, ended = b[:i], true
 	}
-	first, rest, colon := bytes.Cut(text, []byte{':'})
+	first, rest, colon := text, []byte(nil), false
+	if i := bytes.IndexByte(text, ':'); i >= 0 {
+		first, rest, colon = text[:i], text[i+1:], true
+	}
 	if !validPrefix(first, !colon && !ended) {
-		return words{}, false, g.malformed(text, " is not UTF-8")
+		return false, g.malformed(text, " is not UTF-8")
 	}
 	for i, f := range g.fields {
 		if !colon {
@@ -91,30 +94,30 @@ func (g *grammar) scan(b []byte, ended bool) (found words, whole bool, err error
 			break
 		}
 		if word == "" {
-			return words{}, false, g.wrongWord(f, text, rest)
+			return false, g.wrongWord(f, text, rest)
 		}
 		found.fields[i] = word
 		if i == len(g.fields)-1 {
 			found.keep = g.keeps && string(bytes.Trim(first, space)) == keepID
 			if !found.keep || ended {
-				return found, true, nil
+				return true, nil
 			}
 			break
 		}
 		rest = bytes.TrimLeft(rest[len(word):], space)
 		if len(rest) > 0 && rest[0] != ':' {
-			return words{}, false, g.malformed(text, "")
+			return false, g.malformed(text, "")
 		}
 		colon = len(rest) > 0
 		rest = bytes.TrimPrefix(rest, []byte{':'})
 	}
 	switch {
 	case ended:
-		return words{}, false, g.malformed(text, "")
+		return false, g.malformed(text, "")
 	case full:
-		return words{}, false, g.malformed(text, tooLong)
+		return false, g.malformed(text, tooLong)
 	}
-	return words{}, false, nil
+	return false, nil
 }
 
 var tooLong = fmt.Sprintf(" is longer than %d bytes", MaxLen)

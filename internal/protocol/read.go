@@ -15,22 +15,22 @@ import (
 // zero. The deadline is the caller's: one absolute deadline on r, so that a
 // byte a second does not hold a connection for ever.
 func ReadRequest(r io.Reader) (Request, error) {
-	w, err := requestGrammar.read(r)
-	if err != nil {
+	var w words
+	if err := requestGrammar.read(r, &w); err != nil {
 		return Request{}, err
 	}
-	return newRequest(w), nil
+	return newRequest(&w), nil
 }
 
 // ReadJob reads one job from r, in the manner of [ReadRequest]. Fields after
 // the type are ignored, as the original does, so a client may talk to a worker
 // through a plain TCP proxy.
 func ReadJob(r io.Reader) (Job, error) {
-	w, err := jobGrammar.read(r)
-	if err != nil {
+	var w words
+	if err := jobGrammar.read(r, &w); err != nil {
 		return Job{}, err
 	}
-	return newJob(w), nil
+	return newJob(&w), nil
 }
 
 // ErrNoAnswer is the error of [ReadAnswer] for a stream that ended without a
@@ -97,7 +97,8 @@ func cutOff(got []byte, err error) error {
 // thousands of them.
 const usualLen = 64
 
-func (g *grammar) read(r io.Reader) (words, error) {
+// read reads one message and says in found what it holds.
+func (g *grammar) read(r io.Reader, found *words) error {
 	buf := make([]byte, usualLen)
 	n := 0
 	for {
@@ -106,14 +107,12 @@ func (g *grammar) read(r io.Reader) (words, error) {
 		}
 		m, err := r.Read(buf[n:])
 		n += m
-		found, whole, malformed := g.scan(buf[:n], err == io.EOF)
+		whole, malformed := g.scan(buf[:n], err == io.EOF, found)
 		switch {
-		case malformed != nil:
-			return words{}, malformed
-		case whole:
-			return found, nil
+		case malformed != nil || whole:
+			return malformed
 		case err != nil:
-			return words{}, g.incomplete(buf[:n], err)
+			return g.incomplete(buf[:n], err)
 		}
 	}
 }

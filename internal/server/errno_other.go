@@ -4,8 +4,6 @@ package server
 
 import "syscall"
 
-const errAddrInUse = syscall.EADDRINUSE
-
 var (
 	errExhausted = []syscall.Errno{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL,

@@ -4,8 +4,6 @@ import "syscall"
 
 // What Windows' sockets return has numbers of its own (Windows Sockets Error
 // Codes); package syscall's names for Unix errors are none of them.
-const errAddrInUse = syscall.Errno(10048) // WSAEADDRINUSE
-
 var (
 	errExhausted = []syscall.Errno{
 		10024, // WSAEMFILE

@@ -20,6 +20,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,8 +34,8 @@ var ErrDrainTimeout = errors.New("not everything in flight was finished in time"
 
 // A Server accepts connections and hands each one to Handle.
 type Server struct {
-	// Handle serves one connection, in its own goroutine, and closes it. It
-	// returns soon after ctx is done. Required.
+	// Handle serves one connection, in its own goroutine, and closes it, or says
+	// by [Conn.Then] who does. It returns soon after ctx is done. Required.
 	Handle func(ctx context.Context, conn *Conn)
 	// DrainTimeout is how long handlers may go on after the stop; 0 means not
 	// at all.
@@ -45,26 +47,18 @@ type Server struct {
 	Paused func(err error, pause time.Duration)
 }
 
-// A Conn is an accepted connection.
+// A Conn is an accepted connection. It is for one goroutine at a time.
 type Conn struct {
 	net.Conn
 	stopping context.Context
-	settle   func() // says, any number of times, that nothing is in flight any more
-}
+	handlers *handlers
+	counted  bool // in handlers.inFlight
+	next     func(context.Context, *Conn)
 
-// Listen returns a listener for [Server.Serve] at a TCP address. Multipath TCP
-// is off: Go's default for listeners has broken peers that know only TCP.
-func Listen(ctx context.Context, addr string) (net.Listener, error) {
-	config := net.ListenConfig{KeepAlive: -1}
-	config.SetMultipathTCP(false)
-	l, err := config.Listen(ctx, "tcp", addr)
-	if errors.Is(err, errAddrInUse) {
-		return nil, fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", addr, err)
-	}
-	return l, nil
+	awaiting bool          // a request is being read
+	within   time.Duration // how long that may take; 0 means for ever
+	stop     func() bool   // ends the watch for the stop; nil while there is none
+	expired  chan struct{} // closed by the watch when it has seen the stop
 }
 
 // Serve accepts from l until stopping is done, then closes l and waits for the
@@ -81,7 +75,7 @@ func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 	var h handlers
 	err := s.accept(stopping, ctx, l, &h)
 	cut := time.AfterFunc(s.DrainTimeout, func() {
-		if h.running.Load() > 0 {
+		if h.inFlight.Load() > 0 {
 			cancel(ErrDrainTimeout)
 		}
 	})
@@ -92,32 +86,20 @@ func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 
 // handlers are those that Serve waits for.
 type handlers struct {
-	all     sync.WaitGroup
-	running atomic.Int64
-}
-
-// start runs handle. What it is given is called when nothing is in flight any
-// more, at the latest at its end: who only waits for a peer to close is not cut
-// off by the end of a drain.
-func (h *handlers) start(handle func(settle func())) {
-	h.running.Add(1)
-	settle := sync.OnceFunc(func() { h.running.Add(-1) })
-	h.all.Go(func() {
-		defer settle()
-		handle(settle)
-	})
+	all      sync.WaitGroup
+	inFlight atomic.Int64  // who only waits for a peer to close is not in flight
+	limit    chan struct{} // holds a token for each open connection; nil: no limit
 }
 
 func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handlers) error {
-	var limit chan struct{} // holds a token for each open connection
 	if s.MaxConns > 0 {
-		limit = make(chan struct{}, s.MaxConns)
+		h.limit = make(chan struct{}, s.MaxConns)
 	}
 	var pause time.Duration
 	for {
-		if limit != nil {
+		if h.limit != nil {
 			select {
-			case limit <- struct{}{}:
+			case h.limit <- struct{}{}:
 			case <-stopping.Done():
 				return nil
 			}
@@ -130,8 +112,8 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 			}
 			return nil
 		case err != nil && passing(err):
-			if limit != nil {
-				<-limit
+			if h.limit != nil {
+				<-h.limit
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			if s.Paused != nil {
@@ -143,12 +125,36 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 			return fmt.Errorf("accept: %w", err)
 		}
 		pause = 0
-		h.start(func(settle func()) {
-			s.Handle(ctx, &Conn{conn, stopping, settle})
-			if limit != nil {
-				<-limit
-			}
-		})
+		h.inFlight.Add(1)
+		h.start(ctx, s.Handle, &Conn{Conn: conn, stopping: stopping, handlers: h, counted: true})
+	}
+}
+
+// start runs handle, and what is to follow it, each in a goroutine of its own.
+func (h *handlers) start(ctx context.Context, handle func(context.Context, *Conn), c *Conn) {
+	h.all.Go(func() {
+		handle(ctx, c)
+		if next := c.next; next != nil {
+			c.next = nil
+			h.start(ctx, next, c)
+			return
+		}
+		c.settle()
+		if h.limit != nil {
+			<-h.limit
+		}
+	})
+}
+
+// Then says what goes on serving the connection when the running handler has
+// returned: next, in a goroutine that begins with a small stack.
+func (c *Conn) Then(next func(ctx context.Context, conn *Conn)) { c.next = next }
+
+// settle says that nothing is in flight any more on c.
+func (c *Conn) settle() {
+	if c.counted {
+		c.handlers.inFlight.Add(-1)
+		c.counted = false
 	}
 }
 
@@ -181,28 +187,72 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// AwaitRequest sets the deadline for reading a request: within from now (0
-// means none), or at once when the server stops. The caller calls got, once,
-// when the reading is over: from then on a stop waits for the handler, and
-// leaves the deadline alone. got reports false if the stop came first.
-func (c *Conn) AwaitRequest(within time.Duration) (got func() bool) {
+// AwaitRequest says that a request is read next, for which there is so much
+// time (0 means for ever). Until the caller calls Got a stop ends the reading
+// at once.
+func (c *Conn) AwaitRequest(within time.Duration) {
+	c.awaiting, c.within = true, within
+}
+
+// Got says that the reading is over: from now on a stop waits for the handler,
+// and leaves the deadline alone. It reports false if the stop came first.
+func (c *Conn) Got() bool {
+	c.awaiting = false
+	if c.stop == nil {
+		return true
+	}
+	stopped := !c.stop()
+	c.stop = nil
+	if stopped {
+		<-c.expired
+	}
+	return !stopped
+}
+
+// Read is for [net.Conn]. A request that is there at once, as most are, needs
+// neither a deadline nor a watch for the stop.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.awaiting && c.stop == nil {
+		for range 2 {
+			if n, err := c.tryRead(p); !errors.Is(err, os.ErrDeadlineExceeded) {
+				return n, err
+			}
+			runtime.Gosched()
+		}
+		c.watch()
+	}
+	return c.Conn.Read(p)
+}
+
+// tryRead reads as with a deadline of now, if the connection can.
+func (c *Conn) tryRead(p []byte) (int, error) {
+	t, ok := c.Conn.(interface{ TryRead([]byte) (int, error) })
+	if !ok {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return t.TryRead(p)
+}
+
+// watch sets the deadline for the request, and ends it when the server stops.
+func (c *Conn) watch() {
 	var deadline time.Time
-	if within > 0 {
-		deadline = time.Now().Add(within)
+	if c.within > 0 {
+		deadline = time.Now().Add(c.within)
 	}
 	c.SetReadDeadline(deadline)
 	expired := make(chan struct{})
-	stop := context.AfterFunc(c.stopping, func() {
+	c.expired = expired
+	c.stop = context.AfterFunc(c.stopping, func() {
 		defer close(expired)
 		c.SetReadDeadline(longAgo)
 	})
-	return func() bool {
-		if stop() {
-			return true
-		}
-		<-expired
-		return false
-	}
+}
+
+// quiet reports whether the peer has sent nothing that is unread, as far as
+// the connection can tell.
+func (c *Conn) quiet() bool {
+	q, ok := c.Conn.(interface{ Quiet() bool })
+	return ok && q.Quiet()
 }
 
 var longAgo = time.Unix(1, 0)
@@ -222,7 +272,7 @@ func (c *Conn) Answer(text string) error {
 	if err := c.write(text); err != nil {
 		return err
 	}
-	if !Quiet(c.Conn) {
+	if !c.quiet() {
 		c.linger()
 	}
 	return nil

@@ -53,10 +53,10 @@ func (v *serving) stopped() (time.Duration, error) {
 func echoAfter(work time.Duration) func(context.Context, *Conn) {
 	return func(ctx context.Context, c *Conn) {
 		defer c.Close()
-		got := c.AwaitRequest(time.Minute)
+		c.AwaitRequest(time.Minute)
 		var b [1]byte
 		_, err := c.Read(b[:])
-		if got(); err != nil {
+		if c.Got(); err != nil {
 			return
 		}
 		select {
@@ -249,17 +249,6 @@ func TestFinishDoesNotWaitForEver(t *testing.T) {
 	})
 }
 
-func TestListenSaysWhatToDo(t *testing.T) {
-	l, err := Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if _, err := Listen(t.Context(), l.Addr().String()); err == nil || !bytes.Contains([]byte(err.Error()), []byte("-listen")) {
-		t.Errorf("a taken port: %v", err)
-	}
-}
-
 // With no time to drain, a server with nothing in flight has not cut anything
 // off.
 func TestNothingToDrain(t *testing.T) {
@@ -294,6 +283,8 @@ type slowConn struct {
 	set *time.Time
 }
 
+func (c slowConn) Read([]byte) (int, error) { return 0, nil }
+
 func (c slowConn) SetReadDeadline(t time.Time) error {
 	time.Sleep(time.Second)
 	*c.set = t
@@ -306,11 +297,12 @@ func TestDeadlineIsLeftAloneAfterReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopping, stop := context.WithCancel(t.Context())
 		var set time.Time
-		c := Conn{slowConn{nil, &set}, stopping, nil}
-		got := c.AwaitRequest(time.Minute)
+		c := Conn{Conn: slowConn{nil, &set}, stopping: stopping}
+		c.AwaitRequest(time.Minute)
+		c.Read(nil)
 		stop()
 		synctest.Wait()
-		if got() {
+		if c.Got() {
 			t.Error("the stop did not come first")
 		}
 		if !set.Equal(longAgo) {

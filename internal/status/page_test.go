@@ -19,6 +19,7 @@ import (
 	"balancelab/internal/figures"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
+	"balancelab/internal/socket"
 	"balancelab/internal/status"
 	"balancelab/internal/worker"
 )
@@ -50,7 +51,7 @@ func startLab(t *testing.T, long, short time.Duration) *lab {
 	l.pool = balance.NewPool(workers, rr, lc)
 	l.recorder = figures.New(l.pool, console.Off{})
 	b := broker.Broker{
-		Pool: l.pool, Journal: l.recorder, Dial: dial,
+		Pool: l.pool, Journal: l.recorder, Dial: socket.Dial,
 		Selector: func(a protocol.Approach) balance.Selector {
 			if a == protocol.RoundRobin {
 				return rr
@@ -66,10 +67,6 @@ func startLab(t *testing.T, long, short time.Duration) *lab {
 	return l
 }
 
-func dial(ctx context.Context, addr string) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "tcp", addr)
-}
-
 // start runs f until stops[name] is called, or the test ends.
 func (l *lab) start(name string, f func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -82,7 +79,7 @@ func (l *lab) start(name string, f func(context.Context)) {
 
 func (l *lab) serve(name, addr string, handle func(context.Context, *server.Conn)) string {
 	l.t.Helper()
-	listener, err := server.Listen(context.Background(), addr)
+	listener, err := socket.Listen(context.Background(), addr)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -63,22 +63,18 @@ type Worker struct {
 func (w *Worker) Handle(ctx context.Context, conn *server.Conn) {
 	defer conn.Close()
 	in := &inbox{conn: conn}
-	if !w.serve(ctx, conn, conn.AwaitRequest(JobTimeout), in) {
-		return
-	}
-	for {
+	conn.AwaitRequest(JobTimeout)
+	for w.serve(ctx, conn, in) {
 		in.idle = true
-		if !w.serve(ctx, conn, conn.AwaitRequest(0), in) {
-			return
-		}
+		conn.AwaitRequest(0)
 	}
 }
 
 // serve does one job, which it reads from in, and reports whether another one
 // may follow on conn.
-func (w *Worker) serve(ctx context.Context, conn *server.Conn, got func() bool, in *inbox) (another bool) {
+func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *inbox) (another bool) {
 	job, err := protocol.ReadJob(in)
-	stopped := !got()
+	stopped := !conn.Got()
 	switch {
 	case stopped && err != nil:
 		// Not taken, for a broker that has just sent a job on a kept connection.

@@ -1,0 +1,330 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A listener accepts without registering what it accepts.
+type listener struct {
+	file *os.File
+	raw  syscall.RawConn
+	addr net.Addr
+}
+
+// accepting returns a listener in the place of l, whose own system calls net
+// does not let us make.
+func accepting(l *net.TCPListener) (net.Listener, error) {
+	defer l.Close()
+	file, err := l.File()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &listener{file, raw, l.Addr()}, nil
+}
+
+// Accept is for [net.Listener].
+func (l *listener) Accept() (net.Conn, error) {
+	c := new(conn)
+	var failure error
+	err := l.raw.Read(func(fd uintptr) bool {
+		failure = c.accept(int(fd))
+		return failure != syscall.EAGAIN
+	})
+	if errors.Is(err, os.ErrClosed) {
+		err = net.ErrClosed
+	}
+	if err == nil && failure != nil {
+		err = os.NewSyscallError("accept4", failure)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close is for [net.Listener].
+func (l *listener) Close() error { return l.file.Close() }
+
+// Addr is for [net.Listener].
+func (l *listener) Addr() net.Addr { return l.addr }
+
+// A conn is a connection that is registered when it first has to wait.
+type conn struct {
+	fd   int
+	peer address
+
+	mu      sync.Mutex // guards all below
+	file    *os.File   // nil until the connection has to wait; set by who reads or writes
+	readBy  time.Time
+	writeBy time.Time
+	closed  bool
+}
+
+// accept makes c what fd accepts.
+func (c *conn) accept(fd int) error {
+	for {
+		fd, from, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+			c.fd, c.peer = fd, addressOf(from)
+			return nil
+		case syscall.EINTR, syscall.ECONNABORTED: // that client left while it waited
+		default:
+			return err
+		}
+	}
+}
+
+func dial(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil || to.Addr().Zone() != "" {
+		return dialNet(ctx, addr, within)
+	}
+	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	family, sa := sockaddr(to)
+	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	c := &conn{fd: fd, peer: address(to)}
+	if err := c.connect(ctx, sa, within); err != nil {
+		c.Close()
+		return nil, err
+	}
+	c.waiting() // who connects asks something, and has to wait for the answer
+	return c, nil
+}
+
+// connect asks twice: the second call tells what became of the first. Over the
+// loopback that is known by then; to another host there is a wait.
+func (c *conn) connect(ctx context.Context, to syscall.Sockaddr, within time.Duration) error {
+	err := syscall.Connect(c.fd, to)
+	if inProgress(err) {
+		err = syscall.Connect(c.fd, to)
+	}
+	if inProgress(err) {
+		err = c.awaitConnect(ctx, to, within)
+	}
+	if err == nil && c.local() == c.peer {
+		// Where nobody listens, a socket that was given that very port as its
+		// own is connected with itself.
+		err = syscall.ECONNREFUSED
+	}
+	if _, ok := err.(syscall.Errno); ok {
+		return os.NewSyscallError("connect", err)
+	}
+	return err
+}
+
+func inProgress(err error) bool {
+	return err == syscall.EINPROGRESS || err == syscall.EALREADY || err == syscall.EINTR
+}
+
+func (c *conn) awaitConnect(ctx context.Context, to syscall.Sockaddr, within time.Duration) error {
+	if within > 0 {
+		c.SetWriteDeadline(time.Now().Add(within))
+	}
+	stop := context.AfterFunc(ctx, func() { c.SetWriteDeadline(longAgo) })
+	raw, err := c.waiting().SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failure error
+	err = raw.Write(func(fd uintptr) bool {
+		failure = syscall.Connect(int(fd), to)
+		return !inProgress(failure)
+	})
+	switch {
+	case !stop():
+		return ctx.Err()
+	case err != nil:
+		return err
+	}
+	c.SetWriteDeadline(time.Time{})
+	return failure
+}
+
+var longAgo = time.Unix(1, 0)
+
+// waiting returns c as a file: reading and writing it wait.
+func (c *conn) waiting() *os.File {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file == nil {
+		c.file = os.NewFile(uintptr(c.fd), "tcp")
+		c.file.SetReadDeadline(c.readBy)
+		c.file.SetWriteDeadline(c.writeBy)
+	}
+	return c.file
+}
+
+// Read is for [net.Conn].
+func (c *conn) Read(p []byte) (int, error) {
+	if c.file == nil {
+		if n, err := c.TryRead(p); err != os.ErrDeadlineExceeded {
+			return n, err
+		}
+	}
+	return c.waiting().Read(p)
+}
+
+// TryRead reads what there is. Without waiting, when there is nothing or when c
+// has had to wait before, the error is [os.ErrDeadlineExceeded].
+func (c *conn) TryRead(p []byte) (int, error) {
+	if c.file != nil || c.passed(&c.readBy) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := syscall.Read(c.fd, p)
+	switch {
+	case err == syscall.EAGAIN || err == syscall.EINTR:
+		return 0, os.ErrDeadlineExceeded
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0 && len(p) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Write is for [net.Conn].
+func (c *conn) Write(p []byte) (int, error) {
+	if c.file != nil {
+		return c.file.Write(p)
+	}
+	if c.passed(&c.writeBy) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := syscall.Write(c.fd, p)
+	if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+		return 0, os.NewSyscallError("write", err)
+	}
+	if n = max(n, 0); n == len(p) {
+		return n, nil
+	}
+	m, err := c.waiting().Write(p[n:])
+	return n + m, err
+}
+
+// passed reports whether a deadline of c, one that it guards, has passed.
+func (c *conn) passed(deadline *time.Time) bool {
+	c.mu.Lock()
+	by := *deadline
+	c.mu.Unlock()
+	return !by.IsZero() && !time.Now().Before(by)
+}
+
+// SetDeadline is for [net.Conn].
+func (c *conn) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file != nil {
+		return c.file.SetDeadline(t)
+	}
+	c.readBy, c.writeBy = t, t
+	return nil
+}
+
+// SetReadDeadline is for [net.Conn].
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file != nil {
+		return c.file.SetReadDeadline(t)
+	}
+	c.readBy = t
+	return nil
+}
+
+// SetWriteDeadline is for [net.Conn].
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file != nil {
+		return c.file.SetWriteDeadline(t)
+	}
+	c.writeBy = t
+	return nil
+}
+
+// Quiet reports whether c is open and has nothing to read.
+func (c *conn) Quiet() bool { return peek(c.fd) }
+
+// CloseWrite tells the peer that nothing follows.
+func (c *conn) CloseWrite() error {
+	return os.NewSyscallError("shutdown", syscall.Shutdown(c.fd, syscall.SHUT_WR))
+}
+
+// Close is for [net.Conn].
+func (c *conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	c.closed = true
+	fd := c.fd
+	c.fd = -1 // no other connection's, whatever is called from now on
+	if c.file != nil {
+		return c.file.Close()
+	}
+	return os.NewSyscallError("close", syscall.Close(fd))
+}
+
+// LocalAddr is for [net.Conn].
+func (c *conn) LocalAddr() net.Addr { return c.local() }
+
+func (c *conn) local() address {
+	sa, err := syscall.Getsockname(c.fd)
+	if err != nil {
+		return address{}
+	}
+	return addressOf(sa)
+}
+
+// RemoteAddr is for [net.Conn].
+func (c *conn) RemoteAddr() net.Addr { return &c.peer }
+
+// An address is a [net.Addr].
+type address netip.AddrPort
+
+// Network is for [net.Addr].
+func (address) Network() string { return "tcp" }
+
+// String returns the address as host:port.
+func (a address) String() string { return netip.AddrPort(a).String() }
+
+func addressOf(sa syscall.Sockaddr) address {
+	switch sa := sa.(type) {
+	case *syscall.SockaddrInet4:
+		return address(netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)))
+	case *syscall.SockaddrInet6:
+		a := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.ZoneId != 0 {
+			a = a.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
+		}
+		return address(netip.AddrPortFrom(a, uint16(sa.Port)))
+	}
+	return address{}
+}
+
+// sockaddr returns the kernel's form of an address, which has no zone and is no IPv4
+// address in IPv6's clothes.
+func sockaddr(to netip.AddrPort) (family int, sa syscall.Sockaddr) {
+	if to.Addr().Is4() {
+		return syscall.AF_INET, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	}
+	return syscall.AF_INET6, &syscall.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+}

@@ -1,0 +1,7 @@
+//go:build !windows
+
+package socket
+
+import "syscall"
+
+const errAddrInUse = syscall.EADDRINUSE
