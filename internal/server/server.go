@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -213,11 +212,8 @@ func (c *Conn) Got() bool {
 // neither a deadline nor a watch for the stop.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.awaiting && c.stop == nil {
-		for range 2 {
-			if n, err := c.tryRead(p); !errors.Is(err, os.ErrDeadlineExceeded) {
-				return n, err
-			}
-			runtime.Gosched()
+		if n, err := c.tryRead(p); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
 		}
 		c.watch()
 	}
