@@ -2,13 +2,13 @@ package socket
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,6 +18,8 @@ type listener struct {
 	file *os.File
 	raw  syscall.RawConn
 	addr net.Addr
+
+	closed atomic.Bool
 }
 
 // accepting returns a listener in the place of l, whose own system calls net
@@ -32,7 +34,7 @@ func accepting(l *net.TCPListener) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &listener{file, raw, l.Addr()}, nil
+	return &listener{file: file, raw: raw, addr: l.Addr()}, nil
 }
 
 // Accept is for [net.Listener].
@@ -43,20 +45,22 @@ func (l *listener) Accept() (net.Conn, error) {
 		failure = c.accept(int(fd))
 		return failure != syscall.EAGAIN
 	})
-	if errors.Is(err, os.ErrClosed) {
-		err = net.ErrClosed
-	}
-	if err == nil && failure != nil {
-		err = os.NewSyscallError("accept4", failure)
-	}
-	if err != nil {
+	switch {
+	case err != nil && l.closed.Load():
+		return nil, net.ErrClosed
+	case err != nil:
 		return nil, err
+	case failure != nil:
+		return nil, os.NewSyscallError("accept4", failure)
 	}
 	return c, nil
 }
 
 // Close is for [net.Listener].
-func (l *listener) Close() error { return l.file.Close() }
+func (l *listener) Close() error {
+	l.closed.Store(true)
+	return l.file.Close()
+}
 
 // Addr is for [net.Listener].
 func (l *listener) Addr() net.Addr { return l.addr }

@@ -1,20 +1,22 @@
 package socket
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-func listen(t *testing.T) net.Listener {
+func listen(t *testing.T, addr string) net.Listener {
 	t.Helper()
-	l, err := Listen(t.Context(), "127.0.0.1:0")
+	l, err := Listen(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,32 +27,297 @@ func listen(t *testing.T) net.Listener {
 // pair returns both ends of a connection: who dialed, and who accepted.
 func pair(t *testing.T) (dialed, accepted net.Conn) {
 	t.Helper()
-	l := listen(t)
-	dialed, err := Dial(t.Context(), l.Addr().String(), time.Minute)
+	return pairAt(t, listen(t, "127.0.0.1:0"))
+}
+
+func pairAt(t *testing.T, l net.Listener) (dialed, accepted net.Conn) {
+	t.Helper()
+	dialed, err := Dial(t.Context(), l.Addr().String(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { dialed.Close() })
 	accepted, err = l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { dialed.Close(); accepted.Close() })
+	t.Cleanup(func() { accepted.Close() })
 	return dialed, accepted
+}
+
+// tell writes text on from and reads it on to.
+func tell(t *testing.T, from, to net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(from, text); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, len(text))
+	if _, err := io.ReadFull(to, b); err != nil || string(b) != text {
+		t.Fatalf("got %q, %v", b, err)
+	}
 }
 
 func TestBothWays(t *testing.T) {
 	dialed, accepted := pair(t)
 	for range 3 {
-		for _, ends := range [][2]net.Conn{{dialed, accepted}, {accepted, dialed}} {
-			if _, err := io.WriteString(ends[0], "hello"); err != nil {
-				t.Fatal(err)
+		tell(t, dialed, accepted, "request")
+		tell(t, accepted, dialed, "answer")
+	}
+}
+
+// More than the buffers hold has to wait until the peer reads.
+func TestLongWrite(t *testing.T) {
+	text := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	dialed, accepted := pair(t)
+	written := make(chan error, 1)
+	go func() {
+		_, err := accepted.Write(text)
+		accepted.Close()
+		written <- err
+	}()
+	got, err := io.ReadAll(dialed)
+	if err != nil || !bytes.Equal(got, text) {
+		t.Errorf("%d bytes, %v; want %d", len(got), err, len(text))
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEnds(t *testing.T) {
+	dialed, accepted := pair(t)
+	if err := dialed.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := accepted.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("after a half-close: %d, %v", n, err)
+	}
+	tell(t, accepted, dialed, "still answered")
+	accepted.Close()
+	if n, err := dialed.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("after a close: %d, %v", n, err)
+	}
+}
+
+// A close with unread input resets the connection.
+func TestReset(t *testing.T) {
+	dialed, accepted := pair(t)
+	io.WriteString(dialed, "unread")
+	waitUntilThere(t, accepted)
+	accepted.Close()
+	if _, err := dialed.Read(make([]byte, 1)); !isReset(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func isReset(err error) bool {
+	const wsaeconnreset = syscall.Errno(10054)
+	return errors.Is(err, syscall.ECONNRESET) || runtime.GOOS == "windows" && errors.Is(err, wsaeconnreset)
+}
+
+// waitUntilThere returns when there is something to read on c.
+func waitUntilThere(t *testing.T, c net.Conn) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no look without reading")
+	}
+	for c.(interface{ Quiet() bool }).Quiet() {
+		runtime.Gosched()
+	}
+}
+
+func TestQuiet(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no look without reading")
+	}
+	dialed, accepted := pair(t)
+	quiet := dialed.(interface{ Quiet() bool }).Quiet
+	if !quiet() {
+		t.Error("an idle connection is not taken for one")
+	}
+	tell(t, accepted, dialed, "x")
+	if !quiet() {
+		t.Error("a connection of which all is read is not taken for an idle one")
+	}
+	io.WriteString(accepted, "y")
+	waitUntilThere(t, dialed)
+	if dialed.Read(make([]byte, 1)); !quiet() {
+		t.Error("the look took something out")
+	}
+	accepted.Close()
+	dialed.Read(make([]byte, 1)) // the end has come
+	if quiet() {
+		t.Error("a closed connection is taken for an idle one")
+	}
+}
+
+// A deadline that has passed, or passes, or is set by somebody else: each ends
+// a read, and nothing is lost for the next one.
+func TestReadDeadlines(t *testing.T) {
+	for name, expire := range map[string]func(net.Conn){
+		"passed before":  func(c net.Conn) { c.SetReadDeadline(time.Now().Add(-time.Second)) },
+		"both passed":    func(c net.Conn) { c.SetDeadline(time.Now().Add(-time.Second)) },
+		"passes":         func(c net.Conn) { c.SetReadDeadline(time.Now().Add(time.Millisecond)) },
+		"by another one": func(c net.Conn) { go c.SetReadDeadline(time.Now().Add(-time.Second)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dialed, accepted := pair(t)
+			for _, ends := range [][2]net.Conn{{dialed, accepted}, {accepted, dialed}} {
+				from, to := ends[0], ends[1]
+				for range 2 { // the second time it is registered
+					expire(to)
+					if _, err := to.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("got %v", err)
+					}
+					to.SetDeadline(time.Time{})
+					if name == "by another one" {
+						break // it may be late and set it once more
+					}
+					tell(t, from, to, "still open")
+				}
 			}
-			var b [5]byte
-			if _, err := io.ReadFull(ends[1], b[:]); err != nil || string(b[:]) != "hello" {
-				t.Fatalf("%q, %v", b, err)
-			}
+		})
+	}
+}
+
+func TestPassedDeadlineEndsWhatNeedNotWait(t *testing.T) {
+	dialed, accepted := pair(t)
+	io.WriteString(dialed, "there")
+	waitUntilThere(t, accepted)
+	accepted.SetDeadline(time.Now().Add(-time.Second))
+	if n, err := accepted.Write([]byte("x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("wrote %d, %v", n, err)
+	}
+	if n, err := accepted.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read %d, %v", n, err)
+	}
+}
+
+func TestWriteDeadline(t *testing.T) {
+	dialed, accepted := pair(t)
+	for _, c := range []net.Conn{dialed, accepted} { // nobody reads
+		c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		if _, err := c.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
 		}
 	}
 }
 
-var _ = []any{context.Background, errors.Is, os.ErrClosed, strings.Contains, syscall.EAGAIN}
+func TestClosed(t *testing.T) {
+	dialed, accepted := pair(t)
+	for _, c := range []net.Conn{dialed, accepted} {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(); err == nil {
+			t.Error("closed twice")
+		}
+		if _, err := c.Read(make([]byte, 1)); err == nil || err == io.EOF {
+			t.Errorf("read: %v", err)
+		}
+		if _, err := c.Write([]byte("x")); err == nil {
+			t.Error("written")
+		}
+		if c.(interface{ Quiet() bool }).Quiet() {
+			t.Error("taken for open")
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, at := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+		l, err := Listen(t.Context(), at)
+		if err != nil && at == "[::1]:0" {
+			t.Logf("no IPv6 here: %v", err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		host := "127.0.0.1"
+		if strings.HasPrefix(at, "[::1]") {
+			host = "::1"
+		}
+		want := net.JoinHostPort(host, port)
+		dialed, err := Dial(t.Context(), want, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dialed.Close()
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer accepted.Close()
+		if got := dialed.RemoteAddr().String(); got != want {
+			t.Errorf("at %s: connected with %s, want %s", at, got, want)
+		}
+		if got := accepted.LocalAddr().String(); got != want {
+			t.Errorf("at %s: accepted at %s, want %s", at, got, want)
+		}
+		if a, b := accepted.RemoteAddr().String(), dialed.LocalAddr().String(); a != b {
+			t.Errorf("at %s: accepted from %s, who is %s", at, a, b)
+		}
+	}
+}
+
+func TestHostName(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	dialed, err := Dial(t.Context(), "localhost:"+port, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialed.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	tell(t, dialed, accepted, "request")
+	if _, ok := dialed.(interface{ Quiet() bool }); !ok {
+		t.Error("it can't tell whether it is quiet")
+	}
+}
+
+func TestRefused(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	l.Close()
+	_, err := Dial(t.Context(), l.Addr().String(), time.Minute)
+	const wsaeconnrefused = syscall.Errno(10061)
+	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, wsaeconnrefused) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDialGivenUpBefore(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if c, err := Dial(ctx, "192.0.2.1:9", time.Minute); err == nil {
+		c.Close()
+		t.Error("connected with an address that nobody has")
+	}
+}
+
+// A listener that is closed while it waits says so.
+func TestListenerCloses(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	accepting := make(chan error)
+	go func() {
+		_, err := l.Accept()
+		accepting <- err
+	}()
+	l.Close()
+	if err := <-accepting; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestListenSaysWhatToDo(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	if _, err := Listen(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "-listen") {
+		t.Errorf("a taken port: %v", err)
+	}
+}

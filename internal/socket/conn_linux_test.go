@@ -1,0 +1,137 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A request that is there when its client is accepted, and its answer, need no
+// poller.
+func TestNotRegisteredWithoutNeed(t *testing.T) {
+	dialed, accepted := pair(t)
+	io.WriteString(dialed, "request")
+	waitUntilThere(t, accepted)
+	accepted.SetDeadline(time.Now().Add(time.Minute))
+	if n, err := accepted.Read(make([]byte, 64)); n != len("request") || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	tell(t, accepted, dialed, "answer")
+	if accepted.(*conn).file != nil {
+		t.Error("it is registered")
+	}
+	if _, err := accepted.(*conn).TryRead(make([]byte, 1)); err != os.ErrDeadlineExceeded {
+		t.Errorf("with nothing to read: %v", err)
+	}
+	if accepted.(*conn).file != nil {
+		t.Error("trying registered it")
+	}
+}
+
+func TestTryRead(t *testing.T) {
+	dialed, accepted := pair(t)
+	io.WriteString(dialed, "x")
+	waitUntilThere(t, accepted)
+	if n, err := accepted.(*conn).TryRead(make([]byte, 2)); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	dialed.Close()
+	accepted.Read(make([]byte, 1)) // the end has come
+	if _, err := accepted.(*conn).TryRead(make([]byte, 1)); err != io.EOF && err != os.ErrDeadlineExceeded {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
+// A socket that was given as its own the port where nobody listens would be
+// connected with itself, and answer every job with the job.
+func TestNotConnectedWithItself(t *testing.T) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conn{fd: fd}
+	defer c.Close()
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	c.peer = c.local()
+	_, sa := sockaddr(netip.AddrPort(c.peer))
+	if err := c.connect(t.Context(), sa, time.Minute); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// blackHole returns a listener whose queue is full: further connects get no
+// answer until it accepts.
+func blackHole(t *testing.T) *conn {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hole := &conn{fd: fd}
+	t.Cleanup(func() { hole.Close() })
+	err = errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 16 {
+		c, err := Dial(t.Context(), hole.local().String(), 200*time.Millisecond)
+		if err != nil {
+			return hole
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Skip("this system accepts any number of connections for a listener that asked for none")
+	return nil
+}
+
+func TestDialTimeout(t *testing.T) {
+	_, err := Dial(t.Context(), blackHole(t).local().String(), time.Millisecond)
+	if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDialGivenUp(t *testing.T) {
+	hole := blackHole(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Millisecond, cancel)
+	if _, err := Dial(ctx, hole.local().String(), 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A connect that is not over at once, as to another host, is waited for: here
+// until the kernel tries again, a second later.
+func TestSlowConnect(t *testing.T) {
+	hole := blackHole(t)
+	var accepted conn
+	dialed := make(chan error, 1)
+	go func() {
+		c, err := Dial(t.Context(), hole.local().String(), time.Minute)
+		if err == nil {
+			_, err = io.WriteString(c, "request")
+			c.Close()
+		}
+		dialed <- err
+	}()
+	text := make([]byte, 64)
+	for n := 0; n == 0; accepted.Close() { // those that filled the queue say nothing
+		accepted = conn{}
+		if err := accepted.accept(hole.fd); err != nil {
+			t.Fatal(err)
+		}
+		accepted.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		n, _ = accepted.Read(text)
+	}
+	if err := <-dialed; err != nil {
+		t.Error(err)
+	}
+}
