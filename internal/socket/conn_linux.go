@@ -67,14 +67,13 @@ func (l *listener) Addr() net.Addr { return l.addr }
 
 // A conn is a connection that is registered when it first has to wait.
 type conn struct {
-	fd   int
+	fd   int // negative once closed
 	peer address
 
 	mu      sync.Mutex // guards all below
 	file    *os.File   // nil until the connection has to wait; set by who reads or writes
 	readBy  time.Time
 	writeBy time.Time
-	closed  bool
 }
 
 // accept makes c what fd accepts.
@@ -275,12 +274,11 @@ func (c *conn) CloseWrite() error {
 func (c *conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	fd := c.fd
+	if fd < 0 {
 		return net.ErrClosed
 	}
-	c.closed = true
-	fd := c.fd
-	c.fd = -1 // no other connection's, whatever is called from now on
+	c.fd = -1 // it may be another connection's from now on
 	if c.file != nil {
 		return c.file.Close()
 	}
