@@ -120,6 +120,9 @@ func (r *Report) writeRemarks(b *bytes.Buffer) {
 	}
 	fmt.Fprintf(b, "\nThe asked rate was not kept: achieved %s of %s; %d of %d requests began late, at worst by %v.\n",
 		rateText(r.Rate.Achieved), rateText(r.Rate.Asked), r.Rate.Late, q.Sent, r.Rate.Latest)
+	if r.Rate.Overdue > 0 {
+		fmt.Fprintf(b, "%d more were due when the run was stopped, and had not begun.\n", r.Rate.Overdue)
+	}
 	fmt.Fprintf(b, "Ask for less, or for more at once than -c %d.\n", q.AtOnce)
 }
 
