@@ -340,7 +340,10 @@ func TestStop(t *testing.T) {
 			expect(t, test.name+": causes", len(r.Errors), 0)
 			expect(t, test.name+": complete", r.Complete(), false)
 			expect(t, test.name+": latency", r.Latency.Max, Span(time.Second))
-			contains(t, written(t, r), fmt.Sprintf("The run was stopped: %d of 100 requests were not sent.", 100-test.sent))
+			text := written(t, r)
+			contains(t, text, fmt.Sprintf("The run was stopped: %d of 100 requests were not sent.", 100-test.sent))
+			contains(t, text, "type   sent  ok  failed  interrupted  min")
+			contains(t, text, fmt.Sprintf("%d            1s", test.interrupted))
 		})
 	}
 }
