@@ -241,6 +241,27 @@ func TestCountsAddUp(t *testing.T) {
 	}
 }
 
+// A request that its first worker answers allocates nothing, however many
+// workers there are and whatever their weights.
+func TestAssignDoesNotAllocate(t *testing.T) {
+	for _, n := range []int{3, 10_000} {
+		for _, weighted := range []bool{false, true} {
+			p, selectors := benchPool(n, weighted)
+			tried := new(Tried)
+			for _, s := range selectors {
+				allocs := testing.AllocsPerRun(1000, func() {
+					*tried = Tried{}
+					l, _ := p.Assign(s, tried)
+					l.Release(Answered)
+				})
+				if allocs != 0 {
+					t.Errorf("%T, %d workers, weighted %v: %v allocations", s, n, weighted, allocs)
+				}
+			}
+		}
+	}
+}
+
 func TestReleaseTwicePanics(t *testing.T) {
 	l := newLab(t, 1)
 	lease := l.take(l.rr)

@@ -340,9 +340,28 @@ func TestStop(t *testing.T) {
 			expect(t, test.name+": causes", len(r.Errors), 0)
 			expect(t, test.name+": complete", r.Complete(), false)
 			expect(t, test.name+": latency", r.Latency.Max, Span(time.Second))
-			contains(t, written(t, r), fmt.Sprintf("The run was stopped: %d of 100 requests were not sent.", 100-test.sent))
+			text := written(t, r)
+			contains(t, text, fmt.Sprintf("The run was stopped: %d of 100 requests were not sent.", 100-test.sent))
+			contains(t, text, "type   sent  ok  failed  interrupted  min")
+			contains(t, text, fmt.Sprintf("%d            1s", test.interrupted))
 		})
 	}
+}
+
+// A run that was stopped while the other side stalled has not kept its rate,
+// although what had begun by then had begun on time.
+func TestStopInAStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(10*time.Second+5*time.Millisecond, cancel)
+		r := taking(time.Hour).run(ctx, Config{N: 1000, C: 2, Rate: 10})
+		expect(t, "sent", r.Requests.Sent, 2)
+		expect(t, "late", r.Rate.Late, 0)
+		expect(t, "overdue", r.Rate.Overdue, 98) // the one planned at 10 s is not late yet
+		expect(t, "achieved", rateText(r.Rate.Achieved), "0.2/s")
+		expect(t, "kept", r.Rate.Kept, false)
+		contains(t, written(t, r), "98 more were due when the run was stopped, and had not begun.")
+	})
 }
 
 func TestStoppedBeforeTheStart(t *testing.T) {

@@ -34,12 +34,30 @@ func seconds(s float64) time.Duration {
 
 // achieved returns how many of sent requests were started a second. With a
 // plan the last one takes its share of the time too, so that a plan that was
-// kept gives its rate: span is when the last one began.
-func (p plan) achieved(sent int64, span, took time.Duration) float64 {
-	if p.rate > 0 {
-		took = span + seconds(1/p.rate)
+// kept gives its rate: span is when the last one began. A run that was stopped
+// before all n were sent lasted until then: those that were in the way of the
+// next one may have been so for long.
+func (p plan) achieved(sent, n int64, span, took time.Duration) float64 {
+	planned := span + seconds(1/p.rate)
+	switch {
+	case p.rate <= 0:
+	case sent < n:
+		took = max(took, planned)
+	default:
+		took = planned
 	}
 	return perSecond(sent, took)
+}
+
+// overdue returns how many of n requests, of which the first ones were sent,
+// had not begun when a run ended that took so long, and should have by more
+// than lateBy.
+func (p plan) overdue(sent, n int64, took time.Duration) int64 {
+	if p.rate <= 0 || took < lateBy {
+		return 0
+	}
+	due := math.Floor((took-lateBy).Seconds()*p.rate) + 1
+	return max(0, int64(min(due, float64(n)))-sent)
 }
 
 // perSecond returns n/took, or 0 for no time.

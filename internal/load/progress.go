@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -19,7 +20,7 @@ type Progress struct {
 }
 
 // String returns the progress on one line, which fits into 80 columns unless
-// there are millions of requests: a longer one could not be written over.
+// there are millions of requests.
 func (p Progress) String() string {
 	return fmt.Sprintf("%d/%d %d in flight %d ok %d failed %s p50 %v p99 %v",
 		p.Done, p.N, p.InFlight, p.OK, p.Failed, rateText(p.Rate), p.P50, p.P99)
@@ -31,6 +32,7 @@ func Show(w io.Writer, terminal bool) func(Progress) {
 	if !terminal {
 		return func(p Progress) { fmt.Fprintln(w, p) }
 	}
+	cut, wrap := noWrap()
 	width := 0
 	return func(p Progress) {
 		line := p.String()
@@ -40,8 +42,18 @@ func Show(w io.Writer, terminal bool) func(Progress) {
 		if p.End {
 			end = "\n"
 		}
-		fmt.Fprint(w, "\r", line, blank, end)
+		fmt.Fprint(w, "\r", cut, line, blank, wrap, end)
 	}
+}
+
+// noWrap returns what makes a terminal cut lines that are too wide for it, and
+// what ends that. A line that went on below could not be written over. Windows'
+// console may show such sequences in place of obeying them.
+func noWrap() (begin, end string) {
+	if runtime.GOOS == "windows" {
+		return "", ""
+	}
+	return "\x1b[?7l", "\x1b[?7h"
 }
 
 // watch tells Progress how far the run is until stop is called, which returns

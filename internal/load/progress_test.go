@@ -74,16 +74,17 @@ func TestShowInPlace(t *testing.T) {
 	show := Show(&b, true)
 	show(Progress{N: 10, Done: 9, InFlight: 1})
 	show(Progress{N: 10, Done: 10, End: true})
-	const want = "\r9/10 1 in flight 0 ok 0 failed 0/s p50 0s p99 0s" +
-		"\r10/10 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s\n"
+	cut, wrap := noWrap()
+	want := "\r" + cut + "9/10 1 in flight 0 ok 0 failed 0/s p50 0s p99 0s" + wrap +
+		"\r" + cut + "10/10 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s" + wrap + "\n"
 	expect(t, "longer", b.String(), want)
 
 	b.Reset()
 	show = Show(&b, true)
 	show(Progress{N: 10, Rate: 1234})
 	show(Progress{N: 10})
-	const shorter = "\r0/10 0 in flight 0 ok 0 failed 1234/s p50 0s p99 0s" +
-		"\r0/10 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s   "
+	shorter := "\r" + cut + "0/10 0 in flight 0 ok 0 failed 1234/s p50 0s p99 0s" + wrap +
+		"\r" + cut + "0/10 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s   " + wrap
 	expect(t, "shorter", b.String(), shorter)
 }
 

@@ -41,9 +41,10 @@ type Rate struct {
 	Answered float64 `json:"answered"` // answered, over the whole duration
 	// Kept says that requests began as planned: all but 1 % within 10 ms, and
 	// at 99 % of the asked rate. It is true when no rate was asked.
-	Kept   bool  `json:"kept"`
-	Late   int64 `json:"late"`             // began more than 10 ms after their plan
-	Latest Span  `json:"late_max_seconds"` // how late the latest one began
+	Kept    bool  `json:"kept"`
+	Late    int64 `json:"late"`             // began more than 10 ms after their plan
+	Latest  Span  `json:"late_max_seconds"` // how late the latest one began
+	Overdue int64 `json:"overdue"`          // as late, and had not begun when the run was stopped
 }
 
 // An Origin is where latency is measured from.
@@ -90,9 +91,10 @@ func (r *run) report(took time.Duration) Report {
 		},
 		Rate: Rate{
 			Asked:    r.Rate,
-			Achieved: r.plan.achieved(sent, began.last, took),
+			Achieved: r.plan.achieved(sent, int64(r.N), began.last, took),
 			Answered: perSecond(all.fates[answered], took),
 			Late:     began.late, Latest: Span(began.latest),
+			Overdue: r.plan.overdue(sent, int64(r.N), took),
 		},
 		Duration: Span(took), LatencyFrom: ActualStart,
 		Latency: newLatency(&all.latency), Histogram: all.latency.bars(),
@@ -111,8 +113,9 @@ func (r *run) report(took time.Duration) Report {
 // kept says whether sent requests began as planned. One that is a little late
 // at the end of a short run does not count.
 func (r Rate) kept(sent int64) bool {
-	slow := r.Achieved < 0.99*r.Asked && r.Late > 0
-	return !slow && 100*r.Late <= sent
+	late := r.Late + r.Overdue
+	slow := r.Achieved < 0.99*r.Asked && late > 0
+	return !slow && 100*late <= sent+r.Overdue
 }
 
 func newTypeRow(name protocol.AppType, t *tally) TypeRow {

@@ -93,7 +93,7 @@ func TestWriteJSON(t *testing.T) {
 		const latency = "max_seconds mean_seconds min_seconds p50_seconds p90_seconds p95_seconds p99_seconds"
 		expect(t, "fields", fields(got), "duration_seconds errors histogram latency latency_from rate requests types")
 		expect(t, "of requests", fields(got["requests"]), "asked at_once failed interrupted ok sent")
-		expect(t, "of rate", fields(got["rate"]), "achieved answered asked kept late late_max_seconds")
+		expect(t, "of rate", fields(got["rate"]), "achieved answered asked kept late late_max_seconds overdue")
 		expect(t, "of latency", fields(got["latency"]), latency)
 		expect(t, "of a bar", fields(first(got["histogram"])), "count from_seconds to_seconds")
 		expect(t, "of a type", fields(first(got["types"])), "failed interrupted latency ok sent type")

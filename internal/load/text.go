@@ -77,9 +77,18 @@ func (r *Report) writeHistogram(b *bytes.Buffer) {
 func (r *Report) writeTypes(b *bytes.Buffer) {
 	b.WriteString("\n")
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "type\tsent\tok\tfailed\tmin\tmean\tp50\tp90\tp95\tp99\tmax\n")
+	stopped := r.Requests.Interrupted > 0
+	title := ""
+	if stopped {
+		title = "interrupted\t"
+	}
+	fmt.Fprintf(t, "type\tsent\tok\tfailed\t%smin\tmean\tp50\tp90\tp95\tp99\tmax\n", title)
 	for _, row := range r.Types {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\n", row.Type, row.Sent, row.OK, row.Failed, row.Latency.cells())
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t", row.Type, row.Sent, row.OK, row.Failed)
+		if stopped {
+			fmt.Fprintf(t, "%d\t", row.Interrupted)
+		}
+		fmt.Fprintln(t, row.Latency.cells())
 	}
 	t.Flush()
 }
@@ -120,6 +129,9 @@ func (r *Report) writeRemarks(b *bytes.Buffer) {
 	}
 	fmt.Fprintf(b, "\nThe asked rate was not kept: achieved %s of %s; %d of %d requests began late, at worst by %v.\n",
 		rateText(r.Rate.Achieved), rateText(r.Rate.Asked), r.Rate.Late, q.Sent, r.Rate.Latest)
+	if r.Rate.Overdue > 0 {
+		fmt.Fprintf(b, "%d more were due when the run was stopped, and had not begun.\n", r.Rate.Overdue)
+	}
 	fmt.Fprintf(b, "Ask for less, or for more at once than -c %d.\n", q.AtOnce)
 }
 

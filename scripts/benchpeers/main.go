@@ -196,13 +196,17 @@ func (r *results) rows(a protocol.Approach) (rows []row) {
 
 func (r *results) write(w io.Writer, s size) {
 	fmt.Fprintf(w, "\n%s, %d processors, %s/%s, %s\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	fmt.Fprintf(w, "%d Shorts of no work, %d at once, median of %d rounds; memory with %d Longs in flight\n", s.n, s.c, s.rounds, s.longs)
+	fmt.Fprintf(w, "%d Shorts of no work, %d at once, median of %d rounds", s.n, s.c, s.rounds)
+	if s.longs > 0 {
+		fmt.Fprintf(w, "; memory with %d Longs in flight, measured once, by least_connections", s.longs)
+	}
+	fmt.Fprintln(w)
 	for _, a := range protocol.Approaches() {
 		fmt.Fprintln(w)
 		writeTable(w, string(a), r.rows(a))
 	}
 	fmt.Fprintln(w, "\n×: the ratio to the better of HAProxy and nginx. CPU and memory are of the peer's processes alone.")
-	fmt.Fprintln(w, "The memory was measured once, by least_connections. nginx has a port for each approach.")
+	fmt.Fprintln(w, "nginx has a port for each approach.")
 }
 
 // processor returns what the machine calls its processors.

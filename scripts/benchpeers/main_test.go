@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,6 +89,89 @@ func TestConfigurations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// HAProxy chooses the backend by a request's last field, wherever TCP cuts it.
+// The servers of its two backends are told apart by what they answer.
+func TestHAProxyChoosesByTheLastField(t *testing.T) {
+	if _, err := os.Stat(program("haproxy")); err != nil {
+		t.Skip("HAProxy is not installed")
+	}
+	l := newTestLab(t)
+	text, err := os.ReadFile(filepath.Join(l.root, "scripts", "peers", "haproxy.cfg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const second = "\nbackend " + string(protocol.LeastConnections)
+	head, tail, found := strings.Cut(string(text), second)
+	if !found {
+		t.Fatalf("there is no %q", second)
+	}
+	roundRobin := serveText(t, string(protocol.RoundRobin))
+	leastConnections := serveText(t, string(protocol.LeastConnections))
+	head, err = withPorts(head, ports{front: l.front, workers: [3]int{roundRobin, roundRobin, roundRobin}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tail, err = withPorts(tail, ports{front: l.front, workers: [3]int{leastConnections, leastConnections, leastConnections}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(l.config("haproxy.cfg"), []byte(head+second+tail), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.start(t.Context(), "HAProxy", []string{address(l.front)}, program("haproxy"), "-db", "-f", l.config("haproxy.cfg")); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range protocol.Approaches() {
+		text := protocol.Request{Type: protocol.Short, Approach: a}.String()
+		for cut := range len(text) {
+			if got := askInTwo(t, address(l.front), text[:cut], text[cut:]); got != string(a) {
+				t.Errorf("%q, cut at %d, went to %q", text, cut, got)
+			}
+		}
+	}
+}
+
+// serveText returns the port of a server that answers everything with text.
+func serveText(t *testing.T, text string) (port int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			if _, err := protocol.ReadJob(conn); err == nil {
+				_, _ = io.WriteString(conn, text)
+			}
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// askInTwo sends a request in two writes and returns the answer.
+func askInTwo(t *testing.T, addr, first, rest string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, part := range []string{first, rest} {
+		if _, err := io.WriteString(conn, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer, _, err := protocol.ReadAnswer(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
 }
 
 var tiny = size{rounds: 1, n: 40, c: 4}

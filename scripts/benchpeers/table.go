@@ -138,8 +138,8 @@ func number(x float64) string {
 }
 
 func ratio(x, to float64) string {
-	if math.IsNaN(x / to) {
-		return notMeasured
+	if to == 0 || math.IsNaN(x/to) {
+		return notMeasured // a short load may take less CPU time than a clock tick
 	}
 	return strconv.FormatFloat(x/to, 'f', 2, 64)
 }

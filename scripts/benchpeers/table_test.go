@@ -67,6 +67,18 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestRatio(t *testing.T) {
+	nan := math.NaN()
+	for _, test := range []struct {
+		x, to float64
+		want  string
+	}{{3, 2, "1.50"}, {0, 2, "0.00"}, {3, 0, "–"}, {0, 0, "–"}, {nan, 2, "–"}, {3, nan, "–"}} {
+		if got := ratio(test.x, test.to); got != test.want {
+			t.Errorf("%v to %v: %q, want %q", test.x, test.to, got, test.want)
+		}
+	}
+}
+
 func TestTableWithoutRivals(t *testing.T) {
 	var b strings.Builder
 	writeTable(&b, "round_robin", []row{{"broker", figures{17000, 0.0025, 0.0123, 50e-6, 7700}, false}})
