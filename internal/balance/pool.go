@@ -141,8 +141,8 @@ func (p *Pool) Assign(s Selector, tried *Tried) (Lease, bool) {
 	if lease.trial {
 		m.setState(OnTrial)
 	}
-	p.changed(m)
 	s.assigned(m, among)
+	p.changed(m)
 	tried.add(m.index, len(p.members))
 	return lease, true
 }
