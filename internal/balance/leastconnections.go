@@ -27,20 +27,19 @@ func (l *LeastConnections) begin(members []*member) {
 }
 
 func (l *LeastConnections) changed(m *member) {
-	for i := (len(l.members) + m.index) / 2; i >= 1; i /= 2 {
-		was := l.winners[i]
-		now := better(l.winners[2*i], l.winners[2*i+1])
-		l.winners[i] = now
-		if now == was && now != m {
+	now := m
+	for i := len(l.members) + m.index; i > 1; i /= 2 {
+		now = better(now, l.winners[i^1])
+		if now == l.winners[i/2] && now != m {
 			return
 		}
+		l.winners[i/2] = now
 	}
 }
 
 func (l *LeastConnections) assigned(m *member, _ candidates) {
 	l.choices++
-	m.lastChosen = l.choices
-	l.changed(m)
+	m.lastChosen = l.choices // changed, which follows, plays it again
 }
 
 func (l *LeastConnections) choose(among candidates) *member {

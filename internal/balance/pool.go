@@ -27,7 +27,9 @@ type member struct {
 	eligible bool // for anybody's request: up, or due for a trial
 
 	lastChosen uint64 // by LeastConnections: the number of that choice, 0 for never
-	spent      int    // by RoundRobin
+	spent      int    // by RoundRobin, as are class and place
+	class      int    // those of its weight
+	place      int    // in its class
 
 	state    State
 	failures int           // in a row
@@ -139,8 +141,8 @@ func (p *Pool) Assign(s Selector, tried *Tried) (Lease, bool) {
 	if lease.trial {
 		m.setState(OnTrial)
 	}
-	p.changed(m)
 	s.assigned(m, among)
+	p.changed(m)
 	tried.add(m.index, len(p.members))
 	return lease, true
 }

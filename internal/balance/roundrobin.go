@@ -37,6 +37,7 @@ func (r *RoundRobin) begin(members []*member) {
 			i = len(r.classes)
 			r.classes = append(r.classes, class{weight: m.weight})
 		}
+		m.class, m.place = i, len(r.classes[i].members)
 		r.classes[i].members = append(r.classes[i].members, m)
 		r.counted[m.index] = true
 		r.total += m.weight
@@ -101,8 +102,6 @@ func (r *RoundRobin) assigned(m *member, among candidates) {
 		r.choices++
 		m.spent += r.sum(among)
 	}
-	i := slices.IndexFunc(r.classes, func(c class) bool { return c.weight == m.weight })
-	c := &r.classes[i]
-	place, _ := slices.BinarySearchFunc(c.members, m, func(a, b *member) int { return a.index - b.index })
-	c.next = (place + 1) % len(c.members)
+	c := &r.classes[m.class]
+	c.next = (m.place + 1) % len(c.members)
 }
