@@ -12,8 +12,8 @@ type Selector interface {
 	begin(members []*member)
 	// choose returns the best candidate, or nil if there is none.
 	choose(among candidates) *member
-	// assigned is called when m got a request through this selector, after
-	// changed.
+	// assigned is called when m got a request through this selector; changed
+	// follows.
 	assigned(m *member, among candidates)
 	// changed is called when m's requests in flight or m.eligible changed.
 	changed(m *member)
