@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +27,11 @@ const (
 	everyElsewhere  = time.Second
 )
 
+// atOnce is the default of -c with -rate: enough for most rates. With the 1 of a
+// closed loop a slow answer would delay all that follow, and the rate would be
+// kept by nobody.
+const atOnce = 1000
+
 // loadFlags are the flags that a load run looks at.
 type loadFlags struct {
 	broker  string
@@ -37,13 +44,12 @@ type loadFlags struct {
 // isLoadRun reports whether the command line asks for a load run: by one of
 // its flags, even one with its default value, or by a list of types.
 func isLoadRun(line *command.Line) bool {
-	found := strings.Contains(line.Arg(0), ",")
-	line.Visit(func(f *flag.Flag) {
-		switch f.Name {
-		case "n", "c", "rate", "json":
-			found = true
-		}
-	})
+	return strings.Contains(line.Arg(0), ",") || isSet(line, "n", "c", "rate", "json")
+}
+
+// isSet reports whether the command line has one of these flags.
+func isSet(line *command.Line, names ...string) (found bool) {
+	line.Visit(func(f *flag.Flag) { found = found || slices.Contains(names, f.Name) })
 	return found
 }
 
@@ -75,6 +81,9 @@ func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stder
 	}
 	if err := f.check(); err != nil {
 		return line.Wrong("%v", err)
+	}
+	if f.rate > 0 && !isSet(line, "c") {
+		f.c = atOnce
 	}
 	terminal := isTerminal(stderr)
 	every := everyElsewhere
@@ -143,7 +152,11 @@ var longAgo = time.Unix(1, 0)
 // the cause.
 func plain(err error) error {
 	var errno syscall.Errno
-	if !errors.As(err, &errno) {
+	var name *net.DNSError
+	switch {
+	case errors.As(err, &name):
+		return name
+	case !errors.As(err, &errno):
 		return err
 	}
 	switch errno {

@@ -14,13 +14,14 @@
 //	and a report at the end.
 //
 //	  -n count       how many requests in all (default 1)
-//	  -c count       how many at once, at most (default 1)
+//	  -c count       how many at once, at most (default 1, with -rate 1000)
 //	  -rate number   how many are started a second, whether or not the ones before
-//	                 were answered; 0 means as fast as -c allows (default 0)
+//	                 were answered; latency counts from these planned starts;
+//	                 0 means as fast as -c allows (default 0)
 //	  -json          the report as JSON
 //
 //	example: client Long least_connections
-//	example: client -n 300 -c 100 -rate 20 Long,Short,Short least_connections
+//	example: client -n 300 -rate 20 Long,Short,Short least_connections
 package main
 
 import (
@@ -49,13 +50,14 @@ Any of the following, or a list of types, makes it a load run: many requests,
 and a report at the end.
 
   -n count       how many requests in all (default 1)
-  -c count       how many at once, at most (default 1)
+  -c count       how many at once, at most (default 1, with -rate 1000)
   -rate number   how many are started a second, whether or not the ones before
-                 were answered; 0 means as fast as -c allows (default 0)
+                 were answered; latency counts from these planned starts;
+                 0 means as fast as -c allows (default 0)
   -json          the report as JSON
 
 example: client Long least_connections
-example: client -n 300 -c 100 -rate 20 Long,Short,Short least_connections
+example: client -n 300 -rate 20 Long,Short,Short least_connections
 `
 
 func main() { command.Main(run) }

@@ -237,6 +237,20 @@ func TestLoadRunTimeout(t *testing.T) {
 	contains(t, got.stdout, "3       no answer within 5ms")
 }
 
+// A rate is kept although the first answers are slow, with no word of -c.
+func TestRateDoesNotWaitForAnswers(t *testing.T) {
+	var all sync.WaitGroup
+	all.Add(3)
+	f := newFake(t, func(int, protocol.Request) string {
+		all.Done()
+		all.Wait() // nobody is answered before the last one has come
+		return protocol.Response
+	})
+	got := f.client("-n", "3", "-rate", "1000", "-timeout", "10s", "Short", "round_robin")
+	expect(t, "exit code", got.code, 0)
+	contains(t, got.stdout, "requests   3 sent, 3 ok, 0 failed")
+}
+
 func TestLoadRunInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan struct{})
@@ -330,12 +344,13 @@ func BenchmarkAsk(b *testing.B) {
 	}
 	go func() {
 		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			_, _ = protocol.ReadRequest(conn) // unread, it would reset the connection
 			_, _ = io.WriteString(conn, protocol.Response)
 			conn.Close()
 		}
 	}()
 	defer l.Close()
-	a := asker{addr: l.Addr().String()}
+	a := asker{l.Addr().String()}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	b.ReportAllocs()
