@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -164,6 +165,37 @@ func TestStop(t *testing.T) {
 		}
 		if got := <-answers; got != "" {
 			t.Errorf("not finished in time: %q", got)
+		}
+	})
+}
+
+// A stop lets idle kept connections go at once, whatever the broker does: it
+// is told that no job was taken, and then that nothing follows.
+func TestStopClosesIdleKeptConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 0)
+		kept := l.send("AppID-keep:Short\n")
+		defer kept.Close()
+		r := bufio.NewReader(kept)
+		if answer, err := r.ReadString('\n'); err != nil || answer != protocol.Response+"\n" {
+			t.Fatalf("%q, %v", answer, err)
+		}
+		time.Sleep(time.Hour)
+		start := time.Now()
+		told := make(chan time.Duration)
+		go func() {
+			if rest, err := io.ReadAll(r); string(rest) != "\n" || err != nil {
+				t.Errorf("%q, %v", rest, err)
+			}
+			told <- time.Since(start)
+		}()
+		stopped := make(chan time.Duration)
+		go func() { stopped <- l.stop() }()
+		if took := <-told; took != 0 {
+			t.Errorf("told after %v", took)
+		}
+		if took := <-stopped; took > 100*time.Millisecond {
+			t.Errorf("stopped after %v", took)
 		}
 	})
 }
