@@ -13,6 +13,12 @@
 // tried again after a pause; it neither ends the server nor makes it spin. A
 // server at its limit of connections stops accepting, so that new clients wait
 // in the kernel's queue and are not refused.
+//
+// An accepted connection may have two methods besides [net.Conn]'s, as those of
+// package socket have. With TryRead, which reads as with a deadline of now, a
+// request that is there at once costs neither a deadline nor a watch for the
+// stop. With Quiet, which tells whether all input is read, a connection closes
+// at once after its answer, and need not wait for what might still come.
 package server
 
 import (
