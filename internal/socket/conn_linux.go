@@ -231,34 +231,30 @@ func (c *conn) passed(deadline *time.Time) bool {
 
 // SetDeadline is for [net.Conn].
 func (c *conn) SetDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.file != nil {
-		return c.file.SetDeadline(t)
-	}
-	c.readBy, c.writeBy = t, t
-	return nil
+	return c.setDeadline(t, (*os.File).SetDeadline, &c.readBy, &c.writeBy)
 }
 
 // SetReadDeadline is for [net.Conn].
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.file != nil {
-		return c.file.SetReadDeadline(t)
-	}
-	c.readBy = t
-	return nil
+	return c.setDeadline(t, (*os.File).SetReadDeadline, &c.readBy)
 }
 
 // SetWriteDeadline is for [net.Conn].
 func (c *conn) SetWriteDeadline(t time.Time) error {
+	return c.setDeadline(t, (*os.File).SetWriteDeadline, &c.writeBy)
+}
+
+// setDeadline sets a deadline of the file, or, as long as there is none, those
+// that it will begin with.
+func (c *conn) setDeadline(t time.Time, ofFile func(*os.File, time.Time) error, ofConn ...*time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.file != nil {
-		return c.file.SetWriteDeadline(t)
+		return ofFile(c.file, t)
 	}
-	c.writeBy = t
+	for _, deadline := range ofConn {
+		*deadline = t
+	}
 	return nil
 }
 

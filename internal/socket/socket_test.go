@@ -27,12 +27,13 @@ func listen(t *testing.T, addr string) net.Listener {
 // pair returns both ends of a connection: who dialed, and who accepted.
 func pair(t *testing.T) (dialed, accepted net.Conn) {
 	t.Helper()
-	return pairAt(t, listen(t, "127.0.0.1:0"))
+	l := listen(t, "127.0.0.1:0")
+	return pairAt(t, l, l.Addr().String())
 }
 
-func pairAt(t *testing.T, l net.Listener) (dialed, accepted net.Conn) {
+func pairAt(t *testing.T, l net.Listener, addr string) (dialed, accepted net.Conn) {
 	t.Helper()
-	dialed, err := Dial(t.Context(), l.Addr().String(), 0)
+	dialed, err := Dial(t.Context(), addr, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,16 +242,7 @@ func TestAddresses(t *testing.T) {
 			host = "::1"
 		}
 		want := net.JoinHostPort(host, port)
-		dialed, err := Dial(t.Context(), want, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dialed.Close()
-		accepted, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer accepted.Close()
+		dialed, accepted := pairAt(t, l, want)
 		if got := dialed.RemoteAddr().String(); got != want {
 			t.Errorf("at %s: connected with %s, want %s", at, got, want)
 		}
@@ -266,16 +258,7 @@ func TestAddresses(t *testing.T) {
 func TestHostName(t *testing.T) {
 	l := listen(t, "127.0.0.1:0")
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	dialed, err := Dial(t.Context(), "localhost:"+port, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dialed.Close()
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer accepted.Close()
+	dialed, accepted := pairAt(t, l, "localhost:"+port)
 	tell(t, dialed, accepted, "request")
 	if _, ok := dialed.(interface{ Quiet() bool }); !ok {
 		t.Error("it can't tell whether it is quiet")
