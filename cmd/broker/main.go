@@ -63,80 +63,56 @@ func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	line := command.NewLine("broker", usage, stdout, stderr)
-	listen := line.String("listen", "127.0.0.1:8000", "")
-	list := line.String("workers", "127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:9004", "")
-	request := line.Duration("request-timeout", 5*time.Second, "")
-	dial := line.Duration("dial-timeout", 2*time.Second, "")
-	answer := line.Duration("answer-timeout", 30*time.Second, "")
-	drain := line.Duration("drain-timeout", 30*time.Second, "")
-	maxConns := line.Int("max-conns", 0, "")
-	redispatch := line.Bool("redispatch", false, "")
-	keepalive := line.Bool("keepalive", false, "")
-	statusAddr := line.String("status", "", "")
-	format := line.String("log", "text", "")
-	if code, ok := line.Parse(args); !ok {
+	f, code, ok := parseFlags(line, args)
+	if !ok {
 		return code
 	}
-	workers, err := parseWorkers(*list)
-	if err != nil {
-		return line.Wrong("-workers: %v", err)
-	}
-	switch {
-	case min(*request, *dial, *answer) <= 0:
-		return line.Wrong("-request-timeout, -dial-timeout and -answer-timeout must be more than 0")
-	case *drain < 0:
-		return line.Wrong("-drain-timeout must not be negative: %v", *drain)
-	case *maxConns < 0:
-		return line.Wrong("-max-conns must not be negative: %d", *maxConns)
-	}
-	log, err := newLog(*format, stdout)
+	log, err := newLog(f.log, stdout)
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
 	defer log.Close()
-	l, err := socket.Listen(ctx, *listen)
-	if err != nil {
-		return line.Fail(err)
-	}
-	defer l.Close()
-	selectors := newSelectors()
-	pool := balance.NewPool(workers, selectors.all()...)
-	var told broker.Journal = log
-	var page *page
-	if *statusAddr != "" {
-		if page, err = openPage(ctx, *statusAddr); err != nil {
-			return line.Fail(err)
-		}
-	}
-	if *maxConns == 0 {
-		*maxConns = defaultMaxConns(*keepalive, page != nil)
-	}
-	log.Listening(l.Addr())
-	if page != nil {
-		page.announce(*format, stdout)
-		told = page.start(ctx, pool, l.Addr(), log, func(err error) { line.Fail(err) })
-		defer page.close()
-	}
-
-	b := broker.Broker{
-		Pool: pool, Selector: selectors.of, Dial: socket.Dial,
-		RequestTimeout: *request, DialTimeout: *dial, AnswerTimeout: *answer,
-		Redispatch: *redispatch, Journal: told,
-	}
-	if *keepalive {
-		b.Kept = broker.NewKept(len(workers), min(128, max(1, *maxConns/len(workers))))
-		defer b.Kept.Close()
-	}
-	s := server.Server{
-		Handle: b.Handle, DrainTimeout: *drain, MaxConns: *maxConns,
-		Paused: func(err error, pause time.Duration) { log.Paused(err, pause) },
-	}
-	err = s.Serve(ctx, l)
-	log.Summary(pool.Snapshot(), protocol.Approaches())
-	if err != nil {
+	if err := serve(ctx, f, log, stdout, func(err error) { line.Fail(err) }); err != nil {
 		return line.Fail(err)
 	}
 	return command.OK
+}
+
+// serve runs the broker until ctx is done and what is in flight is finished.
+// failed is told why, if the live page can't be served any more.
+func serve(ctx context.Context, f flags, log journal, stdout io.Writer, failed func(error)) error {
+	l, err := socket.Listen(ctx, f.listen)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	selectors := newSelectors()
+	b := broker.Broker{
+		Pool: balance.NewPool(f.workers, selectors.all()...), Selector: selectors.of, Dial: socket.Dial,
+		RequestTimeout: f.request, DialTimeout: f.dial, AnswerTimeout: f.answer,
+		Redispatch: f.redispatch, Journal: log,
+	}
+	if f.keepalive {
+		b.Kept = broker.NewKept(len(f.workers), min(128, max(1, f.maxConns/len(f.workers))))
+		defer b.Kept.Close()
+	}
+	page, err := openPage(ctx, f.status)
+	if err != nil {
+		return err
+	}
+	log.Listening(l.Addr())
+	if page != nil {
+		page.announce(f.log, stdout)
+		b.Journal = page.start(ctx, b.Pool, l.Addr(), log, failed)
+		defer page.close()
+	}
+	s := server.Server{
+		Handle: b.Handle, DrainTimeout: f.drain, MaxConns: f.maxConns,
+		Paused: func(err error, pause time.Duration) { log.Paused(err, pause) },
+	}
+	err = s.Serve(ctx, l)
+	log.Summary(b.Pool.Snapshot(), protocol.Approaches())
+	return err
 }
 
 // selectors maps approaches to who carries them out, in the order of

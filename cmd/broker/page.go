@@ -22,8 +22,12 @@ type page struct {
 	cancel  context.CancelFunc
 }
 
-// openPage binds the page's address and starts nothing yet.
+// openPage binds the page's address and starts nothing yet. Without an address
+// there is no page.
 func openPage(ctx context.Context, addr string) (*page, error) {
+	if addr == "" {
+		return nil, nil
+	}
 	l, err := status.Listen(ctx, addr)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/command"
+)
+
+// flags are what the command line says; the usage text says what each means.
+type flags struct {
+	listen, status, log          string
+	workers                      []balance.Worker
+	request, dial, answer, drain time.Duration
+	maxConns                     int // with the default worked out
+	redispatch, keepalive        bool
+}
+
+// parseFlags reports false when the program is to exit with code.
+func parseFlags(line *command.Line, args []string) (f flags, code int, ok bool) {
+	line.StringVar(&f.listen, "listen", "127.0.0.1:8000", "")
+	list := line.String("workers", "127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:9004", "")
+	line.DurationVar(&f.request, "request-timeout", 5*time.Second, "")
+	line.DurationVar(&f.dial, "dial-timeout", 2*time.Second, "")
+	line.DurationVar(&f.answer, "answer-timeout", 30*time.Second, "")
+	line.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "")
+	line.IntVar(&f.maxConns, "max-conns", 0, "")
+	line.BoolVar(&f.redispatch, "redispatch", false, "")
+	line.BoolVar(&f.keepalive, "keepalive", false, "")
+	line.StringVar(&f.status, "status", "", "")
+	line.StringVar(&f.log, "log", "text", "")
+	if code, ok := line.Parse(args); !ok {
+		return f, code, false
+	}
+	var err error
+	f.workers, err = parseWorkers(*list)
+	switch {
+	case err != nil:
+		return f, line.Wrong("-workers: %v", err), false
+	case min(f.request, f.dial, f.answer) <= 0:
+		return f, line.Wrong("-request-timeout, -dial-timeout and -answer-timeout must be more than 0"), false
+	case f.drain < 0:
+		return f, line.Wrong("-drain-timeout must not be negative: %v", f.drain), false
+	case f.maxConns < 0:
+		return f, line.Wrong("-max-conns must not be negative: %d", f.maxConns), false
+	case f.maxConns == 0:
+		f.maxConns = defaultMaxConns(f.keepalive, f.status != "")
+	}
+	return f, command.OK, true
+}
