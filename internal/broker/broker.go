@@ -69,8 +69,9 @@ type Journal interface {
 	HandedOn(worker string, err error)
 	// Done says how a visit ended, before the client gets its answer.
 	Done(Visit)
-	// Left says that a client was gone before it had its answer.
-	Left(client net.Addr, err error)
+	// Left says that the client of a visit that was Done was gone before it had
+	// its answer.
+	Left(v Visit, err error)
 }
 
 // A Visit is what became of one client's request.
@@ -101,7 +102,7 @@ func (b *Broker) Handle(ctx context.Context, conn *server.Conn) {
 	b.Journal.Done(v)
 	err := b.reply(conn, &v)
 	if err != nil {
-		b.Journal.Left(client, err)
+		b.Journal.Left(v, err)
 	}
 }
 

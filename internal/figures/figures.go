@@ -140,11 +140,11 @@ func (r *Recorder) Done(v broker.Visit) {
 }
 
 // Left is for [broker.Journal].
-func (r *Recorder) Left(client net.Addr, err error) {
+func (r *Recorder) Left(v broker.Visit, err error) {
 	r.mu.Lock()
 	r.left++
 	r.mu.Unlock()
-	r.next.Left(client, err)
+	r.next.Left(v, err)
 }
 
 func (r *Recorder) blame(worker, why string) {

@@ -72,7 +72,7 @@ func TestCounts(t *testing.T) {
 		l.fail(broker.Visit{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}, Attempts: 2, Worker: "Worker-2"},
 			"no worker available: Worker-1: connection refused; Worker-2: connection refused")
 		l.fail(broker.Visit{Reading: time.Second}, `unknown type "Longer": want Long or Short`)
-		l.Left(client, errors.New("reset"))
+		l.Left(broker.Visit{Client: client}, errors.New("reset"))
 		l.Connected(client)
 
 		s := l.Snapshot()
@@ -312,7 +312,7 @@ type told struct {
 func (j *told) Connected(net.Addr)        { j.words = append(j.words, "connected") }
 func (j *told) HandedOn(string, error)    { j.words = append(j.words, "handed on") }
 func (j *told) Unreachable(string, error) { j.words = append(j.words, "unreachable") }
-func (j *told) Left(net.Addr, error)      { j.words = append(j.words, "left") }
+func (j *told) Left(broker.Visit, error)  { j.words = append(j.words, "left") }
 func (j *told) Done(broker.Visit) {
 	j.words = append(j.words, "done")
 	if j.hang != nil {
@@ -325,7 +325,7 @@ func TestPassesEverythingOn(t *testing.T) {
 	l := newLab(t, j)
 	l.answer(protocol.RoundRobin, 0)
 	l.Unreachable("Worker-1", syscall.ECONNREFUSED)
-	l.Left(client, syscall.ECONNRESET)
+	l.Left(broker.Visit{Client: client}, syscall.ECONNRESET)
 	if got := strings.Join(j.words, " "); got != "connected done unreachable left" {
 		t.Errorf("the next journal was told %q", got)
 	}
