@@ -131,6 +131,29 @@ func TestLatest(t *testing.T) {
 	}
 }
 
+// TestNothingFromTheWireIsALabel: a client that makes up types must not make
+// up time series.
+func TestNothingFromTheWireIsALabel(t *testing.T) {
+	l := newLab(t, console.Off{})
+	series := func() (all []string) {
+		for line := range strings.Lines(string(status.Metrics(l.Snapshot()))) {
+			all = append(all, line[:strings.LastIndexByte(line, ' ')])
+		}
+		return all
+	}
+	before := series()
+	for i := range 50 {
+		odd := fmt.Sprintf("odd-%d", i)
+		l.fail(broker.Visit{Request: protocol.Request{Type: protocol.AppType(odd), Approach: protocol.Approach(odd)}}, "unknown type "+odd)
+		l.fail(broker.Visit{Attempts: 1, Worker: odd, Request: protocol.Request{Approach: protocol.RoundRobin}}, odd+": gone")
+		l.Unreachable(odd, errors.New(odd))
+		l.answer(approaches[i%2], time.Duration(i)*time.Second)
+	}
+	if after := series(); !slices.Equal(before, after) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
+	}
+}
+
 func TestLatestErrorOfAWorker(t *testing.T) {
 	l := newLab(t, console.Off{})
 	if e := l.Snapshot().Workers[0].Error; e != nil {
