@@ -130,8 +130,10 @@ func (r *Recorder) Done(v broker.Visit) {
 		if v.Attempts == 0 {
 			e.outcome, e.took = status.Refused, v.Reading
 		}
-		// An error that begins with a worker's name is that worker's.
+		// An error that begins with a worker's name is that worker's; what comes
+		// after the reason is advice to the client.
 		if why, its := strings.CutPrefix(text, v.Worker+": "); its {
+			why, _, _ = strings.Cut(why, "; the job may have run")
 			r.blame(v.Worker, why)
 		}
 	}

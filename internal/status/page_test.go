@@ -367,6 +367,22 @@ func TestPageShowsAWorkerDown(t *testing.T) {
 	b.await(`document.querySelector("#said").textContent.includes("Worker-2 is up again")`)
 }
 
+// TestLatestErrorIsTheReason: the advice that the client gets with it would
+// fill the page.
+func TestLatestErrorIsTheReason(t *testing.T) {
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	addr := l.json().Workers[0].Addr
+	l.stops["Worker-1"]()
+	l.serve("Worker-1", addr, func(_ context.Context, conn *server.Conn) {
+		_, _ = protocol.ReadJob(conn)
+		conn.Close()
+	})
+	l.ask("AppID:Short:round_robin")
+	if e := l.recorder.Snapshot().Workers[0].Error; e == nil || e.Text != "closed without an answer" {
+		t.Errorf("the latest error is %+v", e)
+	}
+}
+
 // TestPageFits looks at the page as a phone and as a screen reader do.
 func TestPageFits(t *testing.T) {
 	b := openBrowser(t)
@@ -427,9 +443,9 @@ func TestPagePictures(t *testing.T) {
 	l.stops["Worker-2"]()
 	l.ask("AppID:<b>Longer</b>:round_robin")
 	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state === "cooling down"`)
-	shoot("down")
 	b.look(960, "light", "reduce")
 	b.shoot(filepath.Join(*shots, "page.png"), "#spread")
+	shoot("down")
 	for _, stop := range stops {
 		stop()
 	}
