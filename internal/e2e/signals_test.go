@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A stopped worker still accepts connections, in its kernel. The deadline for
@@ -66,33 +65,6 @@ func TestWorkerStopped(t *testing.T) {
 func refuses(t *testing.T, addr string) {
 	t.Helper()
 	untilDialed(t, addr, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
-}
-
-// accepts waits until somebody listens at addr.
-func accepts(t *testing.T, addr string) {
-	t.Helper()
-	untilDialed(t, addr, func(err error) bool { return err == nil })
-}
-
-// untilDialed connects to addr again and again, until the outcome is wanted.
-func untilDialed(t *testing.T, addr string, wanted func(error) bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		conn, err := dial(addr)
-		if err == nil {
-			conn.Close()
-		}
-		if wanted(err) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("connecting to %s: still %v", addr, err)
-		}
-		<-tick.C
-	}
 }
 
 // The first signal: what is in flight is finished, clients that have not said
