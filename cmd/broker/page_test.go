@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // start runs the broker and returns the first n lines that it prints, and what
@@ -53,20 +54,91 @@ func TestStatusPage(t *testing.T) {
 	if string(text) != "ok\n" {
 		t.Errorf("got %q", text)
 	}
-	// One page more hangs in the middle of its request; nobody waits for it.
-	host := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/")
-	conn, err := net.Dial("tcp", host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localh")
 	if code := stop(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	if _, err := net.Dial("tcp", host); err == nil {
+	if _, err := net.Dial("tcp", host(url)); err == nil {
 		t.Error("the page's address is still bound")
 	}
+}
+
+func host(url string) string { return strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/") }
+
+// TestNoPageWithoutTheFlag: nothing but the broker's port is opened, and
+// nothing is said of a page.
+func TestNoPageWithoutTheFlag(t *testing.T) {
+	var stdout, stderr strings.Builder
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if code := run(stopped, []string{"-listen", "127.0.0.1:0"}, &stdout, &stderr); code != 0 || strings.Contains(stdout.String(), "page") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
+	}
+}
+
+// TestDrainWithPages drains while a hundred pages hang in the middle of their
+// requests: the drain waits for its client's answer and for no page, and the
+// page goes on until then and says that the broker is stopping.
+func TestDrainWithPages(t *testing.T) {
+	work, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer work.Close()
+	lines, stop := start(t, 2, "-listen", "127.0.0.1:0", "-status", "127.0.0.1:0", "-workers", work.Addr().String())
+	addr := "127.0.0.1:" + strings.TrimSuffix(strings.TrimPrefix(lines[0], "[Broker] Listening on port "), "...")
+	url := strings.TrimPrefix(lines[1], "[Broker] Status page on ")
+	client := dial(t, addr, "AppID:Long:round_robin")
+	job, err := work.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer job.Close()
+	if text, err := io.ReadAll(io.LimitReader(job, int64(len("AppID:Long")))); string(text) != "AppID:Long" {
+		t.Fatalf("the worker got %q, %v", text, err)
+	}
+	for range 100 {
+		dial(t, host(url), "GET / HTTP/1.1\r\nHost: localh")
+	}
+	ended := make(chan int, 1)
+	go func() { ended <- stop() }()
+	for { // until nobody listens for clients any more
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			break
+		}
+		conn.Close()
+	}
+	reply, err := http.Get(url + "healthz")
+	if err != nil {
+		t.Fatalf("the page of a broker that drains: %v", err)
+	}
+	text, _ := io.ReadAll(reply.Body)
+	reply.Body.Close()
+	if string(text) != "stopping\n" {
+		t.Errorf("a broker that drains says %q", text)
+	}
+	released := time.Now()
+	io.WriteString(job, "Response from Worker")
+	job.Close()
+	if answer, err := io.ReadAll(client); string(answer) != "Response from Worker" {
+		t.Errorf("the client got %q, %v", answer, err)
+	}
+	if code, took := <-ended, time.Since(released); code != 0 || took > 2*time.Second {
+		t.Errorf("exit code %d, %v after the last answer", code, took)
+	}
+}
+
+func dial(t *testing.T, addr, text string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 func TestStatusPageThatCannotBeBound(t *testing.T) {

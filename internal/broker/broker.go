@@ -72,8 +72,9 @@ type Journal interface {
 	// Done says how a visit ended, before the client gets its answer. The visit
 	// is not to be kept.
 	Done(*Visit)
-	// Left says that a client was gone before it had its answer.
-	Left(client net.Addr, err error)
+	// Left says that the client of a visit that was Done was gone before it had
+	// its answer. The visit is not to be kept.
+	Left(v *Visit, err error)
 }
 
 // A Visit is what became of one client's request.
@@ -139,7 +140,7 @@ func (b *Broker) Handle(ctx context.Context, client *server.Conn) {
 func (b *Broker) end(client *server.Conn, v *visit) {
 	b.Journal.Done(&v.Visit)
 	if err := v.reply(client); err != nil {
-		b.Journal.Left(v.Client, err)
+		b.Journal.Left(&v.Visit, err)
 	}
 }
 

@@ -46,7 +46,7 @@ func (j *journal) add(format string, args ...any) {
 func (j *journal) Connected(net.Addr)              {}
 func (j *journal) Unreachable(w string, err error) { j.add("unreachable %s: %v", w, Reason(err)) }
 func (j *journal) HandedOn(w string, err error)    { j.add("handed on from %s: %v", w, Reason(err)) }
-func (j *journal) Left(_ net.Addr, err error)      { j.add("left: %v", err) }
+func (j *journal) Left(_ *Visit, err error)         { j.add("left: %v", err) }
 func (j *journal) Done(v *Visit) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,7 +76,7 @@ func newLab(t *testing.T, change func(*Broker)) *lab {
 			}
 			return lc
 		},
-		Dial:           l.dial,
+		Dial:           l.net.DialWithin,
 		RequestTimeout: 5 * time.Second, DialTimeout: 2 * time.Second, AnswerTimeout: 30 * time.Second,
 		Journal: &l.book,
 	}
@@ -89,12 +89,6 @@ func newLab(t *testing.T, change func(*Broker)) *lab {
 	listener := l.net.Listen("broker")
 	go func() { l.done <- s.Serve(ctx, listener) }()
 	return l
-}
-
-func (l *lab) dial(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	return l.net.Dial(ctx, addr)
 }
 
 // worker starts a worker that does what serve does with each connection.

@@ -67,8 +67,8 @@ func (b *Broker) Done(v *broker.Visit) {
 }
 
 // Left is for [broker.Journal].
-func (b *Broker) Left(client net.Addr, _ error) {
-	b.print("[Broker] ", tuple(client), " left before its answer")
+func (b *Broker) Left(v *broker.Visit, _ error) {
+	b.print("[Broker] ", tuple(v.Client), " left before its answer")
 }
 
 // Paused says that accepting failed for now.
@@ -150,25 +150,35 @@ func (b *BrokerJSON) HandedOn(worker string, err error) {
 	b.log.Warn("handed on", "worker", worker, "error", err.Error())
 }
 
-// Done is for [broker.Journal].
+// Done is for [broker.Journal]. The event is named for how the visit ended:
+// answered by a worker, failed because no worker answered, or refused because
+// it was no request.
 func (b *BrokerJSON) Done(v *broker.Visit) {
-	attrs := []any{
+	switch {
+	case v.Err == nil:
+		b.log.Info("answered", attributes(v, "answer", v.Answer)...)
+	case v.Attempts > 0:
+		b.log.Warn("failed", attributes(v, "error", v.Err.Error())...)
+	default:
+		b.log.Warn("refused", attributes(v, "error", v.Err.Error())...)
+	}
+}
+
+// Left is for [broker.Journal]. The event follows the one of Done and is about
+// the same visit: what it ended in did not arrive.
+func (b *BrokerJSON) Left(v *broker.Visit, err error) {
+	b.log.Warn("left", attributes(v, "error", err.Error())...)
+}
+
+// attributes returns what every event of a visit has, and more.
+func attributes(v *broker.Visit, more ...any) []any {
+	return append([]any{
 		"client", v.Client.String(), "type", v.Request.Type, "approach", v.Request.Approach,
 		"worker", v.Worker, "attempts", v.Attempts,
 		"waiting_seconds", v.Reading.Seconds(),
 		"connecting_seconds", v.Connecting.Seconds(),
 		"serving_seconds", v.Serving.Seconds(),
-	}
-	if v.Err != nil {
-		b.log.Warn("refused", append(attrs, "error", v.Err.Error())...)
-		return
-	}
-	b.log.Info("answered", append(attrs, "answer", v.Answer)...)
-}
-
-// Left is for [broker.Journal].
-func (b *BrokerJSON) Left(client net.Addr, err error) {
-	b.log.Warn("left", "client", client.String(), "error", err.Error())
+	}, more...)
 }
 
 // Paused says that accepting failed for now.
@@ -265,7 +275,7 @@ func (Off) Connected(net.Addr)                            {}
 func (Off) Unreachable(string, error)                     {}
 func (Off) HandedOn(string, error)                        {}
 func (Off) Done(*broker.Visit)                            {}
-func (Off) Left(net.Addr, error)                          {}
+func (Off) Left(*broker.Visit, error)                     {}
 func (Off) Paused(error, fmt.Stringer)                    {}
 func (Off) Summary([]balance.Status, []protocol.Approach) {}
 func (Off) Processing(protocol.Job, net.Addr)             {}

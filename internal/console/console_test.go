@@ -2,12 +2,9 @@ package console
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"net"
-	"strings"
 	"testing"
-	"time"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
@@ -35,7 +32,7 @@ func TestLines(t *testing.T) {
 	b.Done(&broker.Visit{Worker: "Worker-2", Answer: "Response from Worker"})
 	b.Done(&broker.Visit{Worker: "Worker-2", Answer: "\x1b[2Jgone"})
 	b.Done(&broker.Visit{Client: client, Err: errors.New("no")})
-	b.Left(client, errors.New("reset"))
+	b.Left(&broker.Visit{Client: client}, errors.New("reset"))
 	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{3, 2}, Failed: 1, Most: 2}}, protocol.Approaches())
 	b.Close()
 	w := NewWorker(&out)
@@ -61,29 +58,5 @@ func TestLines(t *testing.T) {
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)
-	}
-}
-
-func TestJSON(t *testing.T) {
-	var out bytes.Buffer
-	NewBrokerJSON(&out).Done(&broker.Visit{
-		Client: addr("127.0.0.1:57730"), Worker: "Worker-2", Attempts: 2, Answer: "a\nb",
-		Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin},
-		Serving: 1500 * time.Millisecond,
-	})
-	if n := strings.Count(out.String(), "\n"); n != 1 {
-		t.Errorf("%d lines for an event", n)
-	}
-	var event map[string]any
-	if err := json.Unmarshal(out.Bytes(), &event); err != nil {
-		t.Fatal(err)
-	}
-	for key, want := range map[string]any{
-		"msg": "answered", "client": "127.0.0.1:57730", "type": "Long", "approach": "round_robin",
-		"worker": "Worker-2", "attempts": 2.0, "serving_seconds": 1.5, "answer": "a\nb",
-	} {
-		if event[key] != want {
-			t.Errorf("%s is %v, want %v", key, event[key], want)
-		}
 	}
 }

@@ -123,6 +123,15 @@ func start(t *testing.T, name string, args ...string) *program {
 
 func startCommand(t *testing.T, name string, cmd *exec.Cmd) *program {
 	t.Helper()
+	p := launch(t, name, cmd)
+	p.port = p.line(`(?:Listening on port |"address":"127\.0\.0\.1:)(\d+)(?:\.\.\.|"\})$`)[1]
+	p.addr = "127.0.0.1:" + p.port
+	return p
+}
+
+// launch starts a program and waits for nothing.
+func launch(t *testing.T, name string, cmd *exec.Cmd) *program {
+	t.Helper()
 	p := &program{t: t, name: name, cmd: cmd, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
 	if err := cmd.Start(); err != nil {
@@ -130,8 +139,6 @@ func startCommand(t *testing.T, name string, cmd *exec.Cmd) *program {
 	}
 	go p.wait()
 	t.Cleanup(p.end)
-	p.port = p.line(`Listening on port (\d+)\.\.\.$`)[1]
-	p.addr = "127.0.0.1:" + p.port
 	return p
 }
 

@@ -241,6 +241,33 @@ func dial(addr string) (*net.TCPConn, error) {
 	return conn.(*net.TCPConn), nil
 }
 
+// accepts waits until somebody listens at addr.
+func accepts(t *testing.T, addr string) {
+	t.Helper()
+	untilDialed(t, addr, func(err error) bool { return err == nil })
+}
+
+// untilDialed connects to addr again and again, until the outcome is wanted.
+func untilDialed(t *testing.T, addr string, wanted func(error) bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := dial(addr)
+		if err == nil {
+			conn.Close()
+		}
+		if wanted(err) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("connecting to %s: still %v", addr, err)
+		}
+		<-tick.C
+	}
+}
+
 // connect is dial for the test's own goroutine.
 func connect(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A stopped worker still accepts connections, in its kernel. The deadline for
@@ -65,22 +64,7 @@ func TestWorkerStopped(t *testing.T) {
 // refuses waits until nobody listens at addr any more.
 func refuses(t *testing.T, addr string) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		conn, err := dial(addr)
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return
-		}
-		if err == nil {
-			conn.Close()
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("somebody still listens at %s", addr)
-		}
-		<-tick.C
-	}
+	untilDialed(t, addr, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
 }
 
 // The first signal: what is in flight is finished, clients that have not said

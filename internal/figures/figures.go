@@ -130,8 +130,10 @@ func (r *Recorder) Done(v *broker.Visit) {
 		if v.Attempts == 0 {
 			e.outcome, e.took = status.Refused, v.Reading
 		}
-		// An error that begins with a worker's name is that worker's.
+		// An error that begins with a worker's name is that worker's; what comes
+		// after the reason is advice to the client.
 		if why, its := strings.CutPrefix(text, v.Worker+": "); its {
+			why, _, _ = strings.Cut(why, "; the job may have run")
 			r.blame(v.Worker, why)
 		}
 	}
@@ -140,11 +142,11 @@ func (r *Recorder) Done(v *broker.Visit) {
 }
 
 // Left is for [broker.Journal].
-func (r *Recorder) Left(client net.Addr, err error) {
+func (r *Recorder) Left(v *broker.Visit, err error) {
 	r.mu.Lock()
 	r.left++
 	r.mu.Unlock()
-	r.next.Left(client, err)
+	r.next.Left(v, err)
 }
 
 func (r *Recorder) blame(worker, why string) {

@@ -72,7 +72,7 @@ func TestCounts(t *testing.T) {
 		l.fail(broker.Visit{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}, Attempts: 2, Worker: "Worker-2"},
 			"no worker available: Worker-1: connection refused; Worker-2: connection refused")
 		l.fail(broker.Visit{Reading: time.Second}, `unknown type "Longer": want Long or Short`)
-		l.Left(client, errors.New("reset"))
+		l.Left(&broker.Visit{Client: client}, errors.New("reset"))
 		l.Connected(client)
 
 		s := l.Snapshot()
@@ -131,6 +131,29 @@ func TestLatest(t *testing.T) {
 	}
 }
 
+// TestNothingFromTheWireIsALabel: a client that makes up types must not make
+// up time series.
+func TestNothingFromTheWireIsALabel(t *testing.T) {
+	l := newLab(t, console.Off{})
+	series := func() (all []string) {
+		for line := range strings.Lines(string(status.Metrics(l.Snapshot()))) {
+			all = append(all, line[:strings.LastIndexByte(line, ' ')])
+		}
+		return all
+	}
+	before := series()
+	for i := range 50 {
+		odd := fmt.Sprintf("odd-%d", i)
+		l.fail(broker.Visit{Request: protocol.Request{Type: protocol.AppType(odd), Approach: protocol.Approach(odd)}}, "unknown type "+odd)
+		l.fail(broker.Visit{Attempts: 1, Worker: odd, Request: protocol.Request{Approach: protocol.RoundRobin}}, odd+": gone")
+		l.Unreachable(odd, errors.New(odd))
+		l.answer(approaches[i%2], time.Duration(i)*time.Second)
+	}
+	if after := series(); !slices.Equal(before, after) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
+	}
+}
+
 func TestLatestErrorOfAWorker(t *testing.T) {
 	l := newLab(t, console.Off{})
 	if e := l.Snapshot().Workers[0].Error; e != nil {
@@ -144,7 +167,7 @@ func TestLatestErrorOfAWorker(t *testing.T) {
 	if got, want := w[0].Error.Text, syscall.ECONNREFUSED.Error(); got != want {
 		t.Errorf("Worker-1: got %q, want %q", got, want)
 	}
-	if got, want := w[1].Error.Text, "no whole answer within 30s; the job may have run"; got != want {
+	if got, want := w[1].Error.Text, "no whole answer within 30s"; got != want {
 		t.Errorf("Worker-2: got %q, want %q", got, want)
 	}
 }
@@ -312,7 +335,7 @@ type told struct {
 func (j *told) Connected(net.Addr)        { j.words = append(j.words, "connected") }
 func (j *told) HandedOn(string, error)    { j.words = append(j.words, "handed on") }
 func (j *told) Unreachable(string, error) { j.words = append(j.words, "unreachable") }
-func (j *told) Left(net.Addr, error)      { j.words = append(j.words, "left") }
+func (j *told) Left(*broker.Visit, error)  { j.words = append(j.words, "left") }
 func (j *told) Done(*broker.Visit) {
 	j.words = append(j.words, "done")
 	if j.hang != nil {
@@ -325,7 +348,7 @@ func TestPassesEverythingOn(t *testing.T) {
 	l := newLab(t, j)
 	l.answer(protocol.RoundRobin, 0)
 	l.Unreachable("Worker-1", syscall.ECONNREFUSED)
-	l.Left(client, syscall.ECONNRESET)
+	l.Left(&broker.Visit{Client: client}, syscall.ECONNRESET)
 	if got := strings.Join(j.words, " "); got != "connected done unreachable left" {
 		t.Errorf("the next journal was told %q", got)
 	}

@@ -76,6 +76,13 @@ func (n *Net) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return &Conn{local: from, remote: l.addr, in: back, out: there}, nil
 }
 
+// DialWithin is Dial for at most so long.
+func (n *Net) DialWithin(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return n.Dial(ctx, addr)
+}
+
 func address(port int) *net.TCPAddr {
 	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 50_000 + port}
 }

@@ -66,7 +66,7 @@ func (j *journal) broker(line string) {
 	switch e.Msg {
 	case "answered":
 		j.visits = append(j.visits, e)
-	case "refused":
+	case "failed", "refused":
 	case "summary":
 		j.summaries = append(j.summaries, e)
 		return

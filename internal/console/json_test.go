@@ -1,0 +1,155 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/broker"
+	"balancelab/internal/pipenet"
+	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+)
+
+// An event is one line of JSON.
+type event map[string]any
+
+func events(t *testing.T, text string) (all []event) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		var e event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// visit is what each event of a visit has, besides the last field.
+var visit = []string{
+	"approach", "attempts", "client", "connecting_seconds", "level", "msg",
+	"serving_seconds", "time", "type", "waiting_seconds", "worker",
+}
+
+func TestJSON(t *testing.T) {
+	request := protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}
+	asked := broker.Visit{
+		Client: addr("127.0.0.1:57730"), Request: request, Worker: "Worker-2", Attempts: 2,
+		Reading: 250 * time.Millisecond, Connecting: 500 * time.Millisecond, Serving: 1500 * time.Millisecond,
+	}
+	answered, failed, refused := asked, asked, broker.Visit{Client: asked.Client, Err: errors.New("no request")}
+	answered.Answer = "a\nb"
+	failed.Err = errors.New("Worker-2: gone")
+	for _, test := range []struct {
+		msg, last string
+		tell      func(*BrokerJSON)
+		want      event
+	}{
+		{"answered", "answer", func(b *BrokerJSON) { b.Done(&answered) }, event{
+			"level": "INFO", "client": "127.0.0.1:57730", "type": "Long", "approach": "round_robin", "worker": "Worker-2", "attempts": 2.0,
+			"waiting_seconds": .25, "connecting_seconds": .5, "serving_seconds": 1.5, "answer": "a\nb",
+		}},
+		{"failed", "error", func(b *BrokerJSON) { b.Done(&failed) }, event{
+			"level": "WARN", "type": "Long", "worker": "Worker-2", "attempts": 2.0, "error": "Worker-2: gone",
+		}},
+		{"refused", "error", func(b *BrokerJSON) { b.Done(&refused) }, event{
+			"level": "WARN", "type": "", "approach": "", "worker": "", "attempts": 0.0, "error": "no request",
+		}},
+		{"left", "error", func(b *BrokerJSON) { b.Left(&answered, errors.New("reset")) }, event{
+			"level": "WARN", "client": "127.0.0.1:57730", "type": "Long", "approach": "round_robin", "worker": "Worker-2", "attempts": 2.0,
+			"waiting_seconds": .25, "connecting_seconds": .5, "serving_seconds": 1.5, "error": "reset",
+		}},
+	} {
+		var out bytes.Buffer
+		b := NewBrokerJSON(&out)
+		test.tell(b)
+		b.Close()
+		got := events(t, out.String())
+		if len(got) != 1 {
+			t.Fatalf("%s: %d lines", test.msg, len(got))
+		}
+		if keys, want := slices.Sorted(maps.Keys(got[0])), slices.Sorted(slices.Values(append(visit[:len(visit):len(visit)], test.last))); !slices.Equal(keys, want) {
+			t.Errorf("%s: fields %v, want %v", test.msg, keys, want)
+		}
+		test.want["msg"] = test.msg
+		for key, want := range test.want {
+			if got[0][key] != want {
+				t.Errorf("%s: %s is %v, want %v", test.msg, key, got[0][key], want)
+			}
+		}
+	}
+}
+
+// TestJSONTimes has a real visit whose every step takes a known time: a client
+// that is slow to ask, a worker that can't be reached, and one that answers
+// when its client has left.
+func TestJSONTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network pipenet.Net
+		network.BlackHole("Worker-1")
+		workers := network.Listen("Worker-2")
+		go func() {
+			conn, _ := workers.Accept()
+			conn.Read(make([]byte, protocol.MaxLen))
+			time.Sleep(5 * time.Second)
+			io.WriteString(conn, protocol.Response)
+			conn.Close()
+		}()
+		var out bytes.Buffer
+		journal := NewBrokerJSON(&out)
+		turns := new(balance.RoundRobin)
+		b := broker.Broker{
+			Pool:           balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: "Worker-1"}, {Name: "Worker-2", Addr: "Worker-2"}}, turns),
+			Selector:       func(protocol.Approach) balance.Selector { return turns },
+			Dial:           network.DialWithin,
+			RequestTimeout: 10 * time.Second, DialTimeout: 2 * time.Second, AnswerTimeout: 10 * time.Second,
+			Journal: journal,
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		listener := network.Listen("broker")
+		go func() { ended <- (&server.Server{Handle: b.Handle}).Serve(ctx, listener) }()
+		began := time.Now()
+		c, _ := network.Dial(t.Context(), "broker")
+		io.WriteString(c, "AppID:Short:")
+		time.Sleep(3 * time.Second)
+		io.WriteString(c, "round_robin")
+		time.Sleep(4 * time.Second)
+		c.(*pipenet.Conn).Reset()
+		time.Sleep(time.Minute)
+		stop()
+		<-ended
+		journal.Close()
+
+		all := events(t, out.String())
+		if len(all) != 3 || all[0]["msg"] != "unreachable" || all[1]["msg"] != "answered" || all[2]["msg"] != "left" {
+			t.Fatalf("the events are\n%s", out.String())
+		}
+		want := event{"waiting_seconds": 3.0, "connecting_seconds": 2.0, "serving_seconds": 5.0, "attempts": 2.0, "worker": "Worker-2"}
+		for _, e := range all[1:] {
+			at, err := time.Parse(time.RFC3339Nano, e["time"].(string))
+			if err != nil || at.Sub(began) != 10*time.Second {
+				t.Errorf("%s at %v, %v, want it 10 s after the connect", e["msg"], e["time"], err)
+			}
+			for key, want := range want {
+				if e[key] != want {
+					t.Errorf("%s: %s is %v, want %v", e["msg"], key, e[key], want)
+				}
+			}
+			if _, _, err := net.SplitHostPort(e["client"].(string)); err != nil {
+				t.Errorf("%s: the client is %v", e["msg"], e["client"])
+			}
+		}
+	})
+}
