@@ -46,7 +46,7 @@ func (j *journal) add(format string, args ...any) {
 func (j *journal) Connected(net.Addr)              {}
 func (j *journal) Unreachable(w string, err error) { j.add("unreachable %s: %v", w, Reason(err)) }
 func (j *journal) HandedOn(w string, err error)    { j.add("handed on from %s: %v", w, Reason(err)) }
-func (j *journal) Left(_ *Visit, err error)         { j.add("left: %v", err) }
+func (j *journal) Left(_ *Visit, err error)        { j.add("left: %v", err) }
 func (j *journal) Done(v *Visit) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

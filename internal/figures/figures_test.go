@@ -335,7 +335,7 @@ type told struct {
 func (j *told) Connected(net.Addr)        { j.words = append(j.words, "connected") }
 func (j *told) HandedOn(string, error)    { j.words = append(j.words, "handed on") }
 func (j *told) Unreachable(string, error) { j.words = append(j.words, "unreachable") }
-func (j *told) Left(*broker.Visit, error)  { j.words = append(j.words, "left") }
+func (j *told) Left(*broker.Visit, error) { j.words = append(j.words, "left") }
 func (j *told) Done(*broker.Visit) {
 	j.words = append(j.words, "done")
 	if j.hang != nil {
