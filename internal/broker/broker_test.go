@@ -354,6 +354,65 @@ func TestFailingFastAttractsLittle(t *testing.T) {
 	}
 }
 
+// An empty line means "not taken" only from a worker that was asked by the
+// extension: from another one it may come after the job has run.
+func TestEmptyLineIsNoAnswer(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		l.worker("Worker-1", answers("\n", 0))
+		l.worker("Worker-2", answers(protocol.Response, 0))
+		l.expect(long, "Error: Worker-1: closed without an answer; the job may have run, so it was not sent again (see broker -redispatch)", 0)
+	})
+}
+
+// The time for the answer counts from the end of the connect.
+func TestSlowConnectLeavesTimeForTheAnswer(t *testing.T) {
+	var l *lab
+	slowly := func(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+		time.Sleep(time.Second)
+		return l.net.DialWithin(ctx, addr, within)
+	}
+	inLab(t, func(b *Broker) { b.Dial = slowly }, func(lab *lab) {
+		l = lab
+		l.worker("Worker-1", hangs)
+		l.expect(long, "Error: Worker-1: no whole answer within 30s; the job may have run, so it was not sent again (see broker -redispatch)", 31*time.Second)
+		if v := l.book.done[0]; v.Connecting != time.Second || v.Serving != 30*time.Second {
+			t.Errorf("the visit: %+v", v)
+		}
+	})
+}
+
+// unwritable is a connection that was reset before the job was written.
+type unwritable struct {
+	net.Conn
+	closed *bool
+}
+
+func (unwritable) SetDeadline(time.Time) error { return nil }
+func (unwritable) Write([]byte) (int, error)   { return 0, syscall.ECONNRESET }
+func (c unwritable) Close() error              { *c.closed = true; return nil }
+
+func TestUnwrittenGoesToTheNext(t *testing.T) {
+	var l *lab
+	closed := false
+	dial := func(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+		if addr == "Worker-1" {
+			return unwritable{closed: &closed}, nil
+		}
+		return l.net.DialWithin(ctx, addr, within)
+	}
+	inLab(t, func(b *Broker) { b.Dial = dial }, func(lab *lab) {
+		l = lab
+		l.worker("Worker-2", answers(protocol.Response, time.Second))
+		l.expect(long, protocol.Response, time.Second)
+		if !closed {
+			t.Error("the connection was not closed")
+		}
+		if got := l.book.text(); got != "unreachable Worker-1: connection reset by peer" {
+			t.Errorf("the journal was told %q", got)
+		}
+	})
+}
+
 func TestOwnFailuresAreSpared(t *testing.T) {
 	out := func(context.Context, string, time.Duration) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: syscall.EMFILE}

@@ -214,6 +214,32 @@ func TestNotTakenIsSentAgain(t *testing.T) {
 	}
 }
 
+// Who does not take the job on a new connection either has failed: it is not
+// asked again, whatever it goes on to say.
+func TestNotTakenTwiceIsAFailure(t *testing.T) {
+	l := listen(t)
+	fakeWorker(l, func(i int, c net.Conn) {
+		defer c.Close()
+		readJob(c)
+		if i == 0 {
+			io.WriteString(c, protocol.Response+"\n")
+			readJob(c)
+		}
+		io.WriteString(c, "\n")
+	})
+	b := keeping(t, l)
+	b.mustAnswer(t, 1)
+	v := newVisit()
+	b.dispatch(t, v)
+	const want = "no worker available: Worker-1: the worker is stopping"
+	if v.Err == nil || v.Err.Error() != want {
+		t.Errorf("%q, %v, want %s", v.Answer, v.Err, want)
+	}
+	if n := l.count(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
 // A closed connection is noticed before a job is lost on it.
 func TestClosedIsNotUsed(t *testing.T) {
 	l := listen(t)

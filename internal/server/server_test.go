@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -267,6 +268,7 @@ func TestNothingToDrain(t *testing.T) {
 func TestLingeringIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := serve(t, &Server{Handle: echoAfter(0)})
+		v.dial().Close() // nor is who came and went
 		c := v.dial()
 		c.Write([]byte("x"))
 		synctest.Wait()
@@ -275,6 +277,59 @@ func TestLingeringIsNotCutOff(t *testing.T) {
 		}
 		c.Close()
 	})
+}
+
+// An able connection can do what those of package socket can.
+type able struct {
+	net.Conn
+	there  string // what TryRead reads, once
+	noisy  bool   // there is unread input
+	called []string
+}
+
+func (c *able) TryRead(p []byte) (int, error) {
+	if c.there == "" {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n := copy(p, c.there)
+	c.there = ""
+	return n, nil
+}
+
+func (c *able) Quiet() bool { return !c.noisy }
+
+func (c *able) call(what string) error {
+	c.called = append(c.called, what)
+	return nil
+}
+
+func (c *able) SetReadDeadline(time.Time) error  { return c.call("read deadline") }
+func (c *able) SetWriteDeadline(time.Time) error { return nil }
+func (c *able) Write(p []byte) (int, error)      { return len(p), c.call("write") }
+func (c *able) Read([]byte) (int, error)         { return 0, errors.Join(io.EOF, c.call("read")) }
+func (c *able) CloseWrite() error                { return c.call("half-close") }
+func (c *able) Close() error                     { return c.call("close") }
+
+// What is there at once is read without a deadline, and what is all read is
+// answered without waiting for more.
+func TestAtOnce(t *testing.T) {
+	for _, test := range []struct {
+		conn *able
+		want string
+	}{
+		{&able{there: "x"}, "write, close"},
+		{&able{}, "read deadline, read, write, close"},
+		{&able{there: "x", noisy: true}, "write, half-close, read deadline, read, close"},
+	} {
+		c := Conn{Conn: test.conn, stopping: t.Context()}
+		c.AwaitRequest(time.Minute)
+		c.Read(make([]byte, 8))
+		c.Got()
+		c.Answer("x")
+		if got := strings.Join(test.conn.called, ", "); got != test.want {
+			t.Errorf("%+v: %s, want %s", test.conn, got, test.want)
+		}
+	}
 }
 
 // slowConn takes a second to set a deadline.
