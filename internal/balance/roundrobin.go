@@ -11,7 +11,8 @@ import "slices"
 // has most is chosen, and pays the sum of all weights. Taken literally that
 // visits every worker at every choice. But workers of equal weight gain
 // equally and so simply take turns; it is enough to compare, for each weight
-// that occurs, the one whose turn it is.
+// that occurs, the one whose turn it is. A choice costs as much as there are
+// different weights, whatever the number of workers.
 //
 // The zero value is ready for [NewPool].
 type RoundRobin struct {

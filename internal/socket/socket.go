@@ -4,18 +4,19 @@
 // What a connection costs such a program is system calls and memory. Package
 // net registers each connection with the runtime's poller as it is opened, asks
 // the kernel for both its addresses, and sets options that matter for long
-// streams. On Linux a connection of this package does none of that. It tries to
-// read or write at once, and is registered only when it has to wait: a request
-// has mostly come when its connection is accepted, and then the client's
-// connection is never registered at all.
+// streams. On Linux a connection of this package does none of that. One that
+// was accepted tries to read or write at once, and is registered only when it
+// has to wait: a request has mostly come when its connection is accepted, and
+// then the client's connection is never registered at all. One that was dialed
+// is registered at once, since who asks has to wait for the answer.
 //
-//	              net                          here
-//	accept        accept4, epoll_ctl,          accept4
-//	              getsockname, setsockopt
-//	connect       socket, connect, epoll_ctl,  socket, connect, connect,
-//	              getsockopt, getpeername,     getsockname
-//	              getsockname, setsockopt
-//	first wait    –                            fcntl, epoll_ctl
+//	           net                                   here
+//	accept     accept4, epoll_ctl, getsockname,      accept4
+//	           setsockopt
+//	connect    socket, connect, epoll_ctl,           socket, connect, connect,
+//	           getsockopt, getpeername,              getsockname, fcntl,
+//	           getsockname, setsockopt               epoll_ctl
+//	to wait    –                                     fcntl, epoll_ctl (accepted)
 //
 // A registered connection is an [os.File], and waits as one: deadlines and
 // waking are the runtime's. Elsewhere than on Linux, and for workers given by a
