@@ -44,7 +44,7 @@ func parseFlags(line *command.Line, args []string) (f flags, code int, ok bool) 
 	case f.maxConns < 0:
 		return f, line.Wrong("-max-conns must not be negative: %d", f.maxConns), false
 	case f.maxConns == 0:
-		f.maxConns = defaultMaxConns(f.keepalive, f.status != "")
+		f.maxConns = f.defaultMaxConns()
 	}
 	return f, command.OK, true
 }

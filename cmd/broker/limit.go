@@ -6,21 +6,34 @@ import "balancelab/internal/status"
 // files.
 const anyConns = 100_000
 
+// keptMost is how many idle connections to each worker -keepalive keeps at
+// most.
+const keptMost = 128
+
+// kept returns how many idle connections to each worker are kept: no more in
+// all than there are clients at once, unless that were less than one.
+func (f *flags) kept() int { return min(keptMost, max(1, f.maxConns/len(f.workers))) }
+
 // defaultMaxConns is how many clients the limit on open files allows at once,
-// with room for what is open anyway. A visit takes two files, the client's
-// connection and the worker's, and a third one may be an idle connection that
-// -keepalive keeps. The connections of the live page are files too.
-func defaultMaxConns(keepalive, page bool) int {
+// with room for what is open anyway.
+func (f *flags) defaultMaxConns() int {
 	limit, ok := openFiles()
 	if !ok {
 		return anyConns
 	}
-	reserved, each := 16, 2
-	if page {
-		reserved += status.MaxConns
+	room, idle := limit-16, 0
+	if f.status != "" {
+		room -= status.MaxConns
 	}
-	if keepalive {
-		each = 3
+	if f.keepalive {
+		idle = keptMost * len(f.workers)
 	}
-	return min(anyConns, max(1, (limit-reserved)/each))
+	return min(anyConns, clientsIn(room, idle))
+}
+
+// clientsIn returns how many clients there is room for, in files, when up to
+// idle connections are kept, and no more than there are clients. A visit takes
+// two files, the client's connection and the worker's.
+func clientsIn(room, idle int) int {
+	return max(1, room/3, (room-idle)/2)
 }

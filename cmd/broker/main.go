@@ -93,7 +93,7 @@ func serve(ctx context.Context, f flags, log journal, stdout io.Writer, failed f
 		Redispatch: f.redispatch, Journal: log,
 	}
 	if f.keepalive {
-		b.Kept = broker.NewKept(len(f.workers), min(128, max(1, f.maxConns/len(f.workers))))
+		b.Kept = broker.NewKept(len(f.workers), f.kept())
 		defer b.Kept.Close()
 	}
 	page, err := openPage(ctx, f.status)
