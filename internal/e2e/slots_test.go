@@ -1,10 +1,6 @@
 package e2e
 
-import (
-	"io"
-	"net"
-	"testing"
-)
+import "testing"
 
 // A broker that gives up closes its connection, and its job, which still waits
 // for a slot, never starts.
@@ -31,23 +27,10 @@ func TestWaitingJobIsDropped(t *testing.T) {
 func TestHalfCloseWhileWaiting(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, 1, "127.0.0.1:0", "-slots", "1", "-long", "1h")
-	first, err := net.Dial("tcp", w.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Close()
-	io.WriteString(first, "AppID:Long")
+	send(t, connect(t, w.addr), "AppID:Long")
 	w.linesLike(`^\[Worker\] Processing long `, 1)
-	second, err := net.Dial("tcp", w.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer second.Close()
-	io.WriteString(second, "AppID:Long")
-	second.(*net.TCPConn).CloseWrite()
-	answer, err := io.ReadAll(second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	isRefusal(t, string(answer), "closed", "not started")
+	second := connect(t, w.addr)
+	send(t, second, "AppID:Long")
+	second.CloseWrite()
+	isRefusal(t, receive(t, second), "closed", "not started")
 }
