@@ -153,6 +153,9 @@ func TestMetricsHistograms(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if math.IsInf(le, 1) && p.labels["le"] != "+Inf" {
+					t.Errorf("%s: infinity is written %q", h.Approach, p.labels["le"])
+				}
 				bounds, counts = append(bounds, le), append(counts, p.value)
 			}
 		}

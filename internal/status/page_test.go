@@ -352,7 +352,8 @@ func TestPageShowsAWorkerDown(t *testing.T) {
 		l.ask("AppID:Short:round_robin")
 	}
 	const row = `document.querySelector('[data-worker="Worker-2"]')`
-	b.await(row + `.querySelector(".word").textContent === "cooling down"`)
+	b.await(row + `.querySelector(".word").textContent === "cooling down" && ` +
+		`/^for another \d+ s$/.test(` + row + `.querySelector(".state small").textContent)`)
 	b.await(row + `.querySelector(".error").textContent.includes("connection refused")`)
 	b.await(`document.querySelector("#said").textContent.includes("Worker-2 is cooling down")`)
 	l.worker("Worker-2", addr, time.Millisecond, time.Millisecond)

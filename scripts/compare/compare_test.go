@@ -355,14 +355,16 @@ func TestUsageIsDocumented(t *testing.T) {
 func TestCompare(t *testing.T) {
 	var out, errs bytes.Buffer
 	svg := filepath.Join(t.TempDir(), "latency.svg")
-	code := run(t.Context(), []string{"-n", "6", "-rate", "100", "-pattern", "Short", "-seed", "3", "-svg", svg}, &out, &errs)
+	args := "-n 6 -rate 100 -pattern Short -slots 2 -slow 3 -seed 3 -svg"
+	code := run(t.Context(), append(strings.Fields(args), svg), &out, &errs)
 	if code != command.OK || errs.Len() > 0 {
 		t.Fatalf("exit %d: %s\n%s", code, errs.String(), out.String())
 	}
 	// Round robin's shares do not depend on time. Which types they are does: two
 	// requests may overtake one another on their way.
 	text := squeezed(out.String())
-	for _, want := range []string{"Short, in turn", "Worker-1 2 (all Short) 33 % 200ms", "Worker-3 2 (all Short) 33 % 200ms",
+	for _, want := range []string{"Short, in turn", "Worker-1 2 (all Short) 33 % 200ms", "Worker-3 2 (all Short) 33 % 600ms",
+		"Three workers with 2 slots each", "Worker-3 takes 3 times as long", "6 come at 100 a second",
 		"random order (seed 3)", "The picture is in " + svg} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, out.String())
@@ -373,6 +375,24 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	wellFormed(t, picture)
+}
+
+// The workers have the plan's slots, and the last one is as slow as planned: it
+// gets three jobs of 300 ms within 90 ms and does one after another.
+func TestWorkersAreAsPlanned(t *testing.T) {
+	bin := t.TempDir()
+	if err := programs.Build(t.Context(), bin, "broker", "worker"); err != nil {
+		t.Fatal(err)
+	}
+	p := newPlan([]protocol.AppType{protocol.Short}, 9, 1, 3, 100)
+	l := lab{plan: p, set: programs.Set{Dir: bin}, journal: newJournal(9)}
+	o, err := l.run(t.Context(), protocol.RoundRobin, p.inTurn().types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := o.latencies[len(o.latencies)-1]; most < 800*ms {
+		t.Errorf("the last job took %v", most)
+	}
 }
 
 // An interrupt in the middle of a run ends all that was started.
