@@ -131,7 +131,17 @@ func TestQuiet(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no look without reading")
 	}
-	dialed, accepted := pair(t)
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		t.Run(host, func(t *testing.T) {
+			l := listen(t, "127.0.0.1:0")
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			looks(t, l, net.JoinHostPort(host, port))
+		})
+	}
+}
+
+func looks(t *testing.T, l net.Listener, addr string) {
+	dialed, accepted := pairAt(t, l, addr)
 	quiet := dialed.(interface{ Quiet() bool }).Quiet
 	if !quiet() {
 		t.Error("an idle connection is not taken for one")
@@ -140,6 +150,11 @@ func TestQuiet(t *testing.T) {
 	if !quiet() {
 		t.Error("a connection of which all is read is not taken for an idle one")
 	}
+	dialed.SetDeadline(time.Now().Add(-time.Second)) // of the answer before
+	if !quiet() {
+		t.Error("an idle connection is not taken for one once a deadline has passed")
+	}
+	dialed.SetDeadline(time.Time{})
 	io.WriteString(accepted, "y")
 	waitUntilThere(t, dialed)
 	if dialed.Read(make([]byte, 1)); !quiet() {
