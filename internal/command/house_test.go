@@ -29,6 +29,29 @@ func TestEverythingIsDocumented(t *testing.T) {
 	}
 }
 
+// Imports go one way: the rooms that everybody uses know nobody.
+func TestImportsGoOneWay(t *testing.T) {
+	const internal = "../../internal/"
+	files := goFiles(t, "../..")
+	for _, room := range []string{"protocol", "balance", "server", "socket", "pipenet"} {
+		names := files[filepath.FromSlash(internal+room)]
+		if len(names) == 0 {
+			t.Errorf("%s has no files", room)
+		}
+		for _, name := range names {
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range file.Imports {
+				if strings.HasPrefix(i.Path.Value, `"balancelab/`) {
+					t.Errorf("%s imports %s", name, i.Path.Value)
+				}
+			}
+		}
+	}
+}
+
 // goFiles returns the Go files below root that are no tests, by directory.
 func goFiles(t *testing.T, root string) map[string][]string {
 	t.Helper()
