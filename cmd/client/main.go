@@ -29,12 +29,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"syscall"
 
 	"balancelab/internal/command"
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
-	"balancelab/internal/socket"
 )
 
 const usage = `usage: client [flags] <type> <approach>
@@ -115,7 +115,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // ask sends one request, with nothing after it and no half-close, as the
 // original does, and returns the answer.
 func ask(ctx context.Context, addr string, r protocol.Request) (string, error) {
-	conn, err := socket.Dial(ctx, addr, 0)
+	var d net.Dialer // its connections notice that the broker's machine is gone, however long the answer takes
+	conn, err := d.DialContext(ctx, "tcp", addr)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return "", fmt.Errorf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
 	}

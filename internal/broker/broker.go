@@ -99,7 +99,7 @@ type visit struct {
 	tried    balance.Tried
 	lease    balance.Lease
 	leased   bool      // there is a lease, to be released
-	reused   bool      // the job went out on a kept connection
+	reused   bool      // the job went out on a kept connection: a worker that did not take it is asked anew
 	deadline time.Time // for the lease's worker to answer
 	failures []string  // a line for each worker that failed
 }
@@ -215,6 +215,9 @@ func (b *Broker) assign(v *visit) bool {
 // the worker may have taken the job.
 func (b *Broker) failed(ctx context.Context, v *visit, sent bool, err error) error {
 	v.release(outcome(ctx, err))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("no whole answer within %v", b.AnswerTimeout)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return errors.New("the broker stopped before the answer came")
@@ -234,12 +237,15 @@ func (v *visit) release(o balance.Outcome) {
 	v.leased = false
 }
 
-// sendTo sends the job to the lease's worker. sent says that the worker may
-// have taken it, although there is an error.
+// sendTo sends the job to the lease's worker. With an error the connection is
+// closed, and sent says that the worker may have taken the job all the same.
 func (b *Broker) sendTo(ctx context.Context, v *visit) (worker net.Conn, sent bool, err error) {
-	for worker := b.Kept.take(v.lease.Index()); worker != nil; worker = b.Kept.take(v.lease.Index()) {
-		v.reused = true
-		if sent, err := b.write(v, worker); sent {
+	if ctx.Err() != nil {
+		return nil, false, ctx.Err()
+	}
+	v.reused = true
+	for worker = b.Kept.take(v.lease.Index()); worker != nil; worker = b.Kept.take(v.lease.Index()) {
+		if sent, err = b.write(v, worker); sent {
 			return worker, sent, err
 		}
 	}
@@ -304,8 +310,6 @@ func (b *Broker) unanswered(ctx context.Context, v *visit, err error) (over bool
 		return false // the same worker, on another connection
 	case errors.Is(err, protocol.ErrNotTaken) && !notTaken:
 		err = protocol.ErrNoAnswer // who was not asked by the extension does not speak it
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("no whole answer within %v", b.AnswerTimeout)
 	}
 	v.Err = b.failed(ctx, v, !notTaken, err)
 	return v.Err != nil

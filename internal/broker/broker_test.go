@@ -413,6 +413,25 @@ func TestUnwrittenGoesToTheNext(t *testing.T) {
 	})
 }
 
+// A job of which nobody awaits the answer any more is not sent.
+func TestNotSentAfterTheEnd(t *testing.T) {
+	never := func(context.Context, string, time.Duration) (net.Conn, error) {
+		t.Error("a worker was dialed")
+		return nil, syscall.ECONNREFUSED
+	}
+	inLab(t, func(b *Broker) { b.Dial = never }, func(l *lab) {
+		ctx, cancel := context.WithCancel(l.t.Context())
+		cancel()
+		v := &visit{Visit: Visit{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}}}
+		if l.send(ctx, v); v.Err == nil || v.Err.Error() != "the broker stopped before the answer came" {
+			t.Errorf("got %v", v.Err)
+		}
+		if w := l.Pool.Snapshot()[0]; w.State != balance.Up || w.Failed != 1 {
+			t.Errorf("%+v", w)
+		}
+	})
+}
+
 func TestOwnFailuresAreSpared(t *testing.T) {
 	out := func(context.Context, string, time.Duration) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: syscall.EMFILE}

@@ -140,6 +140,16 @@ func TestReadAnswer(t *testing.T) {
 	}
 }
 
+// What came together with an answer was not asked for: the stream is not good
+// for another one.
+func TestReadAnswerLine(t *testing.T) {
+	for text, want := range map[string]bool{"a\n": true, "a": false, "a\n\n": false, "a\nb": false} {
+		if got, line, err := ReadAnswer(strings.NewReader(text)); got != "a" || line != want || err != nil {
+			t.Errorf("%q: %q, %v, %v, want %v", text, got, line, err, want)
+		}
+	}
+}
+
 func TestRefusal(t *testing.T) {
 	for _, reason := range []string{"no", "", "two\nlines", "\xff", strings.Repeat("ö", MaxLen)} {
 		answer := Refusal(reason)
@@ -246,8 +256,12 @@ func FuzzAnswer(f *testing.F) {
 		if err == nil && !bytes.HasPrefix(text, []byte(whole)) {
 			t.Errorf("ReadAnswer(%q) = %q, which it does not begin with", text, whole)
 		}
-		pieces, pieceLine, pieceErr := ReadAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
-		if pieces != whole || pieceLine != line || (pieceErr == nil) != (err == nil) {
+		end := bytes.IndexByte(text, '\n')
+		if fullBuffer := end == usualLen-1 || end == MaxLen; line && end != len(text)-1 && !fullBuffer {
+			t.Errorf("ReadAnswer(%q): good for another answer, although more has come", text)
+		}
+		pieces, _, pieceErr := ReadAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
+		if pieces != whole || (pieceErr == nil) != (err == nil) {
 			t.Errorf("in pieces: %q, %v; whole: %q, %v", pieces, pieceErr, whole, err)
 		}
 	})

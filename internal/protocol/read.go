@@ -46,8 +46,8 @@ var ErrNotTaken = errors.New("the worker is stopping")
 var ErrTooLong = fmt.Errorf("answer longer than %d bytes", MaxLen)
 
 // ReadAnswer reads one answer from r: what comes before the first newline or
-// the end of the stream. line says that it was a newline, so that r may be good
-// for another answer. An answer that is cut off by another error, a reset or a
+// the end of the stream. line says that it was a newline, and that nothing came
+// together with it but the answer: r may be good for another one. An answer that is cut off by another error, a reset or a
 // deadline, is that error and not an answer.
 func ReadAnswer(r io.Reader) (answer string, line bool, err error) {
 	buf := make([]byte, usualLen)
@@ -60,9 +60,9 @@ func ReadAnswer(r io.Reader) (answer string, line bool, err error) {
 		end := bytes.IndexByte(buf[n:n+m], '\n')
 		switch {
 		case end >= 0 && n+end == 0:
-			return "", true, ErrNotTaken
+			return "", false, ErrNotTaken
 		case end >= 0:
-			return answerText(buf[:n+end]), true, nil
+			return answerText(buf[:n+end]), end == m-1, nil
 		}
 		n += m
 		switch {

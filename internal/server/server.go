@@ -197,6 +197,9 @@ func wait(ctx context.Context, d time.Duration) {
 // at once.
 func (c *Conn) AwaitRequest(within time.Duration) {
 	c.awaiting, c.within = true, within
+	if within == 0 {
+		c.SetReadDeadline(time.Time{}) // instead of that for the request before
+	}
 }
 
 // Got says that the reading is over: from now on a stop waits for the handler,
@@ -237,11 +240,9 @@ func (c *Conn) tryRead(p []byte) (int, error) {
 
 // watch sets the deadline for the request, and ends it when the server stops.
 func (c *Conn) watch() {
-	var deadline time.Time
 	if c.within > 0 {
-		deadline = time.Now().Add(c.within)
+		c.SetReadDeadline(time.Now().Add(c.within))
 	}
-	c.SetReadDeadline(deadline)
 	expired := make(chan struct{})
 	c.expired = expired
 	c.stop = context.AfterFunc(c.stopping, func() {

@@ -174,7 +174,7 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 }
 
 func TestAcceptBacksOff(t *testing.T) {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EPROTO} {
 		synctest.Test(t, func(t *testing.T) {
 			var n pipenet.Net
 			l := &brokenListener{n.Listen("server"), e, 10}
@@ -329,6 +329,21 @@ func TestAtOnce(t *testing.T) {
 		if got := strings.Join(test.conn.called, ", "); got != test.want {
 			t.Errorf("%+v: %s, want %s", test.conn, got, test.want)
 		}
+	}
+}
+
+// A deadline that is set while a request without one is read, because its first
+// bytes have come, holds when the rest has to be waited for.
+func TestDeadlineForTheRestHolds(t *testing.T) {
+	conn := &able{there: "x"}
+	c := Conn{Conn: conn, stopping: t.Context()}
+	c.AwaitRequest(0)
+	c.Read(make([]byte, 8))
+	c.SetReadDeadline(time.Now().Add(time.Minute))
+	c.Read(make([]byte, 8))
+	c.Got()
+	if got, want := strings.Join(conn.called, ", "), "read deadline, read deadline, read"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -31,7 +32,11 @@ func accepting(l *net.TCPListener) (net.Listener, error) {
 		return nil, err
 	}
 	raw, err := file.SyscallConn()
+	if err == nil {
+		err = registered(file, time.Time{})
+	}
 	if err != nil {
+		file.Close()
 		return nil, err
 	}
 	return &listener{file: file, raw: raw, addr: l.Addr()}, nil
@@ -92,6 +97,9 @@ func (c *conn) accept(fd int) error {
 }
 
 func dial(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil || to.Addr().Zone() != "" {
 		return dialNet(ctx, addr, within)
@@ -103,27 +111,28 @@ func dial(ctx context.Context, addr string, within time.Duration) (net.Conn, err
 		return nil, os.NewSyscallError("socket", err)
 	}
 	c := &conn{fd: fd, peer: address(to)}
-	if err := c.connect(ctx, sa, within); err != nil {
+	err = c.connect(ctx, sa, within)
+	if err == nil {
+		_, err = c.waiting() // who connects asks something, and has to wait for the answer
+	}
+	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	c.waiting() // who connects asks something, and has to wait for the answer
 	return c, nil
 }
 
 // connect asks twice: the second call tells what became of the first. Over the
 // loopback that is known by then; to another host there is a wait.
 func (c *conn) connect(ctx context.Context, to syscall.Sockaddr, within time.Duration) error {
-	err := syscall.Connect(c.fd, to)
+	err := connect(c.fd, to)
 	if inProgress(err) {
-		err = syscall.Connect(c.fd, to)
+		err = connect(c.fd, to)
 	}
 	if inProgress(err) {
 		err = c.awaitConnect(ctx, to, within)
 	}
-	if err == nil && c.local() == c.peer {
-		// Where nobody listens, a socket that was given that very port as its
-		// own is connected with itself.
+	if err == nil && c.isItsPeer() {
 		err = syscall.ECONNREFUSED
 	}
 	if _, ok := err.(syscall.Errno); ok {
@@ -132,8 +141,23 @@ func (c *conn) connect(ctx context.Context, to syscall.Sockaddr, within time.Dur
 	return err
 }
 
+func connect(fd int, to syscall.Sockaddr) error {
+	for {
+		if err := syscall.Connect(fd, to); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
 func inProgress(err error) bool {
-	return err == syscall.EINPROGRESS || err == syscall.EALREADY || err == syscall.EINTR
+	return err == syscall.EINPROGRESS || err == syscall.EALREADY
+}
+
+// isItsPeer reports whether c is connected with itself: that happens where
+// nobody listens, to a socket that was given that very port as its own.
+func (c *conn) isItsPeer() bool {
+	own, peer := netip.AddrPort(c.local()), netip.AddrPort(c.peer)
+	return own == peer || own.Port() == peer.Port() && peer.Addr().IsUnspecified()
 }
 
 func (c *conn) awaitConnect(ctx context.Context, to syscall.Sockaddr, within time.Duration) error {
@@ -141,15 +165,7 @@ func (c *conn) awaitConnect(ctx context.Context, to syscall.Sockaddr, within tim
 		c.SetWriteDeadline(time.Now().Add(within))
 	}
 	stop := context.AfterFunc(ctx, func() { c.SetWriteDeadline(longAgo) })
-	raw, err := c.waiting().SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failure error
-	err = raw.Write(func(fd uintptr) bool {
-		failure = syscall.Connect(int(fd), to)
-		return !inProgress(failure)
-	})
+	failure, err := c.awaitWritable(func() error { return connect(c.fd, to) })
 	switch {
 	case !stop():
 		return ctx.Err()
@@ -162,16 +178,46 @@ func (c *conn) awaitConnect(ctx context.Context, to syscall.Sockaddr, within tim
 
 var longAgo = time.Unix(1, 0)
 
+// awaitWritable calls try, and again whenever c has become writable, as long as
+// something is in progress. It returns what try returned, or why waiting ended.
+func (c *conn) awaitWritable(try func() error) (result, err error) {
+	file, err := c.waiting()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	err = raw.Write(func(uintptr) bool {
+		result = try()
+		return !inProgress(result)
+	})
+	return result, err
+}
+
 // waiting returns c as a file: reading and writing it wait.
-func (c *conn) waiting() *os.File {
+func (c *conn) waiting() (*os.File, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.file == nil {
 		c.file = os.NewFile(uintptr(c.fd), "tcp")
-		c.file.SetReadDeadline(c.readBy)
+		if err := registered(c.file, c.readBy); err != nil {
+			return nil, err
+		}
 		c.file.SetWriteDeadline(c.writeBy)
 	}
-	return c.file
+	return c.file, nil
+}
+
+// registered sets a deadline for reading, and returns an error if file is not
+// registered with the poller, which os.NewFile does not tell: reading it would
+// not wait.
+func registered(file *os.File, readBy time.Time) error {
+	if file.SetReadDeadline(readBy) != nil {
+		return fmt.Errorf("no room to wait for one more connection, see epoll(7), max_user_watches: %w", syscall.ENOMEM)
+	}
+	return nil
 }
 
 // Read is for [net.Conn].
@@ -181,7 +227,11 @@ func (c *conn) Read(p []byte) (int, error) {
 			return n, err
 		}
 	}
-	return c.waiting().Read(p)
+	file, err := c.waiting()
+	if err != nil {
+		return 0, err
+	}
+	return file.Read(p)
 }
 
 // TryRead reads what there is. Without waiting, when there is nothing or when c
@@ -217,7 +267,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	if n = max(n, 0); n == len(p) {
 		return n, nil
 	}
-	m, err := c.waiting().Write(p[n:])
+	file, err := c.waiting()
+	if err != nil {
+		return n, err
+	}
+	m, err := file.Write(p[n:])
 	return n + m, err
 }
 
@@ -260,6 +314,15 @@ func (c *conn) setDeadline(t time.Time, ofFile func(*os.File, time.Time) error, 
 
 // Quiet reports whether c is open and has nothing to read.
 func (c *conn) Quiet() bool { return peek(c.fd) }
+
+// SetKeepAlive has the kernel find out, in the end, that a silent peer is gone.
+func (c *conn) SetKeepAlive(on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	return os.NewSyscallError("setsockopt", syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, value))
+}
 
 // CloseWrite tells the peer that nothing follows.
 func (c *conn) CloseWrite() error {

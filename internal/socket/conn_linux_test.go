@@ -51,6 +51,12 @@ func TestTryRead(t *testing.T) {
 // A socket that was given as its own the port where nobody listens would be
 // connected with itself, and answer every job with the job.
 func TestNotConnectedWithItself(t *testing.T) {
+	notConnectedWithItself(t, "127.0.0.1")
+	notConnectedWithItself(t, "0.0.0.0")
+}
+
+func notConnectedWithItself(t *testing.T, host string) {
+	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -60,9 +66,35 @@ func TestNotConnectedWithItself(t *testing.T) {
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
-	c.peer = c.local()
+	port := netip.AddrPort(c.local()).Port()
+	c.peer = address(netip.AddrPortFrom(netip.MustParseAddr(host), port))
 	_, sa := sockaddr(netip.AddrPort(c.peer))
 	if err := c.connect(t.Context(), sa, time.Minute); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("at %s: %v", host, err)
+	}
+}
+
+func TestKeepAlive(t *testing.T) {
+	_, accepted := pair(t)
+	for _, on := range []bool{true, false} {
+		if err := accepted.(*conn).SetKeepAlive(on); err != nil {
+			t.Fatal(err)
+		}
+		got, err := syscall.GetsockoptInt(accepted.(*conn).fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+		if err != nil || got != 0 != on {
+			t.Errorf("got %d, %v, want %v", got, err, on)
+		}
+	}
+}
+
+// What the poller does not take, a regular file for instance, is no connection.
+func TestUnregisteredIsAnError(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := registered(file, time.Time{}); !errors.Is(err, syscall.ENOMEM) {
 		t.Errorf("got %v", err)
 	}
 }

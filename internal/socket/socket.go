@@ -25,7 +25,7 @@
 // What is left out does no harm here. Nagle's algorithm holds back a small
 // write while an earlier one is not acknowledged; every message of this project
 // is one write, and answers the peer's. TCP's keep-alive probes find out that a
-// silent peer is gone; here deadlines do.
+// silent peer is gone; here deadlines do, and who has none asks for the probes.
 package socket
 
 import (
@@ -40,6 +40,7 @@ import (
 // [net.Conn]'s, these methods:
 //
 //	CloseWrite() error             as net.TCPConn has it
+//	SetKeepAlive(on bool) error    as net.TCPConn has it; off at first
 //	Quiet() bool                   whether it is open and has nothing to read
 //	TryRead(p []byte) (int, error) reads as with a deadline of now (Linux only)
 //

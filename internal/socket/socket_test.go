@@ -293,9 +293,13 @@ func TestRefused(t *testing.T) {
 func TestDialGivenUpBefore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if c, err := Dial(ctx, "192.0.2.1:9", time.Minute); err == nil {
-		c.Close()
-		t.Error("connected with an address that nobody has")
+	l := listen(t, "127.0.0.1:0")
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		if c, err := Dial(ctx, net.JoinHostPort(host, port), time.Minute); err == nil {
+			c.Close()
+			t.Errorf("connected with %s although nobody wanted it any more", host)
+		}
 	}
 }
 

@@ -65,8 +65,19 @@ func (w *Worker) Handle(ctx context.Context, conn *server.Conn) {
 	in := &inbox{conn: conn}
 	conn.AwaitRequest(JobTimeout)
 	for w.serve(ctx, conn, in) {
-		in.idle = true
+		if !in.kept {
+			keepAlive(conn.Conn)
+		}
+		in.kept, in.idle = true, true
 		conn.AwaitRequest(0)
+	}
+}
+
+// keepAlive has TCP find out that the broker's machine is gone: nothing else
+// would, on a connection that may be idle for ever.
+func keepAlive(conn net.Conn) {
+	if c, ok := conn.(interface{ SetKeepAlive(on bool) error }); ok {
+		_ = c.SetKeepAlive(true) // without it the connection is only kept for longer
 	}
 }
 
@@ -83,6 +94,8 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *inbox) (anoth
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.refuse(conn, fmt.Sprintf("%v within %v", err, JobTimeout))
 		return false
+	case errors.Is(err, protocol.ErrMalformed) && in.idle:
+		return false // the broker has closed a connection that it kept
 	case errors.Is(err, protocol.ErrMalformed):
 		w.refuse(conn, err.Error())
 		return false

@@ -169,6 +169,24 @@ func TestStop(t *testing.T) {
 	})
 }
 
+// A broker that closes a connection that it kept has asked nothing.
+func TestClosedKeptConnectionIsNoRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 0)
+		kept := l.send("AppID-keep:Short\n")
+		bufio.NewReader(kept).ReadString('\n')
+		kept.Close()
+		synctest.Wait()
+		if len(l.book.refused) != 0 {
+			t.Errorf("refused %v", l.book.refused)
+		}
+		if _, took := l.ask("AppID:Medium"); took != 0 || len(l.book.refused) != 1 {
+			t.Errorf("refused %v", l.book.refused)
+		}
+		l.stop()
+	})
+}
+
 // A stop lets idle kept connections go at once, whatever the broker does: it
 // is told that no job was taken, and then that nothing follows.
 func TestStopClosesIdleKeptConnections(t *testing.T) {
