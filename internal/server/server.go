@@ -5,8 +5,9 @@
 // started is running. A stop has two steps, and a handler gets a context for
 // each:
 //
-//	stopping   no new connections. Who has not sent a request yet is let go at
-//	           once ([Conn.AwaitRequest]); what is in flight may finish
+//	stopping   no new connections but those that the kernel had accepted
+//	           before. Who has not sent a request yet is let go at once
+//	           ([Conn.AwaitRequest]); what is in flight may finish
 //	ctx        the time to drain is up: handlers must give up now
 //
 // An Accept that fails because something ran out (file descriptors, memory) is
@@ -73,12 +74,12 @@ type Conn struct {
 func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(stopping))
 	defer cancel(nil)
-	stopClosing := context.AfterFunc(stopping, func() { l.Close() })
-	defer stopClosing()
-	defer l.Close()
+	stopAccepting := context.AfterFunc(stopping, func() { lastCall(l) })
+	defer stopAccepting()
 
 	var h handlers
 	err := s.accept(stopping, ctx, l, &h)
+	l.Close()
 	cut := time.AfterFunc(s.DrainTimeout, func() {
 		if h.inFlight.Load() > 0 {
 			cancel(ErrDrainTimeout)
@@ -87,6 +88,19 @@ func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 	defer cut.Stop()
 	h.all.Wait()
 	return errors.Join(err, context.Cause(ctx))
+}
+
+// lastCallTime is how long a server that stops goes on accepting those who wait
+// already. Closing the listener would reset them, with the requests that they
+// have sent.
+const lastCallTime = 10 * time.Millisecond
+
+// lastCall has Accept fail soon; at once, where a listener has no deadline.
+func lastCall(l net.Listener) {
+	d, ok := l.(interface{ SetDeadline(time.Time) error })
+	if !ok || d.SetDeadline(time.Now().Add(lastCallTime)) != nil {
+		l.Close()
+	}
 }
 
 // handlers are those that Serve waits for.
@@ -111,10 +125,7 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 		}
 		conn, err := l.Accept()
 		switch {
-		case stopping.Err() != nil:
-			if err == nil {
-				conn.Close()
-			}
+		case err != nil && stopping.Err() != nil:
 			return nil
 		case err != nil && passing(err):
 			if h.limit != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"balancelab/internal/pipenet"
+	"balancelab/internal/socket"
 )
 
 // A serving is a server that runs in a bubble.
@@ -156,6 +157,41 @@ func TestStopAtTheLimit(t *testing.T) {
 		}
 		c.Close()
 	})
+}
+
+// Who had connected and asked before the stop is answered, although nobody had
+// come to accepting it.
+func TestStopServesWhoHadCome(t *testing.T) {
+	l, err := socket.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients []net.Conn
+	for range 20 {
+		c, err := socket.Dial(t.Context(), l.Addr().String(), time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write([]byte("x"))
+		clients = append(clients, c)
+	}
+	stopping, stop := context.WithCancel(t.Context())
+	stop()
+	served := make(chan error, 1)
+	s := Server{Handle: echoAfter(0), DrainTimeout: time.Minute}
+	go func() { served <- s.Serve(stopping, l) }()
+	for _, c := range clients {
+		if got := readAll(t, c); got != "x" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if c, err := socket.Dial(t.Context(), l.Addr().String(), time.Minute); err == nil {
+		c.Close()
+		t.Error("it still listens")
+	}
 }
 
 // brokenListener fails with err a number of times before it accepts.

@@ -61,6 +61,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
+// SetDeadline is for Accept, as [net.TCPListener] has it.
+func (l *listener) SetDeadline(t time.Time) error { return l.file.SetReadDeadline(t) }
+
 // Close is for [net.Listener].
 func (l *listener) Close() error {
 	l.closed.Store(true)

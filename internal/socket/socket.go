@@ -36,7 +36,8 @@ import (
 	"time"
 )
 
-// Listen returns a listener at a TCP address. Its connections have, besides
+// Listen returns a listener at a TCP address, which has SetDeadline, as
+// [net.TCPListener] does. Its connections have, besides
 // [net.Conn]'s, these methods:
 //
 //	CloseWrite() error             as net.TCPConn has it
