@@ -6,8 +6,9 @@
 // each:
 //
 //	stopping   no new connections but those that the kernel had accepted
-//	           before. Who has not sent a request yet is let go at once
-//	           ([Conn.AwaitRequest]); what is in flight may finish
+//	           before. Who has not sent a request yet is let go after a moment,
+//	           in which one that is on its way may come ([Conn.AwaitRequest]);
+//	           what is in flight may finish
 //	ctx        the time to drain is up: handlers must give up now
 //
 // An Accept that fails because something ran out (file descriptors, memory) is
@@ -91,8 +92,8 @@ func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 }
 
 // lastCallTime is how long a server that stops goes on accepting those who wait
-// already. Closing the listener would reset them, with the requests that they
-// have sent.
+// already, and how long their requests have. Closing at once would lose the
+// requests that are on their way.
 const lastCallTime = 10 * time.Millisecond
 
 // lastCall has Accept fail soon; at once, where a listener has no deadline.
@@ -205,7 +206,7 @@ func wait(ctx context.Context, d time.Duration) {
 
 // AwaitRequest says that a request is read next, for which there is so much
 // time (0 means for ever). Until the caller calls Got a stop ends the reading
-// at once.
+// in a moment.
 func (c *Conn) AwaitRequest(within time.Duration) {
 	c.awaiting, c.within = true, within
 	if within == 0 {
@@ -249,7 +250,7 @@ func (c *Conn) tryRead(p []byte) (int, error) {
 	return t.TryRead(p)
 }
 
-// watch sets the deadline for the request, and ends it when the server stops.
+// watch sets the deadline for the request, and another one when the server stops.
 func (c *Conn) watch() {
 	if c.within > 0 {
 		c.SetReadDeadline(time.Now().Add(c.within))
@@ -258,7 +259,7 @@ func (c *Conn) watch() {
 	c.expired = expired
 	c.stop = context.AfterFunc(c.stopping, func() {
 		defer close(expired)
-		c.SetReadDeadline(longAgo)
+		c.SetReadDeadline(time.Now().Add(lastCallTime))
 	})
 }
 
@@ -268,8 +269,6 @@ func (c *Conn) quiet() bool {
 	q, ok := c.Conn.(interface{ Quiet() bool })
 	return ok && q.Quiet()
 }
-
-var longAgo = time.Unix(1, 0)
 
 // How long Finish waits for the peer, and how much it drops.
 const (

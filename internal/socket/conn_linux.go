@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -50,7 +51,13 @@ func (l *listener) Accept() (net.Conn, error) {
 		failure = c.accept(int(fd))
 		return failure != syscall.EAGAIN
 	})
+	late := errors.Is(err, os.ErrDeadlineExceeded)
+	if late { // who waits already is accepted all the same
+		err = l.raw.Control(func(fd uintptr) { failure = c.accept(int(fd)) })
+	}
 	switch {
+	case late && failure == syscall.EAGAIN:
+		return nil, os.ErrDeadlineExceeded
 	case err != nil && l.closed.Load():
 		return nil, net.ErrClosed
 	case err != nil:
@@ -61,7 +68,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// SetDeadline is for Accept, as [net.TCPListener] has it.
+// SetDeadline is for Accept, as [net.TCPListener] has it; but those who wait
+// when it has passed can still be accepted.
 func (l *listener) SetDeadline(t time.Time) error { return l.file.SetReadDeadline(t) }
 
 // Close is for [net.Listener].

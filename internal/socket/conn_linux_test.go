@@ -48,6 +48,29 @@ func TestTryRead(t *testing.T) {
 	}
 }
 
+// A deadline ends the waiting, and nobody's turn who waits.
+func TestAcceptDeadline(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	for range 3 {
+		c, err := Dial(t.Context(), l.Addr().String(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	l.(*listener).SetDeadline(time.Now().Add(-time.Second))
+	for range 3 {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("with nobody there: %v", err)
+	}
+}
+
 // A socket that was given as its own the port where nobody listens would be
 // connected with itself, and answer every job with the job.
 func TestNotConnectedWithItself(t *testing.T) {
