@@ -75,10 +75,10 @@ type Conn struct {
 func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(stopping))
 	defer cancel(nil)
-	stopAccepting := context.AfterFunc(stopping, func() { lastCall(l) })
+	var h handlers
+	stopAccepting := context.AfterFunc(stopping, func() { h.stopAccepting(l) })
 	defer stopAccepting()
 
-	var h handlers
 	err := s.accept(stopping, ctx, l, &h)
 	l.Close()
 	cut := time.AfterFunc(s.DrainTimeout, func() {
@@ -91,24 +91,37 @@ func (s *Server) Serve(stopping context.Context, l net.Listener) error {
 	return errors.Join(err, context.Cause(ctx))
 }
 
-// lastCallTime is how long a server that stops goes on accepting those who wait
-// already, and how long their requests have. Closing at once would lose the
-// requests that are on their way.
-const lastCallTime = 10 * time.Millisecond
-
-// lastCall has Accept fail soon; at once, where a listener has no deadline.
-func lastCall(l net.Listener) {
-	d, ok := l.(interface{ SetDeadline(time.Time) error })
-	if !ok || d.SetDeadline(time.Now().Add(lastCallTime)) != nil {
-		l.Close()
-	}
-}
+// How long a server that stops waits for new connections and for requests, and
+// how long it goes on accepting those who wait then. Closing at once would lose
+// the requests that are on their way.
+const (
+	lastCallTime  = 10 * time.Millisecond
+	mostAccepting = 100 * time.Millisecond
+)
 
 // handlers are those that Serve waits for.
 type handlers struct {
 	all      sync.WaitGroup
 	inFlight atomic.Int64  // who only waits for a peer to close is not in flight
 	limit    chan struct{} // holds a token for each open connection; nil: no limit
+
+	stopped  sync.Once
+	lastCall time.Time // set by stopped
+}
+
+// until returns when a server that stops has waited long enough, once and for
+// all: a peer that has a next request each time must not keep it from stopping.
+func (h *handlers) until() time.Time {
+	h.stopped.Do(func() { h.lastCall = time.Now().Add(lastCallTime) })
+	return h.lastCall
+}
+
+// stopAccepting has Accept fail soon; at once, where l has no deadline.
+func (h *handlers) stopAccepting(l net.Listener) {
+	d, ok := l.(interface{ SetDeadline(time.Time) error })
+	if !ok || d.SetDeadline(h.until()) != nil {
+		l.Close()
+	}
 }
 
 func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handlers) error {
@@ -117,12 +130,8 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 	}
 	var pause time.Duration
 	for {
-		if h.limit != nil {
-			select {
-			case h.limit <- struct{}{}:
-			case <-stopping.Done():
-				return nil
-			}
+		if !h.room(stopping) || stopping.Err() != nil && time.Since(h.until()) > mostAccepting {
+			return nil
 		}
 		conn, err := l.Accept()
 		switch {
@@ -144,6 +153,25 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 		pause = 0
 		h.inFlight.Add(1)
 		h.start(ctx, s.Handle, &Conn{Conn: conn, stopping: stopping, handlers: h, counted: true})
+	}
+}
+
+// room waits until there is room for one more connection. It reports false if
+// there is none and the server stops.
+func (h *handlers) room(stopping context.Context) bool {
+	if h.limit == nil {
+		return true
+	}
+	select {
+	case h.limit <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case h.limit <- struct{}{}:
+		return true
+	case <-stopping.Done():
+		return false
 	}
 }
 
@@ -214,6 +242,15 @@ func (c *Conn) AwaitRequest(within time.Duration) {
 	}
 }
 
+// Hurry says that the rest of a request, which began to come, has so much time;
+// less if the server stops. It is for who awaits a request for ever.
+func (c *Conn) Hurry(within time.Duration) {
+	c.SetReadDeadline(time.Now().Add(within))
+	if c.stopping.Err() != nil {
+		c.SetReadDeadline(c.handlers.until())
+	}
+}
+
 // Got says that the reading is over: from now on a stop waits for the handler,
 // and leaves the deadline alone. It reports false if the stop came first.
 func (c *Conn) Got() bool {
@@ -259,7 +296,7 @@ func (c *Conn) watch() {
 	c.expired = expired
 	c.stop = context.AfterFunc(c.stopping, func() {
 		defer close(expired)
-		c.SetReadDeadline(time.Now().Add(lastCallTime))
+		c.SetReadDeadline(c.handlers.until())
 	})
 }
 

@@ -162,6 +162,11 @@ func TestStopAtTheLimit(t *testing.T) {
 // Who had connected and asked before the stop is answered, although nobody had
 // come to accepting it.
 func TestStopServesWhoHadCome(t *testing.T) {
+	stopServesWhoHadCome(t, 0)
+	stopServesWhoHadCome(t, 1000)
+}
+
+func stopServesWhoHadCome(t *testing.T, maxConns int) {
 	l, err := socket.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +183,7 @@ func TestStopServesWhoHadCome(t *testing.T) {
 	stopping, stop := context.WithCancel(t.Context())
 	stop()
 	served := make(chan error, 1)
-	s := Server{Handle: echoAfter(0), DrainTimeout: time.Minute}
+	s := Server{Handle: echoAfter(0), DrainTimeout: time.Minute, MaxConns: maxConns}
 	go func() { served <- s.Serve(stopping, l) }()
 	for _, c := range clients {
 		if got := readAll(t, c); got != "x" {
@@ -209,6 +214,62 @@ func TestStopWaitsAMomentForRequests(t *testing.T) {
 		if err := <-v.done; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// Who asks again and again does not keep a server from stopping.
+func TestStopIsNotPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := func(_ context.Context, c *Conn) {
+			defer c.Close()
+			for b := make([]byte, 1); ; {
+				c.AwaitRequest(0)
+				_, err := c.Read(b)
+				if c.Got(); err != nil {
+					return
+				}
+				c.Write(b)
+			}
+		}
+		v := serve(t, &Server{Handle: again, DrainTimeout: time.Minute})
+		c := v.dial()
+		go func() {
+			for b := make([]byte, 1); ; {
+				c.Write([]byte("x"))
+				if _, err := c.Read(b); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		time.Sleep(time.Second)
+		if took, err := v.stopped(); err != nil || took > lastCallTime {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+// The rest of a request that has begun to come is in no more hurry than the
+// stop, and no less.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		half := func(_ context.Context, c *Conn) {
+			defer c.Close()
+			c.AwaitRequest(0)
+			c.Read(make([]byte, 1))
+			time.Sleep(time.Second) // meanwhile the server stops
+			c.Hurry(time.Minute)
+			c.Read(make([]byte, 1))
+			c.Got()
+		}
+		v := serve(t, &Server{Handle: half, DrainTimeout: time.Hour})
+		c := v.dial()
+		c.Write([]byte("x"))
+		synctest.Wait()
+		if took, err := v.stopped(); err != nil || took != time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		c.Close()
 	})
 }
 
@@ -421,7 +482,7 @@ func TestDeadlineIsLeftAloneAfterReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopping, stop := context.WithCancel(t.Context())
 		var set time.Time
-		c := Conn{Conn: slowConn{nil, &set}, stopping: stopping}
+		c := Conn{Conn: slowConn{nil, &set}, stopping: stopping, handlers: new(handlers)}
 		c.AwaitRequest(time.Minute)
 		c.Read(nil)
 		stop()

@@ -2,11 +2,11 @@ package worker
 
 import (
 	"errors"
-	"net"
 	"os"
 	"time"
 
 	"balancelab/internal/protocol"
+	"balancelab/internal/server"
 )
 
 // errLeft says that the asker went away while its job waited.
@@ -15,7 +15,7 @@ var errLeft = errors.New("left while it waited")
 // An inbox is what comes on one connection: jobs, and between two of them what
 // a watch has read ahead, so that nothing is lost for the next job.
 type inbox struct {
-	conn net.Conn
+	conn *server.Conn
 	// idle says that no byte of the next job of a kept connection has come. It
 	// may stay so for ever: the deadline is set when one has.
 	idle  bool
@@ -33,7 +33,7 @@ func (in *inbox) Read(p []byte) (n int, err error) {
 	}
 	if n > 0 && in.idle {
 		in.idle = false
-		in.conn.SetReadDeadline(time.Now().Add(JobTimeout))
+		in.conn.Hurry(JobTimeout)
 	}
 	return n, err
 }

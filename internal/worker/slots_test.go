@@ -13,6 +13,7 @@ import (
 
 	"balancelab/internal/pipenet"
 	"balancelab/internal/protocol"
+	"balancelab/internal/server"
 )
 
 // inSlots runs f with a worker that has so many slots.
@@ -261,7 +262,7 @@ func TestWatchIsBounded(t *testing.T) {
 	there, _ := n.Dial(t.Context(), "worker")
 	here, _ := l.Accept()
 	io.WriteString(there, strings.Repeat("x", 100_000))
-	in := &inbox{conn: here}
+	in := &inbox{conn: &server.Conn{Conn: here}}
 	w := in.watch()
 	<-w.over
 	expect(t, "left", w.end(), false)
