@@ -47,8 +47,9 @@ var ErrTooLong = fmt.Errorf("answer longer than %d bytes", MaxLen)
 
 // ReadAnswer reads one answer from r: what comes before the first newline or
 // the end of the stream. line says that it was a newline, and that nothing came
-// together with it but the answer: r may be good for another one. An answer that is cut off by another error, a reset or a
-// deadline, is that error and not an answer.
+// together with it but the answer: r may be good for another one. An answer
+// that is cut off by another error, a reset or a deadline, is that error and
+// not an answer.
 func ReadAnswer(r io.Reader) (answer string, line bool, err error) {
 	buf := make([]byte, usualLen)
 	n := 0

@@ -86,8 +86,10 @@ type conn struct {
 	fd   int // negative once closed
 	peer address
 
-	mu      sync.Mutex // guards all below
-	file    *os.File   // nil until the connection has to wait; set by who reads or writes
+	mu sync.Mutex // guards all below
+	// file is nil until the connection has to wait. Only who reads or writes
+	// sets it, and so may look at it without mu.
+	file    *os.File
 	readBy  time.Time
 	writeBy time.Time
 }
@@ -214,7 +216,7 @@ func (c *conn) waiting() (*os.File, error) {
 	if c.file == nil {
 		c.file = os.NewFile(uintptr(c.fd), "tcp")
 		if err := registered(c.file, c.readBy); err != nil {
-			return nil, err
+			return nil, err // file stays, to be closed: what waits for it fails
 		}
 		c.file.SetWriteDeadline(c.writeBy)
 	}

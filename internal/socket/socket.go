@@ -66,7 +66,8 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // Dial connects to a TCP address. It gives up when ctx is done, or after within
 // (0: not before), with an error that is a timeout as [net.Error] has it. The
-// connection has the methods that [Listen] lists.
+// connection has the methods that [Listen] lists, but for TryRead, which who
+// asks has no use for.
 func Dial(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
 	return dial(ctx, addr, within)
 }
