@@ -3,6 +3,8 @@ package broker
 import (
 	"net"
 	"sync"
+
+	"balancelab/internal/server"
 )
 
 // Kept holds idle connections to workers, for the next request to use. Most
@@ -39,18 +41,11 @@ func (k *Kept) take(worker int) net.Conn {
 	}
 	for {
 		conn := k.pop(worker)
-		if conn == nil || quiet(conn) {
+		if conn == nil || server.Quiet(conn) {
 			return conn
 		}
 		conn.Close()
 	}
-}
-
-// quiet reports whether conn is open and has nothing to read, as far as it can
-// tell.
-func quiet(conn net.Conn) bool {
-	q, ok := conn.(interface{ Quiet() bool })
-	return ok && q.Quiet()
 }
 
 func (k *Kept) pop(worker int) net.Conn {

@@ -38,13 +38,11 @@ func seconds(s float64) time.Duration {
 // before all n were sent lasted until then: those that were in the way of the
 // next one may have been so for long.
 func (p plan) achieved(sent, n int64, span, took time.Duration) float64 {
-	planned := span + seconds(1/p.rate)
-	switch {
-	case p.rate <= 0:
-	case sent < n:
-		took = max(took, planned)
-	default:
-		took = planned
+	if p.rate > 0 {
+		planned := span + seconds(1/p.rate)
+		if sent == n || took < planned {
+			took = planned
+		}
 	}
 	return perSecond(sent, took)
 }

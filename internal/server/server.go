@@ -138,9 +138,7 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 		case err != nil && stopping.Err() != nil:
 			return nil
 		case err != nil && passing(err):
-			if h.limit != nil {
-				<-h.limit
-			}
+			h.giveBack()
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			if s.Paused != nil {
 				s.Paused(err, pause)
@@ -156,8 +154,8 @@ func (s *Server) accept(stopping, ctx context.Context, l net.Listener, h *handle
 	}
 }
 
-// room waits until there is room for one more connection. It reports false if
-// there is none and the server stops.
+// room waits until there is room for one more connection, which giveBack ends.
+// It reports false if there is none and the server stops.
 func (h *handlers) room(stopping context.Context) bool {
 	if h.limit == nil {
 		return true
@@ -175,6 +173,12 @@ func (h *handlers) room(stopping context.Context) bool {
 	}
 }
 
+func (h *handlers) giveBack() {
+	if h.limit != nil {
+		<-h.limit
+	}
+}
+
 // start runs handle, and what is to follow it, each in a goroutine of its own.
 func (h *handlers) start(ctx context.Context, handle func(context.Context, *Conn), c *Conn) {
 	h.all.Go(func() {
@@ -185,9 +189,7 @@ func (h *handlers) start(ctx context.Context, handle func(context.Context, *Conn
 			return
 		}
 		c.settle()
-		if h.limit != nil {
-			<-h.limit
-		}
+		h.giveBack()
 	})
 }
 
@@ -300,10 +302,10 @@ func (c *Conn) watch() {
 	})
 }
 
-// quiet reports whether the peer has sent nothing that is unread, as far as
-// the connection can tell.
-func (c *Conn) quiet() bool {
-	q, ok := c.Conn.(interface{ Quiet() bool })
+// Quiet reports whether conn is open and has nothing to read, as far as it can
+// tell: false, if it has no method for that.
+func Quiet(conn net.Conn) bool {
+	q, ok := conn.(interface{ Quiet() bool })
 	return ok && q.Quiet()
 }
 
@@ -322,7 +324,7 @@ func (c *Conn) Answer(text string) error {
 	if err := c.write(text); err != nil {
 		return err
 	}
-	if !c.quiet() {
+	if !Quiet(c.Conn) {
 		c.linger()
 	}
 	return nil

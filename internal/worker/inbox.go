@@ -19,7 +19,6 @@ type inbox struct {
 	// idle says that no byte of the next job of a kept connection has come. It
 	// may stay so for ever: the deadline is set when one has.
 	idle  bool
-	kept  bool   // a job was done on it
 	early []byte // read ahead by a watch
 }
 

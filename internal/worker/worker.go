@@ -64,12 +64,16 @@ func (w *Worker) Handle(ctx context.Context, conn *server.Conn) {
 	defer conn.Close()
 	in := &inbox{conn: conn}
 	conn.AwaitRequest(JobTimeout)
-	for w.serve(ctx, conn, in) {
-		if !in.kept {
-			keepAlive(conn.Conn)
-		}
-		in.kept, in.idle = true, true
+	if !w.serve(ctx, conn, in) {
+		return
+	}
+	keepAlive(conn.Conn)
+	for {
+		in.idle = true
 		conn.AwaitRequest(0)
+		if !w.serve(ctx, conn, in) {
+			return
+		}
 	}
 }
 
