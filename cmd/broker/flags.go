@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"balancelab/internal/balance"
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 )
 
 // flags are what the command line says; the usage text says what each means.
@@ -17,7 +17,7 @@ type flags struct {
 }
 
 // parseFlags reports false when the program is to exit with code.
-func parseFlags(line *command.Line, args []string) (f flags, code int, ok bool) {
+func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 	line.StringVar(&f.listen, "listen", "127.0.0.1:8000", "")
 	list := line.String("workers", "127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:9004", "")
 	line.DurationVar(&f.request, "request-timeout", 5*time.Second, "")
@@ -46,5 +46,5 @@ func parseFlags(line *command.Line, args []string) (f flags, code int, ok bool) 
 	case f.maxConns == 0:
 		f.maxConns = f.defaultMaxConns()
 	}
-	return f, command.OK, true
+	return f, cli.OK, true
 }

@@ -31,7 +31,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
@@ -59,10 +59,10 @@ const usage = `usage: broker [flags]
 example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
 `
 
-func main() { command.Main(run) }
+func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	line := command.NewLine("broker", usage, stdout, stderr)
+	line := cli.NewLine("broker", usage, stdout, stderr)
 	f, code, ok := parseFlags(line, args)
 	if !ok {
 		return code
@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := serve(ctx, f, log, stdout, func(err error) { line.Fail(err) }); err != nil {
 		return line.Fail(err)
 	}
-	return command.OK
+	return cli.OK
 }
 
 // serve runs the broker until ctx is done and what is in flight is finished.

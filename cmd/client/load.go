@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 	"balancelab/internal/load"
 	"balancelab/internal/protocol"
 	"balancelab/internal/socket"
@@ -43,12 +43,12 @@ type loadFlags struct {
 
 // isLoadRun reports whether the command line asks for a load run: by one of
 // its flags, even one with its default value, or by a list of types.
-func isLoadRun(line *command.Line) bool {
+func isLoadRun(line *cli.Line) bool {
 	return strings.Contains(line.Arg(0), ",") || isSet(line, "n", "c", "rate", "json")
 }
 
 // isSet reports whether the command line has one of these flags.
-func isSet(line *command.Line, names ...string) (found bool) {
+func isSet(line *cli.Line, names ...string) (found bool) {
 	line.Visit(func(f *flag.Flag) { found = found || slices.Contains(names, f.Name) })
 	return found
 }
@@ -70,7 +70,7 @@ func (f loadFlags) check() error {
 
 // loadRun carries out a load run and returns the exit code: that all requests
 // were answered, or not.
-func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stderr io.Writer) int {
+func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io.Writer) int {
 	types, err := protocol.ParseAppTypes(line.Arg(0))
 	if err != nil {
 		return line.Wrong("%v", err)
@@ -104,9 +104,9 @@ func loadRun(ctx context.Context, line *command.Line, f loadFlags, stdout, stder
 		return line.Fail(err)
 	}
 	if !report.Complete() {
-		return command.Failed
+		return cli.Failed
 	}
-	return command.OK
+	return cli.OK
 }
 
 // isTerminal reports whether w is a file that is a character device.

@@ -32,7 +32,7 @@ import (
 	"net"
 	"syscall"
 
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
 )
@@ -60,10 +60,10 @@ example: client Long least_connections
 example: client -n 300 -rate 20 Long,Short,Short least_connections
 `
 
-func main() { command.Main(run) }
+func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	line := command.NewLine("client", usage, stdout, stderr)
+	line := cli.NewLine("client", usage, stdout, stderr)
 	broker := line.String("broker", "127.0.0.1:8000", "")
 	timeout := line.Duration("timeout", 0, "")
 	n := line.Int("n", 1, "")
@@ -102,14 +102,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "[Client] Error: %v\n", err)
-		return command.Failed
+		return cli.Failed
 	}
 	if reason, refused := protocol.CutRefusal(answer); refused {
 		fmt.Fprintf(stderr, "[Client] Error: %s\n", console.Shown(reason))
-		return command.Failed
+		return cli.Failed
 	}
 	fmt.Fprintf(stdout, "[Client] Received: %s\n", console.Shown(answer))
-	return command.OK
+	return cli.OK
 }
 
 // ask sends one request, with nothing after it and no half-close, as the

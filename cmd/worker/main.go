@@ -23,7 +23,7 @@ import (
 	"strconv"
 	"time"
 
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 	"balancelab/internal/console"
 	"balancelab/internal/server"
 	"balancelab/internal/socket"
@@ -48,10 +48,10 @@ example: worker 1
 // firstPort is the port before Worker-1's.
 const firstPort = 9001
 
-func main() { command.Main(run) }
+func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	line := command.NewLine("worker", usage, stdout, stderr)
+	line := cli.NewLine("worker", usage, stdout, stderr)
 	listen := line.String("listen", "", "")
 	long := line.Duration("long", 5*time.Second, "")
 	short := line.Duration("short", time.Second, "")
@@ -93,7 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := s.Serve(ctx, l); err != nil {
 		return line.Fail(err)
 	}
-	return command.OK
+	return cli.OK
 }
 
 // A journal is what -log chooses.

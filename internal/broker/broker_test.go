@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"balancelab/internal/balance"
-	"balancelab/internal/pipenet"
+	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 )
@@ -23,7 +23,7 @@ import (
 type lab struct {
 	*Broker
 	t    *testing.T
-	net  pipenet.Net
+	net  memnet.Net
 	rr   *balance.RoundRobin
 	stop context.CancelFunc
 	done chan error
@@ -92,7 +92,7 @@ func newLab(t *testing.T, change func(*Broker)) *lab {
 }
 
 // worker starts a worker that does what serve does with each connection.
-func (l *lab) worker(name string, serve func(*pipenet.Conn)) *pipenet.Listener {
+func (l *lab) worker(name string, serve func(*memnet.Conn)) *memnet.Listener {
 	listener := l.net.Listen(name)
 	go func() {
 		for {
@@ -100,7 +100,7 @@ func (l *lab) worker(name string, serve func(*pipenet.Conn)) *pipenet.Listener {
 			if err != nil {
 				return
 			}
-			go serve(c.(*pipenet.Conn))
+			go serve(c.(*memnet.Conn))
 		}
 	}()
 	l.t.Cleanup(func() { listener.Close() })
@@ -108,8 +108,8 @@ func (l *lab) worker(name string, serve func(*pipenet.Conn)) *pipenet.Listener {
 }
 
 // answers is a worker that answers text after some time, and closes.
-func answers(text string, after time.Duration) func(*pipenet.Conn) {
-	return func(c *pipenet.Conn) {
+func answers(text string, after time.Duration) func(*memnet.Conn) {
+	return func(c *memnet.Conn) {
 		defer c.Close()
 		b := make([]byte, protocol.MaxLen)
 		if n, _ := c.Read(b); string(b[:n]) != "AppID:Long" {
@@ -120,17 +120,17 @@ func answers(text string, after time.Duration) func(*pipenet.Conn) {
 	}
 }
 
-func closes(c *pipenet.Conn) {
+func closes(c *memnet.Conn) {
 	c.Read(make([]byte, protocol.MaxLen))
 	c.Close()
 }
 
-func resets(c *pipenet.Conn) {
+func resets(c *memnet.Conn) {
 	c.Read(make([]byte, protocol.MaxLen))
 	c.Reset()
 }
 
-func hangs(c *pipenet.Conn) {
+func hangs(c *memnet.Conn) {
 	defer c.Close()
 	io.Copy(io.Discard, c)
 }
@@ -294,7 +294,7 @@ func TestAtMostOnce(t *testing.T) {
 	const notAgain = "; the job may have run, so it was not sent again (see broker -redispatch)"
 	for _, test := range []struct {
 		name, reason string
-		worker       func(*pipenet.Conn)
+		worker       func(*memnet.Conn)
 		took         time.Duration
 	}{
 		{"closes", "closed without an answer", closes, 0},
@@ -302,7 +302,7 @@ func TestAtMostOnce(t *testing.T) {
 		{"hangs", "no whole answer within 30s", hangs, 30 * time.Second},
 		{"is too late", "no whole answer within 30s", answers("late", time.Hour), 30 * time.Second},
 		{"is without end", "answer longer than 1024 bytes", answers(strings.Repeat("x", 64<<10), 0), 0},
-		{"is cut off", "no whole answer within 30s", func(c *pipenet.Conn) { io.WriteString(c, "Resp"); hangs(c) }, 30 * time.Second},
+		{"is cut off", "no whole answer within 30s", func(c *memnet.Conn) { io.WriteString(c, "Resp"); hangs(c) }, 30 * time.Second},
 	} {
 		inLab(t, nil, func(l *lab) {
 			l.worker("Worker-1", test.worker)
@@ -456,7 +456,7 @@ func TestClientGone(t *testing.T) {
 		c, _ := l.net.Dial(t.Context(), "broker")
 		io.WriteString(c, long)
 		synctest.Wait()
-		c.(*pipenet.Conn).Reset()
+		c.(*memnet.Conn).Reset()
 		time.Sleep(2 * time.Second)
 		if l.Pool.Snapshot()[0].Answered[0] != 1 || !strings.HasPrefix(l.book.text(), "left") {
 			t.Errorf("%+v, journal %q", l.Pool.Snapshot()[0], l.book.text())

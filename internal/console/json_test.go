@@ -16,7 +16,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
-	"balancelab/internal/pipenet"
+	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 )
@@ -96,7 +96,7 @@ func TestJSON(t *testing.T) {
 // when its client has left.
 func TestJSONTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var network pipenet.Net
+		var network memnet.Net
 		network.BlackHole("Worker-1")
 		workers := network.Listen("Worker-2")
 		go func() {
@@ -126,7 +126,7 @@ func TestJSONTimes(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		io.WriteString(c, "round_robin")
 		time.Sleep(4 * time.Second)
-		c.(*pipenet.Conn).Reset()
+		c.(*memnet.Conn).Reset()
 		time.Sleep(time.Minute)
 		stop()
 		<-ended

@@ -13,14 +13,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balancelab/internal/pipenet"
+	"balancelab/internal/memnet"
 	"balancelab/internal/socket"
 )
 
 // A serving is a server that runs in a bubble.
 type serving struct {
 	t    *testing.T
-	net  pipenet.Net
+	net  memnet.Net
 	stop context.CancelFunc
 	done chan error
 }
@@ -34,13 +34,13 @@ func serve(t *testing.T, s *Server) *serving {
 	return v
 }
 
-func (v *serving) dial() *pipenet.Conn {
+func (v *serving) dial() *memnet.Conn {
 	v.t.Helper()
 	c, err := v.net.Dial(v.t.Context(), "server")
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	return c.(*pipenet.Conn)
+	return c.(*memnet.Conn)
 }
 
 // stopped stops the server and returns how long that took, and the server's error.
@@ -291,7 +291,7 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 func TestAcceptBacksOff(t *testing.T) {
 	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EPROTO} {
 		synctest.Test(t, func(t *testing.T) {
-			var n pipenet.Net
+			var n memnet.Net
 			l := &brokenListener{n.Listen("server"), e, 10}
 			var pauses []time.Duration
 			s := Server{
@@ -328,7 +328,7 @@ func TestAcceptBacksOff(t *testing.T) {
 
 func TestAcceptGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n pipenet.Net
+		var n memnet.Net
 		s := Server{Handle: echoAfter(0)}
 		err := s.Serve(t.Context(), &brokenListener{n.Listen("server"), syscall.EBADF, 1})
 		if !errors.Is(err, syscall.EBADF) {

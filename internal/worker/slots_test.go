@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balancelab/internal/pipenet"
+	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 )
@@ -72,7 +72,7 @@ func TestSlots(t *testing.T) {
 func TestFirstComeFirstServed(t *testing.T) {
 	inSlots(t, 3, func(l *lab) {
 		var came []string
-		var conns []*pipenet.Conn
+		var conns []*memnet.Conn
 		for range 500 {
 			c := l.send("AppID:Short")
 			conns = append(conns, c)
@@ -123,11 +123,11 @@ func TestProcessingIsSaidAtTheStart(t *testing.T) {
 }
 
 func TestWhoLeavesWhileWaitingIsDropped(t *testing.T) {
-	for name, leave := range map[string]func(*pipenet.Conn){
-		"closes":                   func(c *pipenet.Conn) { c.Close() },
-		"resets":                   func(c *pipenet.Conn) { c.Reset() },
-		"half-closes":              func(c *pipenet.Conn) { c.CloseWrite() },
-		"says more and closes":     func(c *pipenet.Conn) { io.WriteString(c, "more"); c.Close() },
+	for name, leave := range map[string]func(*memnet.Conn){
+		"closes":                   func(c *memnet.Conn) { c.Close() },
+		"resets":                   func(c *memnet.Conn) { c.Reset() },
+		"half-closes":              func(c *memnet.Conn) { c.CloseWrite() },
+		"says more and closes":     func(c *memnet.Conn) { io.WriteString(c, "more"); c.Close() },
 		"closes in the same write": nil, // see below
 	} {
 		for _, job := range []protocol.Job{{Type: protocol.Long}, {Type: protocol.Long, Keep: true}} {
@@ -257,7 +257,7 @@ func TestFloodWhileWaiting(t *testing.T) {
 }
 
 func TestWatchIsBounded(t *testing.T) {
-	var n pipenet.Net
+	var n memnet.Net
 	l := n.Listen("worker")
 	there, _ := n.Dial(t.Context(), "worker")
 	here, _ := l.Accept()

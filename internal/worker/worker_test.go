@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balancelab/internal/pipenet"
+	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 )
@@ -53,7 +53,7 @@ func (b *book) startedSoFar() int {
 // lab is a worker in a bubble: Long takes 5 s, Short 1 s, a drain at most 3 s.
 type lab struct {
 	t    *testing.T
-	net  pipenet.Net
+	net  memnet.Net
 	book book
 	stop func() time.Duration // stops the worker and returns how long that took
 }
@@ -79,14 +79,14 @@ func newLab(t *testing.T, slots int) *lab {
 }
 
 // send sends text on a new connection.
-func (l *lab) send(text string) *pipenet.Conn {
+func (l *lab) send(text string) *memnet.Conn {
 	l.t.Helper()
 	c, err := l.net.Dial(l.t.Context(), "worker")
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	io.WriteString(c, text)
-	return c.(*pipenet.Conn)
+	return c.(*memnet.Conn)
 }
 
 // ask sends text and returns all of the answer, and how long it took.

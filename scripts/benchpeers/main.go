@@ -43,7 +43,7 @@ import (
 	"strings"
 	"syscall"
 
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 	"balancelab/internal/protocol"
 )
 
@@ -64,10 +64,10 @@ type size struct {
 
 var errInterrupted = errors.New("interrupted; everything is stopped")
 
-func main() { command.Main(run) }
+func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	line := command.NewLine("benchpeers", usage, stdout, stderr)
+	line := cli.NewLine("benchpeers", usage, stdout, stderr)
 	var s size
 	line.IntVar(&s.rounds, "rounds", 3, "")
 	line.IntVar(&s.n, "n", 20000, "")
@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return line.Fail(err)
 	}
-	return command.OK
+	return cli.OK
 }
 
 // bench measures and prints. When it returns, nothing that it started is

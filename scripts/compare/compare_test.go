@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
 )
@@ -328,7 +328,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"round_robin", "round_robin"},
 	} {
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), strings.Fields(test.args), &out, &errs); code != command.Usage || !strings.Contains(errs.String(), test.want) {
+		if code := run(t.Context(), strings.Fields(test.args), &out, &errs); code != cli.Usage || !strings.Contains(errs.String(), test.want) {
 			t.Errorf("%s: exit %d, %q, want %q", test.args, code, errs.String(), test.want)
 		}
 	}
@@ -357,7 +357,7 @@ func TestCompare(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "latency.svg")
 	args := "-n 6 -rate 100 -pattern Short -slots 2 -slow 3 -seed 3 -svg"
 	code := run(t.Context(), append(strings.Fields(args), svg), &out, &errs)
-	if code != command.OK || errs.Len() > 0 {
+	if code != cli.OK || errs.Len() > 0 {
 		t.Fatalf("exit %d: %s\n%s", code, errs.String(), out.String())
 	}
 	// Round robin's shares do not depend on time. Which types they are does: two

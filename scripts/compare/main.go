@@ -50,7 +50,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
 )
@@ -69,10 +69,10 @@ const usage = `usage: go run ./scripts/compare [flags]
 example: go run ./scripts/compare -slow 3 -svg latency.svg
 `
 
-func main() { command.Main(run) }
+func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	line := command.NewLine("compare", usage, stdout, stderr)
+	line := cli.NewLine("compare", usage, stdout, stderr)
 	rate := line.Float64("rate", 0, "")
 	n := line.Int("n", 132, "")
 	pattern := line.String("pattern", "Long,Short,Short", "")
@@ -108,7 +108,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := compare(ctx, plan, scenarios, *svg, stdout); err != nil {
 		return line.Fail(err)
 	}
-	return command.OK
+	return cli.OK
 }
 
 // compare builds the programs, measures one scenario after another, and prints

@@ -39,7 +39,7 @@ import (
 	"syscall"
 	"time"
 
-	"balancelab/internal/command"
+	"balancelab/internal/cli"
 	"balancelab/internal/programs"
 )
 
@@ -77,10 +77,10 @@ var session = []step{
 	{"client Short round_robin", "Worker-1"},
 }
 
-func main() { command.Main(run) }
+func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	line := command.NewLine("demo", usage, stdout, stderr)
+	line := cli.NewLine("demo", usage, stdout, stderr)
 	if code, ok := line.Parse(args); !ok {
 		return code
 	}
@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	screen.show("demo", '|', fmt.Sprintf("Checked: %d commands were answered by Worker %s, as in the course notes, and every program has stopped.",
 		len(session), numbers(expected(session))))
-	return command.OK
+	return cli.OK
 }
 
 // A screen shows lines with the name of their program in front.

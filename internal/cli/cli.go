@@ -4,7 +4,7 @@
 // A program's usage is one text, written by hand, that stands in the command's
 // doc comment, in its -h and in the README. The flag package's own listing is
 // not used: it has no place for an example.
-package command
+package cli
 
 import (
 	"context"

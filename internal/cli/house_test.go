@@ -1,4 +1,4 @@
-package command
+package cli
 
 import (
 	"go/ast"
@@ -33,7 +33,7 @@ func TestEverythingIsDocumented(t *testing.T) {
 func TestImportsGoOneWay(t *testing.T) {
 	const internal = "../../internal/"
 	files := goFiles(t, "../..")
-	for _, room := range []string{"protocol", "balance", "server", "socket", "pipenet"} {
+	for _, room := range []string{"protocol", "balance", "server", "socket", "memnet"} {
 		names := files[filepath.FromSlash(internal+room)]
 		if len(names) == 0 {
 			t.Errorf("%s has no files", room)

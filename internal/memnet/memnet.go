@@ -1,8 +1,8 @@
-// Package pipenet is a network in memory, for tests with a fake clock: a
+// Package memnet is a network in memory, for tests with a fake clock: a
 // goroutine that waits on a real socket keeps the clock of a testing/synctest
 // bubble from advancing, and one that waits here does not.
 //
-//	var network pipenet.Net
+//	var network memnet.Net
 //	l := network.Listen("worker-1")
 //	conn, err := network.Dial(ctx, "worker-1")
 //
@@ -10,7 +10,7 @@
 // reset, and has addresses like TCP's. A listener accepts on its own behalf
 // before anybody calls Accept, as a kernel does. What it does not do: lose,
 // delay or cut anything, and run out of buffer.
-package pipenet
+package memnet
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func (n *Net) Listen(addr string) *Listener {
 		n.listeners = map[string]*Listener{}
 	}
 	if n.listeners[addr] != nil {
-		panic("pipenet: there is a listener already at " + addr)
+		panic("memnet: there is a listener already at " + addr)
 	}
 	n.lastPort++
 	l := &Listener{net: n, name: addr, addr: address(n.lastPort), closed: make(chan struct{}), queue: make(chan net.Conn, 10_000)}
