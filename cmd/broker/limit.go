@@ -6,13 +6,12 @@ import "balancelab/internal/status"
 // files.
 const anyConns = 100_000
 
-// keptMost is how many idle connections to each worker -keepalive keeps at
-// most.
-const keptMost = 128
+// idleMax is how many idle connections to each worker -keepalive keeps at most.
+const idleMax = 128
 
-// kept returns how many idle connections to each worker are kept: no more in
+// idle returns how many idle connections to each worker are kept: no more in
 // all than there are clients at once, unless that were less than one.
-func (f *flags) kept() int { return min(keptMost, max(1, f.maxConns/len(f.workers))) }
+func (f *flags) idle() int { return min(idleMax, max(1, f.maxConns/len(f.workers))) }
 
 // defaultMaxConns is how many clients the limit on open files allows at once,
 // with room for what is open anyway.
@@ -26,13 +25,13 @@ func (f *flags) defaultMaxConns() int {
 		room -= status.MaxConns
 	}
 	if f.keepalive {
-		idle = keptMost * len(f.workers)
+		idle = idleMax * len(f.workers)
 	}
 	return min(anyConns, clientsIn(room, idle))
 }
 
 // clientsIn returns how many clients there is room for, in files, when up to
-// idle connections are kept, and no more than there are clients. A visit takes
+// idle connections are kept, and no more than there are clients. An exchange takes
 // two files, the client's connection and the worker's.
 func clientsIn(room, idle int) int {
 	return max(1, room/3, (room-idle)/2)

@@ -72,29 +72,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Wrong("%v", err)
 	}
 	defer log.Close()
-	if err := serve(ctx, f, log, stdout, func(err error) { line.Fail(err) }); err != nil {
+	if err := serve(ctx, line, f, log, stdout); err != nil {
 		return line.Fail(err)
 	}
 	return cli.OK
 }
 
 // serve runs the broker until ctx is done and what is in flight is finished.
-// failed is told why, if the live page can't be served any more.
-func serve(ctx context.Context, f flags, log journal, stdout io.Writer, failed func(error)) error {
+func serve(ctx context.Context, line *cli.Line, f flags, log observer, stdout io.Writer) error {
 	l, err := socket.Listen(ctx, f.listen)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	selectors := newSelectors()
 	b := broker.Broker{
-		Pool: balance.NewPool(f.workers, selectors.all()...), Selector: selectors.of, Dial: socket.Dial,
+		Pool: balance.NewPool(f.workers, selectors()...), Dial: socket.Dial,
 		RequestTimeout: f.request, DialTimeout: f.dial, AnswerTimeout: f.answer,
-		Redispatch: f.redispatch, Journal: log,
+		Redispatch: f.redispatch, Observer: log,
 	}
 	if f.keepalive {
-		b.Kept = broker.NewKept(len(f.workers), f.kept())
-		defer b.Kept.Close()
+		b.Idle = broker.NewIdlePool(len(f.workers), f.idle())
+		defer b.Idle.Close()
 	}
 	page, err := openPage(ctx, f.status)
 	if err != nil {
@@ -103,49 +101,40 @@ func serve(ctx context.Context, f flags, log journal, stdout io.Writer, failed f
 	log.Listening(l.Addr())
 	if page != nil {
 		page.announce(f.log, stdout)
-		b.Journal = page.start(ctx, b.Pool, l.Addr(), log, failed)
+		b.Observer = page.start(ctx, b.Pool, l.Addr(), log, func(err error) { line.Fail(err) })
 		defer page.close()
 	}
 	s := server.Server{
 		Handle: b.Handle, DrainTimeout: f.drain, MaxConns: f.maxConns,
-		Paused: func(err error, pause time.Duration) { log.Paused(err, pause) },
+		Paused: log.Paused, Panicked: line.Panicked,
 	}
 	err = s.Serve(ctx, l)
-	log.Summary(b.Pool.Snapshot(), protocol.Approaches())
+	log.Summary(b.Pool.Snapshot())
 	return err
 }
 
-// selectors maps approaches to who carries them out, in the order of
-// protocol.Approaches.
-type selectors [2]balance.Selector
-
-func newSelectors() selectors {
-	return selectors{new(balance.RoundRobin), new(balance.LeastConnections)}
-}
-
-func (s *selectors) all() []balance.Selector { return s[:] }
-
-func (s *selectors) of(a protocol.Approach) balance.Selector {
-	if a == protocol.RoundRobin {
-		return s[0]
+// selectors returns the selector of each approach, at its place.
+func selectors() []balance.Selector {
+	return []balance.Selector{
+		protocol.RoundRobin:       new(balance.RoundRobin),
+		protocol.LeastConnections: new(balance.LeastConnections),
 	}
-	return s[1]
 }
 
-// A journal is what -log chooses.
-type journal interface {
-	broker.Journal
+// An observer is what -log chooses.
+type observer interface {
+	broker.Observer
 	Listening(at net.Addr)
-	Paused(err error, pause fmt.Stringer)
+	Paused(err error, pause time.Duration)
 	Close()
-	Summary([]balance.Status, []protocol.Approach)
+	Summary([]balance.Status)
 }
 
 type off struct{ console.Off }
 
 func (off) Listening(net.Addr) {}
 
-func newLog(format string, w io.Writer) (journal, error) {
+func newLog(format string, w io.Writer) (observer, error) {
 	switch format {
 	case "text":
 		return console.NewBroker(w), nil

@@ -46,10 +46,10 @@ func (p *page) announce(format string, w io.Writer) {
 	}
 }
 
-// start serves the page until close is called, and returns the journal that
+// start serves the page until close is called, and returns the observer that
 // the broker is to tell: it counts, and tells next. failed is told why, if
 // serving ends before.
-func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, next broker.Journal, failed func(error)) broker.Journal {
+func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, next broker.Observer, failed func(error)) broker.Observer {
 	recorder := figures.New(pool, next)
 	handler := status.Handler(func() status.Snapshot {
 		s := recorder.Snapshot()

@@ -11,11 +11,11 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"balancelab/internal/cli"
 	"balancelab/internal/load"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 	"balancelab/internal/socket"
 )
@@ -71,7 +71,7 @@ func (f loadFlags) check() error {
 // loadRun carries out a load run and returns the exit code: that all requests
 // were answered, or not.
 func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io.Writer) int {
-	types, err := protocol.ParseAppTypes(line.Arg(0))
+	types, err := protocol.ParseTypes(line.Arg(0))
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
@@ -90,10 +90,9 @@ func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io
 	if terminal {
 		every = everyOnTerminal
 	}
-	a := asker{f.broker}
 	report := load.Run(ctx, load.Config{
 		N: f.n, C: f.c, Rate: f.rate, Types: types, Approach: approach,
-		Timeout: f.timeout, Do: a.ask,
+		Timeout: f.timeout, Do: ask(f.broker),
 		Progress: load.Show(stderr, terminal), Every: every,
 	})
 	write := report.WriteText
@@ -119,51 +118,27 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// An asker carries out the requests of a load run, a connection for each.
-//
-// It closes a connection only after it has read the end of the stream, so that
-// the server closes first: who closes first keeps the connection's port
-// reserved for a minute, and a server has but one port to keep.
-type asker struct{ addr string }
-
-// ask is for [load.Config]. Its errors are short: each is a row of a table.
-func (a asker) ask(ctx context.Context, r protocol.Request) (string, error) {
-	conn, err := socket.Dial(ctx, a.addr, 0)
-	if err != nil {
-		return "", fmt.Errorf("connect: %w", plain(err))
+// ask returns what carries out one request of a load run, with a connection of
+// its own. Its errors are short: each is a row of a table.
+func ask(addr string) func(context.Context, protocol.Request) (string, error) {
+	dial := func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, addr, 0) }
+	return func(ctx context.Context, r protocol.Request) (string, error) {
+		answer, err := protocol.Ask(ctx, dial, r)
+		if failed := (*protocol.AskError)(nil); errors.As(err, &failed) {
+			return "", &protocol.AskError{Step: failed.Step, Err: cause(failed.Err)}
+		}
+		return answer, err
 	}
-	defer conn.Close()
-	stopGivingUp := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
-	defer stopGivingUp()
-	if _, err := conn.Write([]byte(r.String())); err != nil {
-		return "", fmt.Errorf("send the request: %w", plain(err))
-	}
-	answer, _, err := protocol.ReadAnswer(conn)
-	if err != nil {
-		return "", fmt.Errorf("read the answer: %w", plain(err))
-	}
-	return answer, nil
 }
 
-var longAgo = time.Unix(1, 0)
-
-// plain returns the part of a network error that says what went wrong, without
-// the addresses and system calls around it, and what to do where this side is
-// the cause.
-func plain(err error) error {
-	var errno syscall.Errno
-	var name *net.DNSError
-	switch {
-	case errors.As(err, &name):
-		return name
-	case !errors.As(err, &errno):
-		return err
-	}
-	switch errno {
-	case syscall.EADDRNOTAVAIL:
+// cause returns the part of a network error that says what went wrong, and what
+// to do where this side is the cause.
+func cause(err error) error {
+	switch neterr.KindOf(err) {
+	case neterr.NoPort:
 		return errors.New("no local port is free: open connections and those closed within a minute hold them all; ask for less")
-	case syscall.EMFILE:
+	case neterr.ProcessFiles:
 		return errors.New("too many open files here: ask for less at once, or raise ulimit -n")
 	}
-	return errno
+	return neterr.Reason(err)
 }

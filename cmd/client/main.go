@@ -30,10 +30,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"syscall"
+	"time"
 
 	"balancelab/internal/cli"
-	"balancelab/internal/console"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 )
 
@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if isLoadRun(line) {
 		return loadRun(ctx, line, loadFlags{*broker, *timeout, *n, *c, *rate, *asJSON}, stdout, stderr)
 	}
-	appType, err := protocol.ParseAppType(line.Arg(0))
+	appType, err := protocol.ParseType(line.Arg(0))
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
@@ -92,46 +92,45 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		ctx, cancel = context.WithTimeout(ctx, *timeout)
 		defer cancel()
 	}
-	answer, err := ask(ctx, *broker, protocol.Request{Type: appType, Approach: approach})
-	switch {
-	case err == nil:
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = fmt.Errorf("no answer from the broker at %s within %v", *broker, *timeout)
-	case ctx.Err() != nil:
-		err = errors.New("interrupted before the answer came")
-	}
+	answer, err := protocol.Ask(ctx, dialer(*broker), protocol.Request{Type: appType, Approach: approach})
 	if err != nil {
-		fmt.Fprintf(stderr, "[Client] Error: %v\n", err)
+		fmt.Fprintf(stderr, "[Client] Error: %s\n", explain(ctx, err, *broker, *timeout))
 		return cli.Failed
 	}
-	if reason, refused := protocol.CutRefusal(answer); refused {
-		fmt.Fprintf(stderr, "[Client] Error: %s\n", console.Shown(reason))
-		return cli.Failed
-	}
-	fmt.Fprintf(stdout, "[Client] Received: %s\n", console.Shown(answer))
+	fmt.Fprintf(stdout, "[Client] Received: %s\n", protocol.Printable(answer))
 	return cli.OK
 }
 
-// ask sends one request, with nothing after it and no half-close, as the
-// original does, and returns the answer.
-func ask(ctx context.Context, addr string, r protocol.Request) (string, error) {
-	var d net.Dialer // its connections notice that the broker's machine is gone, however long the answer takes
-	conn, err := d.DialContext(ctx, "tcp", addr)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return "", fmt.Errorf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
+// dialer returns what connects to addr. Its connections notice that the
+// broker's machine is gone, however long the answer takes.
+func dialer(addr string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", addr)
 	}
-	if err != nil {
-		return "", fmt.Errorf("connect to the broker: %w", err)
+}
+
+// explain says why one request got no answer, and what to do.
+func explain(ctx context.Context, err error, addr string, timeout time.Duration) string {
+	var refusal *protocol.RefusalError
+	var failed *protocol.AskError
+	switch {
+	case errors.As(err, &refusal):
+		return protocol.Printable(refusal.Reason)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Sprintf("no answer from the broker at %s within %v", addr, timeout)
+	case ctx.Err() != nil:
+		return "interrupted before the answer came"
+	case !errors.As(err, &failed):
+		return err.Error()
 	}
-	defer conn.Close()
-	stopGivingUp := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
-	defer stopGivingUp()
-	if _, err := io.WriteString(conn, r.String()); err != nil {
-		return "", fmt.Errorf("send the request: %w", err)
+	switch {
+	case failed.Step == protocol.Connect && neterr.KindOf(err) == neterr.Refused:
+		return fmt.Sprintf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
+	case failed.Step == protocol.Connect:
+		return fmt.Sprintf("connect to the broker: %v", failed.Err)
+	case failed.Step == protocol.Receive:
+		return fmt.Sprintf("the broker at %s: %v", addr, failed.Err)
 	}
-	answer, _, err := protocol.ReadAnswer(conn)
-	if err != nil {
-		return "", fmt.Errorf("the broker at %s: %w", addr, err)
-	}
-	return answer, nil
+	return err.Error()
 }

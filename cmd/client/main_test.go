@@ -10,11 +10,11 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"balancelab/internal/load"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 )
 
@@ -207,16 +207,16 @@ func TestLoadRunWithoutABroker(t *testing.T) {
 }
 
 // Where this side has run out of something the cause says what to do.
-func TestPlain(t *testing.T) {
-	for errno, want := range map[syscall.Errno]string{
-		syscall.EADDRNOTAVAIL: "no local port is free",
-		syscall.EMFILE:        "raise ulimit -n",
-		syscall.ECONNREFUSED:  "connection refused",
+func TestCause(t *testing.T) {
+	for kind, want := range map[neterr.Kind]string{
+		neterr.NoPort:       "no local port is free",
+		neterr.ProcessFiles: "raise ulimit -n",
+		neterr.Refused:      "connection refused",
 	} {
-		err := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}
-		contains(t, plain(err).Error(), want)
+		err := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", neterr.Errno(kind))}
+		contains(t, cause(err).Error(), want)
 	}
-	expect(t, "another error", plain(io.EOF), io.EOF)
+	expect(t, "another error", cause(io.EOF), io.EOF)
 }
 
 func TestLoadRunByName(t *testing.T) {
@@ -350,12 +350,12 @@ func BenchmarkAsk(b *testing.B) {
 		}
 	}()
 	defer l.Close()
-	a := asker{l.Addr().String()}
+	do := ask(l.Addr().String())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := a.ask(ctx, protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}); err != nil {
+		if _, err := do(ctx, protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}); err != nil {
 			b.Fatal(err)
 		}
 	}

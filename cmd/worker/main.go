@@ -25,6 +25,7 @@ import (
 
 	"balancelab/internal/cli"
 	"balancelab/internal/console"
+	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 	"balancelab/internal/socket"
 	"balancelab/internal/worker"
@@ -85,10 +86,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Fail(err)
 	}
 	log.Listening(id, l.Addr())
-	w := worker.Worker{Long: *long, Short: *short, Slots: *slots, Journal: log}
+	w := worker.Worker{
+		Work:  [protocol.NumTypes]time.Duration{protocol.Long: *long, protocol.Short: *short},
+		Slots: *slots, Observer: log,
+	}
 	s := server.Server{
 		Handle: w.Handle, DrainTimeout: *drain,
-		Paused: func(err error, pause time.Duration) { log.Paused(err, pause) },
+		Paused: log.Paused, Panicked: line.Panicked,
 	}
 	if err := s.Serve(ctx, l); err != nil {
 		return line.Fail(err)
@@ -96,11 +100,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.OK
 }
 
-// A journal is what -log chooses.
-type journal interface {
-	worker.Journal
+// An observer is what -log chooses.
+type observer interface {
+	worker.Observer
 	Listening(id int, at net.Addr)
-	Paused(err error, pause fmt.Stringer)
+	Paused(err error, pause time.Duration)
 	Close()
 }
 
@@ -108,7 +112,7 @@ type off struct{ console.Off }
 
 func (off) Listening(int, net.Addr) {}
 
-func newLog(format string, w io.Writer) (journal, error) {
+func newLog(format string, w io.Writer) (observer, error) {
 	switch format {
 	case "text":
 		return console.NewWorker(w), nil

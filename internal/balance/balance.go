@@ -52,9 +52,9 @@ const (
 	Answered Outcome = iota
 	// Failed counts towards a cool-down.
 	Failed
-	// Spared is a failure that is not the worker's: our own side ran out of
+	// NotCounted is a failure that is not the worker's: our own side ran out of
 	// something, or gave up. It is counted as failed, and not held against it.
-	Spared
+	NotCounted
 )
 
 // Cool-downs: after failuresInARow, from the first to the longest, doubling.
@@ -85,8 +85,8 @@ type Status struct {
 	State    State
 	Cooling  time.Duration // how long the cool-down still lasts; 0 if it does not cool
 	InFlight int
-	Most     int   // the most that were in flight at once
+	Peak     int   // the most that were in flight at once
 	Assigned int   // leases handed out
 	Answered []int // leases answered, for each selector in the order of NewPool
-	Failed   int   // leases released as Failed or Spared
+	Failed   int   // leases released as Failed or NotCounted
 }

@@ -111,7 +111,9 @@ func NewPool(workers []Worker, selectors ...Selector) *Pool {
 		p.members = append(p.members, m)
 	}
 	for _, s := range selectors {
-		s.begin(p.members)
+		if s != nil {
+			s.begin(p.members)
+		}
 	}
 	return p
 }
@@ -119,7 +121,8 @@ func NewPool(workers []Worker, selectors ...Selector) *Pool {
 // Assign chooses a worker by s, which NewPool was given, counts the request as
 // in flight there, and adds the worker to tried. It reports false when tried
 // holds every worker. The caller releases the lease.
-func (p *Pool) Assign(s Selector, tried *Tried) (Lease, bool) {
+func (p *Pool) Assign(selector int, tried *Tried) (Lease, bool) {
+	s := p.selectors[selector]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cooling > 0 {
@@ -149,7 +152,9 @@ func (p *Pool) Assign(s Selector, tried *Tried) (Lease, bool) {
 
 func (p *Pool) changed(m *member) {
 	for _, s := range p.selectors {
-		s.changed(m)
+		if s != nil {
+			s.changed(m)
+		}
 	}
 }
 
@@ -192,7 +197,7 @@ func (p *Pool) Snapshot() []Status {
 	for i, m := range p.members {
 		all[i] = Status{
 			Worker: m.config, State: m.state,
-			InFlight: m.inFlight, Most: m.most,
+			InFlight: m.inFlight, Peak: m.most,
 			Assigned: m.granted, Answered: append([]int(nil), m.answered...), Failed: m.failed,
 		}
 		if m.state == Cooling {
@@ -235,7 +240,7 @@ func (l *Lease) Release(o Outcome) {
 	case Failed:
 		m.failed++
 		p.fail(m, l.trial)
-	case Spared:
+	case NotCounted:
 		m.failed++
 		if l.trial && m.state == OnTrial {
 			m.setState(Trial)

@@ -8,15 +8,16 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/memnet"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
+	"balancelab/internal/socket"
 )
 
 // A lab is a broker with three workers, in a bubble.
@@ -24,17 +25,18 @@ type lab struct {
 	*Broker
 	t    *testing.T
 	net  memnet.Net
-	rr   *balance.RoundRobin
 	stop context.CancelFunc
 	done chan error
 	book journal
+
+	panicked func(value any, stack []byte) // nil: a panic fails the test
 }
 
 // journal remembers what it was told.
 type journal struct {
-	mu    sync.Mutex // guards visits and lines
+	mu    sync.Mutex // guards all below
 	lines []string
-	done  []Visit
+	done  []Exchange
 }
 
 func (j *journal) add(format string, args ...any) {
@@ -43,14 +45,18 @@ func (j *journal) add(format string, args ...any) {
 	j.lines = append(j.lines, fmt.Sprintf(format, args...))
 }
 
-func (j *journal) Connected(net.Addr)              {}
-func (j *journal) Unreachable(w string, err error) { j.add("unreachable %s: %v", w, Reason(err)) }
-func (j *journal) HandedOn(w string, err error)    { j.add("handed on from %s: %v", w, Reason(err)) }
-func (j *journal) Left(_ *Visit, err error)        { j.add("left: %v", err) }
-func (j *journal) Done(v *Visit) {
+func (j *journal) Connected(net.Addr) {}
+func (j *journal) Unreachable(w string, err error) {
+	j.add("unreachable %s: %v", w, neterr.Reason(err))
+}
+func (j *journal) Redispatched(w string, err error) {
+	j.add("redispatched from %s: %v", w, neterr.Reason(err))
+}
+func (j *journal) ClientGone(_ *Exchange, err error) { j.add("gone: %v", err) }
+func (j *journal) Done(x *Exchange) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.done = append(j.done, *v)
+	j.done = append(j.done, *x)
 }
 
 func (j *journal) text() string {
@@ -59,26 +65,27 @@ func (j *journal) text() string {
 	return strings.Join(j.lines, "; ")
 }
 
-// newLab starts a broker in front of Worker-1 to Worker-3, nobody of whom is
+// selectors returns the selectors of both approaches.
+func selectors() []balance.Selector {
+	return []balance.Selector{
+		protocol.RoundRobin:       new(balance.RoundRobin),
+		protocol.LeastConnections: new(balance.LeastConnections),
+	}
+}
+
+// newLab starts a broker in front of Worker-1 to Worker-3, none of which is
 // there yet. change, if not nil, changes it before it starts.
 func newLab(t *testing.T, change func(*Broker)) *lab {
-	l := &lab{t: t, rr: new(balance.RoundRobin), done: make(chan error, 1)}
-	lc := new(balance.LeastConnections)
+	l := &lab{t: t, done: make(chan error, 1)}
 	var workers []balance.Worker
 	for _, name := range []string{"Worker-1", "Worker-2", "Worker-3"} {
 		workers = append(workers, balance.Worker{Name: name, Addr: name})
 	}
 	l.Broker = &Broker{
-		Pool: balance.NewPool(workers, l.rr, lc),
-		Selector: func(a protocol.Approach) balance.Selector {
-			if a == protocol.RoundRobin {
-				return l.rr
-			}
-			return lc
-		},
+		Pool:           balance.NewPool(workers, selectors()...),
 		Dial:           l.net.DialWithin,
 		RequestTimeout: 5 * time.Second, DialTimeout: 2 * time.Second, AnswerTimeout: 30 * time.Second,
-		Journal: &l.book,
+		Observer: &l.book,
 	}
 	if change != nil {
 		change(l.Broker)
@@ -86,6 +93,14 @@ func newLab(t *testing.T, change func(*Broker)) *lab {
 	ctx, stop := context.WithCancel(t.Context())
 	l.stop = stop
 	s := server.Server{Handle: l.Handle, DrainTimeout: time.Minute}
+	if change != nil {
+		s.Panicked = func(value any, stack []byte) {
+			if l.panicked == nil {
+				panic(value)
+			}
+			l.panicked(value, stack)
+		}
+	}
 	listener := l.net.Listen("broker")
 	go func() { l.done <- s.Serve(ctx, listener) }()
 	return l
@@ -168,10 +183,15 @@ func (l *lab) end() {
 		l.t.Errorf("the broker ended with %v", err)
 	}
 	for _, w := range l.Pool.Snapshot() {
-		if w.InFlight != 0 || w.Assigned != w.Answered[0]+w.Answered[1]+w.Failed {
+		if w.InFlight != 0 || w.Assigned != answered(w)+w.Failed {
 			l.t.Errorf("%s at the end: %+v", w.Name, w)
 		}
 	}
+}
+
+// answered returns how many requests a worker answered.
+func answered(w balance.Status) int {
+	return w.Answered[protocol.RoundRobin] + w.Answered[protocol.LeastConnections]
 }
 
 const long = "AppID:Long:round_robin"
@@ -195,7 +215,7 @@ func TestRelays(t *testing.T) {
 		l.expect(long, "any other \x00 text", time.Second)
 		l.expect(long, "Error: so says the worker", 0)
 		if v := l.book.done[0]; v.Worker != "Worker-1" || v.Attempts != 1 || v.Serving != 5*time.Second {
-			t.Errorf("the visit: %+v", v)
+			t.Errorf("the exchange: %+v", v)
 		}
 	})
 }
@@ -208,12 +228,12 @@ func TestThirtyAtOnce(t *testing.T) {
 			}
 			var wg sync.WaitGroup
 			for range 30 {
-				wg.Go(func() { l.expect("AppID:Long:"+string(approach), protocol.Response, 5*time.Second) })
+				wg.Go(func() { l.expect("AppID:Long:"+approach.String(), protocol.Response, 5*time.Second) })
 			}
 			wg.Wait()
 			for _, w := range l.Pool.Snapshot() {
-				if w.Most != 10 || w.Assigned != 10 {
-					t.Errorf("%s, %s: %d requests, at most %d at once, want 10", approach, w.Name, w.Assigned, w.Most)
+				if w.Peak != 10 || w.Assigned != 10 {
+					t.Errorf("%s, %s: %d requests, at most %d at once, want 10", approach, w.Name, w.Assigned, w.Peak)
 				}
 			}
 		})
@@ -262,7 +282,7 @@ func TestFailover(t *testing.T) {
 			t.Errorf("journal: %s", got)
 		}
 		if v := l.book.done[0]; v.Attempts != 3 || v.Worker != "Worker-3" {
-			t.Errorf("visit: %+v", v)
+			t.Errorf("exchange: %+v", v)
 		}
 	})
 }
@@ -317,13 +337,33 @@ func TestAtMostOnce(t *testing.T) {
 			l.worker("Worker-1", test.worker)
 			l.worker("Worker-2", answers(protocol.Response, 0))
 			l.expect(long, protocol.Response, test.took)
-			if got := l.book.text(); !strings.HasPrefix(got, "handed on from Worker-1: ") {
+			if got := l.book.text(); !strings.HasPrefix(got, "redispatched from Worker-1: ") {
 				t.Errorf("journal: %s", got)
 			}
 			time.Sleep(time.Hour)
 		})
 	}
 }
+
+// run makes all attempts of an exchange, for a client that is not there.
+func (b *Broker) run(ctx context.Context, x *Exchange) {
+	client := &server.Conn{Conn: nobody{}}
+	if x.Failure = b.choose(x); x.Failure != nil {
+		return
+	}
+	for next := b.ask(ctx, x); next != nil; {
+		next = next(ctx, client)
+	}
+}
+
+// nobody is a client that is not there.
+type nobody struct{ socket.Conn }
+
+func (nobody) SetWriteDeadline(time.Time) error { return nil }
+func (nobody) Write(p []byte) (int, error)      { return len(p), nil }
+func (nobody) Quiet() bool                      { return true }
+func (nobody) CloseWrite() error                { return errors.ErrUnsupported }
+func (nobody) Close() error                     { return nil }
 
 // A worker that fails at once has always the fewest in flight. It must not
 // attract everything.
@@ -367,7 +407,7 @@ func TestEmptyLineIsNoAnswer(t *testing.T) {
 // The time for the answer counts from the end of the connect.
 func TestSlowConnectLeavesTimeForTheAnswer(t *testing.T) {
 	var l *lab
-	slowly := func(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+	slowly := func(ctx context.Context, addr string, within time.Duration) (socket.Conn, error) {
 		time.Sleep(time.Second)
 		return l.net.DialWithin(ctx, addr, within)
 	}
@@ -376,25 +416,25 @@ func TestSlowConnectLeavesTimeForTheAnswer(t *testing.T) {
 		l.worker("Worker-1", hangs)
 		l.expect(long, "Error: Worker-1: no whole answer within 30s; the job may have run, so it was not sent again (see broker -redispatch)", 31*time.Second)
 		if v := l.book.done[0]; v.Connecting != time.Second || v.Serving != 30*time.Second {
-			t.Errorf("the visit: %+v", v)
+			t.Errorf("the exchange: %+v", v)
 		}
 	})
 }
 
 // unwritable is a connection that was reset before the job was written.
 type unwritable struct {
-	net.Conn
+	socket.Conn
 	closed *bool
 }
 
 func (unwritable) SetDeadline(time.Time) error { return nil }
-func (unwritable) Write([]byte) (int, error)   { return 0, syscall.ECONNRESET }
+func (unwritable) Write([]byte) (int, error)   { return 0, neterr.Errno(neterr.Reset) }
 func (c unwritable) Close() error              { *c.closed = true; return nil }
 
 func TestUnwrittenGoesToTheNext(t *testing.T) {
 	var l *lab
 	closed := false
-	dial := func(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+	dial := func(ctx context.Context, addr string, within time.Duration) (socket.Conn, error) {
 		if addr == "Worker-1" {
 			return unwritable{closed: &closed}, nil
 		}
@@ -415,16 +455,16 @@ func TestUnwrittenGoesToTheNext(t *testing.T) {
 
 // A job of which nobody awaits the answer any more is not sent.
 func TestNotSentAfterTheEnd(t *testing.T) {
-	never := func(context.Context, string, time.Duration) (net.Conn, error) {
+	never := func(context.Context, string, time.Duration) (socket.Conn, error) {
 		t.Error("a worker was dialed")
-		return nil, syscall.ECONNREFUSED
+		return nil, neterr.Errno(neterr.Refused)
 	}
 	inLab(t, func(b *Broker) { b.Dial = never }, func(l *lab) {
 		ctx, cancel := context.WithCancel(l.t.Context())
 		cancel()
-		v := &visit{Visit: Visit{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}}}
-		if l.send(ctx, v); v.Err == nil || v.Err.Error() != "the broker stopped before the answer came" {
-			t.Errorf("got %v", v.Err)
+		x := &Exchange{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}}
+		if l.run(ctx, x); x.Failure == nil || x.Failure.Reason != CutOff || x.Failure.Error() != "the broker stopped before the answer came" {
+			t.Errorf("got %v", x.Failure)
 		}
 		if w := l.Pool.Snapshot()[0]; w.State != balance.Up || w.Failed != 1 {
 			t.Errorf("%+v", w)
@@ -432,9 +472,9 @@ func TestNotSentAfterTheEnd(t *testing.T) {
 	})
 }
 
-func TestOwnFailuresAreSpared(t *testing.T) {
-	out := func(context.Context, string, time.Duration) (net.Conn, error) {
-		return nil, &net.OpError{Op: "dial", Err: syscall.EMFILE}
+func TestOwnFailuresAreNotCounted(t *testing.T) {
+	out := func(context.Context, string, time.Duration) (socket.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: neterr.Errno(neterr.ProcessFiles)}
 	}
 	inLab(t, func(b *Broker) { b.Dial = out }, func(l *lab) {
 		for range 5 {
@@ -458,7 +498,7 @@ func TestClientGone(t *testing.T) {
 		synctest.Wait()
 		c.(*memnet.Conn).Reset()
 		time.Sleep(2 * time.Second)
-		if l.Pool.Snapshot()[0].Answered[0] != 1 || !strings.HasPrefix(l.book.text(), "left") {
+		if answered(l.Pool.Snapshot()[0]) != 1 || !strings.HasPrefix(l.book.text(), "gone") {
 			t.Errorf("%+v, journal %q", l.Pool.Snapshot()[0], l.book.text())
 		}
 	})

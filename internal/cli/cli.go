@@ -1,4 +1,4 @@
-// Package command is what the doorways of the three programs share: signals,
+// Package cli is what the doorways of the three programs share: signals,
 // exit codes, and how a wrong command line is answered.
 //
 // A program's usage is one text, written by hand, that stands in the command's
@@ -95,4 +95,9 @@ func (l *Line) Wrong(format string, args ...any) int {
 func (l *Line) Fail(err error) int {
 	fmt.Fprintf(l.stderr, "%s: %v\n", l.Name(), err)
 	return Failed
+}
+
+// Panicked says on standard error that a handler has panicked, and where.
+func (l *Line) Panicked(value any, stack []byte) {
+	fmt.Fprintf(l.stderr, "%s: a connection was closed, since its handler panicked: %v\n%s", l.Name(), value, stack)
 }

@@ -7,9 +7,7 @@
 // no line to be faithful to: those begin with the program's name too, and say
 // "Refused" or "left".
 //
-// Text that came over the network is shown as it is if all of it is printable,
-// and quoted otherwise, so that nobody can write to the terminal of somebody
-// else.
+// Text that came over the network is shown as [protocol.Printable] has it.
 //
 // A line that comes alone is written at once. Under load, what comes within a
 // few milliseconds of a write is written together, so Close has to be called
@@ -24,14 +22,14 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"unicode"
+	"time"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
 	"balancelab/internal/protocol"
 )
 
-// A Broker prints the broker's lines. It is a [broker.Journal].
+// A Broker prints the broker's lines. It is a [broker.Observer].
 type Broker struct{ *lines }
 
 // NewBroker returns a Broker that prints to w.
@@ -42,54 +40,53 @@ func (b *Broker) Listening(at net.Addr) {
 	b.print("[Broker] Listening on port ", port(at), "...")
 }
 
-// Connected is for [broker.Journal].
+// Connected implements [broker.Observer].
 func (b *Broker) Connected(client net.Addr) {
 	b.print("[Broker] Connected with ", tuple(client))
 }
 
-// Unreachable is for [broker.Journal].
+// Unreachable implements [broker.Observer].
 func (b *Broker) Unreachable(worker string, _ error) {
 	b.print("[Broker] Failed to connect to ", worker)
 }
 
-// HandedOn is for [broker.Journal].
-func (b *Broker) HandedOn(worker string, err error) {
-	b.print("[Broker] No answer from ", worker, ", asking the next one: ", Shown(err.Error()))
+// Redispatched implements [broker.Observer].
+func (b *Broker) Redispatched(worker string, err error) {
+	b.print("[Broker] No answer from ", worker, ", asking the next one: ", protocol.Printable(err.Error()))
 }
 
-// Done is for [broker.Journal].
-func (b *Broker) Done(v *broker.Visit) {
-	if v.Err != nil {
-		b.print("[Broker] Refused ", tuple(v.Client), ": ", Shown(v.Err.Error()))
+// Done implements [broker.Observer].
+func (b *Broker) Done(x *broker.Exchange) {
+	if x.Failure != nil {
+		b.print("[Broker] Refused ", tuple(x.Client), ": ", protocol.Printable(x.Failure.Error()))
 		return
 	}
-	b.print("[Broker] Response from ", v.Worker, ": ", Shown(v.Answer))
+	b.print("[Broker] Response from ", x.Worker, ": ", protocol.Printable(x.Answer))
 }
 
-// Left is for [broker.Journal].
-func (b *Broker) Left(v *broker.Visit, _ error) {
-	b.print("[Broker] ", tuple(v.Client), " left before its answer")
+// ClientGone implements [broker.Observer].
+func (b *Broker) ClientGone(x *broker.Exchange, _ error) {
+	b.print("[Broker] ", tuple(x.Client), " left before its answer")
 }
 
 // Paused says that accepting failed for now.
-func (b *Broker) Paused(err error, pause fmt.Stringer) {
+func (b *Broker) Paused(err error, pause time.Duration) {
 	b.print("[Broker] Waiting ", pause.String(), " before the next client: ", err.Error())
 }
 
-// Summary prints a line for each worker. approaches name what
-// [balance.Status].Answered counts.
-func (b *Broker) Summary(workers []balance.Status, approaches []protocol.Approach) {
+// Summary prints a line for each worker.
+func (b *Broker) Summary(workers []balance.Status) {
 	for _, w := range workers {
 		var answered []string
-		for i, a := range approaches {
-			answered = append(answered, fmt.Sprintf("%d by %s", w.Answered[i], a))
+		for _, a := range protocol.Approaches() {
+			answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
 		}
 		b.print(fmt.Sprintf("[Broker] %s: answered %s; failed %d; at most %d at once",
-			w.Name, strings.Join(answered, ", "), w.Failed, w.Most))
+			w.Name, strings.Join(answered, ", "), w.Failed, w.Peak))
 	}
 }
 
-// A Worker prints a worker's lines. It is a worker.Journal.
+// A Worker prints a worker's lines. It is a worker.Observer.
 type Worker struct{ *lines }
 
 // NewWorker returns a Worker that prints to w.
@@ -100,27 +97,27 @@ func (w *Worker) Listening(id int, at net.Addr) {
 	w.print("[Worker-", strconv.Itoa(id), "] Listening on port ", port(at), "...")
 }
 
-// Processing is for worker.Journal.
+// Processing implements worker.Observer.
 func (w *Worker) Processing(job protocol.Job, peer net.Addr) {
-	w.print("[Worker] Processing ", strings.ToLower(string(job.Type)), " request from ", tuple(peer))
+	w.print("[Worker] Processing ", strings.ToLower(job.Type.String()), " request from ", tuple(peer))
 }
 
-// Refused is for worker.Journal.
+// Refused implements worker.Observer.
 func (w *Worker) Refused(peer net.Addr, reason string) {
-	w.print("[Worker] Refused ", tuple(peer), ": ", Shown(reason))
+	w.print("[Worker] Refused ", tuple(peer), ": ", protocol.Printable(reason))
 }
 
-// Dropped is for worker.Journal.
+// Dropped implements worker.Observer.
 func (w *Worker) Dropped(peer net.Addr) {
 	w.print("[Worker] Dropped ", tuple(peer), ": left while it waited")
 }
 
 // Paused says that accepting failed for now.
-func (w *Worker) Paused(err error, pause fmt.Stringer) {
+func (w *Worker) Paused(err error, pause time.Duration) {
 	w.print("[Worker] Waiting ", pause.String(), " before the next job: ", err.Error())
 }
 
-// A BrokerJSON writes the broker's events as JSON. It is a [broker.Journal].
+// A BrokerJSON writes the broker's events as JSON. It is a [broker.Observer].
 type BrokerJSON struct {
 	*lines
 	log *slog.Logger
@@ -137,67 +134,67 @@ func newJSON(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, 
 // Listening says where the broker listens.
 func (b *BrokerJSON) Listening(at net.Addr) { b.log.Info("listening", "address", at.String()) }
 
-// Connected is for [broker.Journal]. One event a request is enough: Done's.
+// Connected implements [broker.Observer]. One event a request is enough: Done's.
 func (b *BrokerJSON) Connected(net.Addr) {}
 
-// Unreachable is for [broker.Journal].
+// Unreachable implements [broker.Observer].
 func (b *BrokerJSON) Unreachable(worker string, err error) {
 	b.log.Warn("unreachable", "worker", worker, "error", err.Error())
 }
 
-// HandedOn is for [broker.Journal].
-func (b *BrokerJSON) HandedOn(worker string, err error) {
+// Redispatched implements [broker.Observer].
+func (b *BrokerJSON) Redispatched(worker string, err error) {
 	b.log.Warn("handed on", "worker", worker, "error", err.Error())
 }
 
-// Done is for [broker.Journal]. The event is named for how the visit ended:
+// Done implements [broker.Observer]. The event is named for how the exchange ended:
 // answered by a worker, failed because no worker answered, or refused because
 // it was no request.
-func (b *BrokerJSON) Done(v *broker.Visit) {
+func (b *BrokerJSON) Done(x *broker.Exchange) {
 	switch {
-	case v.Err == nil:
-		b.log.Info("answered", attributes(v, "answer", v.Answer)...)
-	case v.Attempts > 0:
-		b.log.Warn("failed", attributes(v, "error", v.Err.Error())...)
+	case x.Failure == nil:
+		b.log.Info("answered", attributes(x, "answer", x.Answer)...)
+	case x.Attempts > 0:
+		b.log.Warn("failed", attributes(x, "error", x.Failure.Error())...)
 	default:
-		b.log.Warn("refused", attributes(v, "error", v.Err.Error())...)
+		b.log.Warn("refused", attributes(x, "error", x.Failure.Error())...)
 	}
 }
 
-// Left is for [broker.Journal]. The event follows the one of Done and is about
-// the same visit: what it ended in did not arrive.
-func (b *BrokerJSON) Left(v *broker.Visit, err error) {
-	b.log.Warn("left", attributes(v, "error", err.Error())...)
+// ClientGone implements [broker.Observer]. The event follows the one of Done and is about
+// the same exchange: what it ended in did not arrive.
+func (b *BrokerJSON) ClientGone(x *broker.Exchange, err error) {
+	b.log.Warn("left", attributes(x, "error", err.Error())...)
 }
 
-// attributes returns what every event of a visit has, and more.
-func attributes(v *broker.Visit, more ...any) []any {
+// attributes returns what every event of an exchange has, and more.
+func attributes(x *broker.Exchange, more ...any) []any {
 	return append([]any{
-		"client", v.Client.String(), "type", v.Request.Type, "approach", v.Request.Approach,
-		"worker", v.Worker, "attempts", v.Attempts,
-		"waiting_seconds", v.Reading.Seconds(),
-		"connecting_seconds", v.Connecting.Seconds(),
-		"serving_seconds", v.Serving.Seconds(),
+		"client", x.Client.String(), "type", x.Request.Type.String(), "approach", x.Request.Approach.String(),
+		"worker", x.Worker, "attempts", x.Attempts,
+		"waiting_seconds", x.Reading.Seconds(),
+		"connecting_seconds", x.Connecting.Seconds(),
+		"serving_seconds", x.Serving.Seconds(),
 	}, more...)
 }
 
 // Paused says that accepting failed for now.
-func (b *BrokerJSON) Paused(err error, pause fmt.Stringer) {
+func (b *BrokerJSON) Paused(err error, pause time.Duration) {
 	b.log.Warn("paused", "pause", pause.String(), "error", err.Error())
 }
 
 // Summary writes an event for each worker.
-func (b *BrokerJSON) Summary(workers []balance.Status, approaches []protocol.Approach) {
+func (b *BrokerJSON) Summary(workers []balance.Status) {
 	for _, w := range workers {
-		attrs := []any{"worker", w.Name, "failed", w.Failed, "most", w.Most}
-		for i, a := range approaches {
-			attrs = append(attrs, "answered_"+string(a), w.Answered[i])
+		attrs := []any{"worker", w.Name, "failed", w.Failed, "most", w.Peak}
+		for _, a := range protocol.Approaches() {
+			attrs = append(attrs, "answered_"+a.String(), w.Answered[a])
 		}
 		b.log.Info("summary", attrs...)
 	}
 }
 
-// A WorkerJSON writes a worker's events as JSON. It is a worker.Journal.
+// A WorkerJSON writes a worker's events as JSON. It is a worker.Observer.
 type WorkerJSON struct {
 	*lines
 	log *slog.Logger
@@ -214,23 +211,23 @@ func (w *WorkerJSON) Listening(id int, at net.Addr) {
 	w.log.Info("listening", "worker", id, "address", at.String())
 }
 
-// Processing is for worker.Journal.
+// Processing implements worker.Observer.
 func (w *WorkerJSON) Processing(job protocol.Job, peer net.Addr) {
-	w.log.Info("processing", "type", job.Type, "peer", peer.String())
+	w.log.Info("processing", "type", job.Type.String(), "peer", peer.String())
 }
 
-// Refused is for worker.Journal.
+// Refused implements worker.Observer.
 func (w *WorkerJSON) Refused(peer net.Addr, reason string) {
 	w.log.Warn("refused", "peer", peer.String(), "error", reason)
 }
 
-// Dropped is for worker.Journal.
+// Dropped implements worker.Observer.
 func (w *WorkerJSON) Dropped(peer net.Addr) {
 	w.log.Warn("dropped", "peer", peer.String())
 }
 
 // Paused says that accepting failed for now.
-func (w *WorkerJSON) Paused(err error, pause fmt.Stringer) {
+func (w *WorkerJSON) Paused(err error, pause time.Duration) {
 	w.log.Warn("paused", "pause", pause.String(), "error", err.Error())
 }
 
@@ -256,28 +253,17 @@ func port(a net.Addr) string {
 	return p
 }
 
-// Shown returns text from the network as it may be printed on a terminal: as it
-// is, or quoted.
-func Shown(text string) string {
-	for _, r := range text {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return strconv.Quote(text)
-		}
-	}
-	return text
-}
-
-// Off shows nothing. It is a [broker.Journal] and a worker.Journal.
+// Off shows nothing. It is a [broker.Observer] and a worker.Observer.
 type Off struct{}
 
-func (Off) Close()                                        {}
-func (Off) Connected(net.Addr)                            {}
-func (Off) Unreachable(string, error)                     {}
-func (Off) HandedOn(string, error)                        {}
-func (Off) Done(*broker.Visit)                            {}
-func (Off) Left(*broker.Visit, error)                     {}
-func (Off) Paused(error, fmt.Stringer)                    {}
-func (Off) Summary([]balance.Status, []protocol.Approach) {}
-func (Off) Processing(protocol.Job, net.Addr)             {}
-func (Off) Refused(net.Addr, string)                      {}
-func (Off) Dropped(net.Addr)                              {}
+func (Off) Close()                             {}
+func (Off) Connected(net.Addr)                 {}
+func (Off) Unreachable(string, error)          {}
+func (Off) Redispatched(string, error)         {}
+func (Off) Done(*broker.Exchange)              {}
+func (Off) ClientGone(*broker.Exchange, error) {}
+func (Off) Paused(error, time.Duration)        {}
+func (Off) Summary([]balance.Status)           {}
+func (Off) Processing(protocol.Job, net.Addr)  {}
+func (Off) Refused(net.Addr, string)           {}
+func (Off) Dropped(net.Addr)                   {}

@@ -36,21 +36,22 @@ func events(t *testing.T, text string) (all []event) {
 	return all
 }
 
-// visit is what each event of a visit has, besides the last field.
-var visit = []string{
+// exchange is what each event of an exchange has, besides the last field.
+var exchange = []string{
 	"approach", "attempts", "client", "connecting_seconds", "level", "msg",
 	"serving_seconds", "time", "type", "waiting_seconds", "worker",
 }
 
 func TestJSON(t *testing.T) {
 	request := protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}
-	asked := broker.Visit{
+	asked := broker.Exchange{
 		Client: addr("127.0.0.1:57730"), Request: request, Worker: "Worker-2", Attempts: 2,
 		Reading: 250 * time.Millisecond, Connecting: 500 * time.Millisecond, Serving: 1500 * time.Millisecond,
 	}
-	answered, failed, refused := asked, asked, broker.Visit{Client: asked.Client, Err: errors.New("no request")}
+	answered, failed, refused := asked, asked, broker.Exchange{Client: asked.Client, Failure: &broker.Failure{Err: errors.New("no request")}}
 	answered.Answer = "a\nb"
-	failed.Err = errors.New("Worker-2: gone")
+	failed.Failure = &broker.Failure{Reason: broker.WorkerFailed, Attempts: []*broker.AttemptError{{Worker: "Worker-2", Err: errors.New("gone")}}}
+	const text = "Worker-2: gone; the job may have run, so it was not sent again (see broker -redispatch)"
 	for _, test := range []struct {
 		msg, last string
 		tell      func(*BrokerJSON)
@@ -61,12 +62,12 @@ func TestJSON(t *testing.T) {
 			"waiting_seconds": .25, "connecting_seconds": .5, "serving_seconds": 1.5, "answer": "a\nb",
 		}},
 		{"failed", "error", func(b *BrokerJSON) { b.Done(&failed) }, event{
-			"level": "WARN", "type": "Long", "worker": "Worker-2", "attempts": 2.0, "error": "Worker-2: gone",
+			"level": "WARN", "type": "Long", "worker": "Worker-2", "attempts": 2.0, "error": text,
 		}},
 		{"refused", "error", func(b *BrokerJSON) { b.Done(&refused) }, event{
 			"level": "WARN", "type": "", "approach": "", "worker": "", "attempts": 0.0, "error": "no request",
 		}},
-		{"left", "error", func(b *BrokerJSON) { b.Left(&answered, errors.New("reset")) }, event{
+		{"left", "error", func(b *BrokerJSON) { b.ClientGone(&answered, errors.New("reset")) }, event{
 			"level": "WARN", "client": "127.0.0.1:57730", "type": "Long", "approach": "round_robin", "worker": "Worker-2", "attempts": 2.0,
 			"waiting_seconds": .25, "connecting_seconds": .5, "serving_seconds": 1.5, "error": "reset",
 		}},
@@ -79,7 +80,7 @@ func TestJSON(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("%s: %d lines", test.msg, len(got))
 		}
-		if keys, want := slices.Sorted(maps.Keys(got[0])), slices.Sorted(slices.Values(append(visit[:len(visit):len(visit)], test.last))); !slices.Equal(keys, want) {
+		if keys, want := slices.Sorted(maps.Keys(got[0])), slices.Sorted(slices.Values(append(exchange[:len(exchange):len(exchange)], test.last))); !slices.Equal(keys, want) {
 			t.Errorf("%s: fields %v, want %v", test.msg, keys, want)
 		}
 		test.want["msg"] = test.msg
@@ -91,7 +92,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestJSONTimes has a real visit whose every step takes a known time: a client
+// TestJSONTimes has a real exchange whose every step takes a known time: a client
 // that is slow to ask, a worker that can't be reached, and one that answers
 // when its client has left.
 func TestJSONTimes(t *testing.T) {
@@ -108,13 +109,11 @@ func TestJSONTimes(t *testing.T) {
 		}()
 		var out bytes.Buffer
 		journal := NewBrokerJSON(&out)
-		turns := new(balance.RoundRobin)
 		b := broker.Broker{
-			Pool:           balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: "Worker-1"}, {Name: "Worker-2", Addr: "Worker-2"}}, turns),
-			Selector:       func(protocol.Approach) balance.Selector { return turns },
+			Pool:           balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: "Worker-1"}, {Name: "Worker-2", Addr: "Worker-2"}}, nil, new(balance.RoundRobin)),
 			Dial:           network.DialWithin,
 			RequestTimeout: 10 * time.Second, DialTimeout: 2 * time.Second, AnswerTimeout: 10 * time.Second,
-			Journal: journal,
+			Observer: journal,
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)

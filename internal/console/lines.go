@@ -12,8 +12,8 @@ const (
 	mostBytes = 64 << 10
 )
 
-// lines writes whole lines to w. Who prints while w is blocked, a stopped
-// terminal for instance, waits.
+// lines writes whole lines to w. A caller that prints while w is blocked, by a
+// stopped terminal for instance, waits.
 type lines struct {
 	w io.Writer
 

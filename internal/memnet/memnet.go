@@ -19,8 +19,10 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"balancelab/internal/neterr"
+	"balancelab/internal/socket"
 )
 
 // A Net is a network of its own. The zero value has no listeners.
@@ -42,7 +44,11 @@ func (n *Net) Listen(addr string) *Listener {
 		panic("memnet: there is a listener already at " + addr)
 	}
 	n.lastPort++
-	l := &Listener{net: n, name: addr, addr: address(n.lastPort), closed: make(chan struct{}), queue: make(chan net.Conn, 10_000)}
+	expired := make(chan struct{})
+	l := &Listener{
+		net: n, name: addr, addr: address(n.lastPort), queue: make(chan net.Conn, 10_000), closed: make(chan struct{}),
+		expired: expired, expire: sync.OnceFunc(func() { close(expired) }),
+	}
 	n.listeners[addr] = l
 	return l
 }
@@ -58,8 +64,8 @@ func (n *Net) BlackHole(addr string) {
 }
 
 // Dial connects to the listener at addr. Without one the error is
-// ECONNREFUSED.
-func (n *Net) Dial(ctx context.Context, addr string) (net.Conn, error) {
+// the system's for a refused connection.
+func (n *Net) Dial(ctx context.Context, addr string) (socket.Conn, error) {
 	n.mu.Lock()
 	n.lastPort++
 	from, l, hole := address(n.lastPort), n.listeners[addr], n.blackHoles[addr]
@@ -69,15 +75,15 @@ func (n *Net) Dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, ctx.Err()
 	}
 	if l == nil {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", neterr.Errno(neterr.Refused))}
 	}
 	there, back := newStream(), newStream()
 	l.queue <- &Conn{local: l.addr, remote: from, in: there, out: back}
 	return &Conn{local: from, remote: l.addr, in: back, out: there}, nil
 }
 
-// DialWithin is Dial for at most so long.
-func (n *Net) DialWithin(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+// DialWithin is Dial that gives up after the time within.
+func (n *Net) DialWithin(ctx context.Context, addr string, within time.Duration) (socket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	return n.Dial(ctx, addr)
@@ -95,6 +101,9 @@ type Listener struct {
 	queue  chan net.Conn
 	closed chan struct{} // closed by Close
 	once   sync.Once
+
+	expired chan struct{} // closed by expire
+	expire  func()
 }
 
 // Accept waits for a connection. After Close the error is [net.ErrClosed].
@@ -102,9 +111,22 @@ func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.queue:
 		return c, nil
+	default:
+	}
+	select {
+	case c := <-l.queue:
+		return c, nil
+	case <-l.expired:
+		return nil, os.ErrDeadlineExceeded
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
+}
+
+// SetDeadline implements [socket.Listener]. A deadline can't be taken back.
+func (l *Listener) SetDeadline(t time.Time) error {
+	time.AfterFunc(time.Until(t), l.expire)
+	return nil
 }
 
 // Close ends the listener. Connections that wait to be accepted are reset.
@@ -124,23 +146,23 @@ func (l *Listener) Close() error {
 // Addr returns an address like TCP's.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
-// A Conn is one end of a connection.
+// A Conn is one end of a connection. It implements [socket.Conn].
 type Conn struct {
 	local, remote net.Addr
 	in, out       *stream
 }
 
-// Read is for [net.Conn].
+// Read implements [net.Conn].
 func (c *Conn) Read(p []byte) (int, error) { return c.in.read(p) }
 
-// Write is for [net.Conn]. It never waits.
+// Write implements [net.Conn]. It never waits.
 func (c *Conn) Write(p []byte) (int, error) { return c.out.write(p) }
 
 // Close ends both directions. As with TCP, the peer is reset if there is
 // unread input, or once it writes again.
 func (c *Conn) Close() error {
 	if c.in.abandon() {
-		c.out.fail(syscall.ECONNRESET)
+		c.out.fail(neterr.Errno(neterr.Reset))
 		return nil
 	}
 	return c.CloseWrite()
@@ -152,29 +174,44 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
+// SetKeepAlive implements [socket.Conn]: a peer in memory does not vanish.
+func (c *Conn) SetKeepAlive(bool) error { return nil }
+
+// Quiet implements [socket.Conn].
+func (c *Conn) Quiet() bool { return c.in.quiet() }
+
+// TryRead implements [socket.Conn].
+func (c *Conn) TryRead(p []byte) (int, error) {
+	n, changed, _, err := c.in.tryRead(p)
+	if changed != nil {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
 // Reset ends the connection as a crashed peer's kernel does.
 func (c *Conn) Reset() {
 	c.in.abandon()
-	c.out.fail(syscall.ECONNRESET)
+	c.out.fail(neterr.Errno(neterr.Reset))
 }
 
-// LocalAddr is for [net.Conn].
+// LocalAddr implements [net.Conn].
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr is for [net.Conn].
+// RemoteAddr implements [net.Conn].
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
-// SetDeadline is for [net.Conn]. Writing never waits, so only a deadline that
+// SetDeadline implements [net.Conn]. Writing never waits, so only a deadline that
 // has passed matters to it, and that is not looked at.
 func (c *Conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// SetReadDeadline is for [net.Conn].
+// SetReadDeadline implements [net.Conn].
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.in.setDeadline(t)
 	return nil
 }
 
-// SetWriteDeadline is for [net.Conn]; see SetDeadline.
+// SetWriteDeadline implements [net.Conn]; see SetDeadline.
 func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
 
 // A stream is one direction of a connection.
@@ -189,7 +226,7 @@ type stream struct {
 
 func newStream() *stream { return &stream{changed: make(chan struct{})} }
 
-// change runs f and wakes who waits.
+// change runs f and wakes the readers that wait.
 func (s *stream) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,11 +274,18 @@ func (s *stream) tryRead(p []byte) (n int, changed <-chan struct{}, deadline tim
 	return 0, s.changed, s.deadline, nil
 }
 
+// quiet reports whether the stream is open and has nothing to read.
+func (s *stream) quiet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.gone && s.err == nil && len(s.data) == 0
+}
+
 func (s *stream) write(p []byte) (n int, err error) {
 	s.change(func() {
 		switch {
 		case s.gone:
-			err = syscall.EPIPE
+			err = neterr.Errno(neterr.BrokenPipe)
 		case s.err != nil:
 			err = net.ErrClosed
 		default:

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// ErrMalformed is wrapped by the error for text that is not a message and can
-// not become one by more bytes. Its text names the offending part and what
+// ErrMalformed is wrapped by the error for text that is not a message and cannot
+// become one by more bytes. Its text names the offending part and what
 // would have been right.
 var ErrMalformed = errors.New("malformed")
 
@@ -35,10 +35,10 @@ func ParseJob(s string) (Job, error) {
 }
 
 func newRequest(w *words) Request {
-	return Request{Type: AppType(w.fields[0]), Approach: Approach(w.fields[1])}
+	return Request{Type: Type(w.fields[0]), Approach: Approach(w.fields[1])}
 }
 
-func newJob(w *words) Job { return Job{Type: AppType(w.fields[0]), Keep: w.keep} }
+func newJob(w *words) Job { return Job{Type: Type(w.fields[0]), Keep: w.keep} }
 
 // A grammar is a first field of any text, and then a word for each field.
 type grammar struct {
@@ -48,21 +48,22 @@ type grammar struct {
 	keeps   bool // whether a first field of keepID keeps the connection
 }
 
+// A field holds one of the names of a table, whose first entry is no name.
 type field struct {
 	name  string
-	words []string
+	names []string
 }
 
-// words are what a message says: what the fields after the first one hold, in
-// order, and whether the connection is to be kept.
+// words are what a message says: the places of its words in the tables of the
+// fields, in order, and whether the connection is to be kept.
 type words struct {
-	fields [2]string
+	fields [2]uint8
 	keep   bool
 }
 
 var (
-	requestGrammar = grammar{"request", requestForm, []field{{"type", types}, {"approach", approaches}}, false}
-	jobGrammar     = grammar{"job", jobForm, []field{{"type", types}}, true}
+	requestGrammar = grammar{"request", requestForm, []field{{"type", typeNames[:]}, {"approach", approachNames[:]}}, false}
+	jobGrammar     = grammar{"job", jobForm, []field{{"type", typeNames[:]}}, true}
 )
 
 // scan looks for the shortest prefix of b that is a whole message, and says in
@@ -90,13 +91,13 @@ func (g *grammar) scan(b []byte, ended bool, found *words) (whole bool, err erro
 		}
 		rest = bytes.TrimLeft(rest, space)
 		word, open := f.match(rest)
-		if word == "" && open && !ended {
+		if word == 0 && open && !ended {
 			break
 		}
-		if word == "" {
+		if word == 0 {
 			return false, g.wrongWord(f, text, rest)
 		}
-		found.fields[i] = word
+		found.fields[i] = uint8(word)
 		if i == len(g.fields)-1 {
 			found.keep = g.keeps && string(bytes.Trim(first, space)) == keepID
 			if !found.keep || ended {
@@ -104,7 +105,7 @@ func (g *grammar) scan(b []byte, ended bool, found *words) (whole bool, err erro
 			}
 			break
 		}
-		rest = bytes.TrimLeft(rest[len(word):], space)
+		rest = bytes.TrimLeft(rest[len(f.names[word]):], space)
 		if len(rest) > 0 && rest[0] != ':' {
 			return false, g.malformed(text, "")
 		}
@@ -126,18 +127,18 @@ var tooLong = fmt.Sprintf(" is longer than %d bytes", MaxLen)
 // the message.
 const space = " \t\r\v\f"
 
-// match returns the word of f that text begins with, or "" and whether text
-// may still become one.
-func (f field) match(text []byte) (word string, open bool) {
-	for _, w := range f.words {
-		if len(text) >= len(w) && string(text[:len(w)]) == w {
-			return w, false
+// match returns the place of the name that text begins with, or 0 and whether
+// text may still become one.
+func (f field) match(text []byte) (word int, open bool) {
+	for i, name := range f.names[1:] {
+		if len(text) >= len(name) && string(text[:len(name)]) == name {
+			return i + 1, false
 		}
-		if len(text) < len(w) && string(text) == w[:len(text)] {
+		if len(text) < len(name) && string(text) == name[:len(text)] {
 			open = true
 		}
 	}
-	return "", open
+	return 0, open
 }
 
 // validPrefix reports whether b is UTF-8. If more may come, its last rune may
@@ -169,7 +170,7 @@ func (g *grammar) wrongWord(f field, text, rest []byte) error {
 	if len(given) == 0 {
 		return g.malformed(text, "")
 	}
-	return unknown(f.name, string(given), f.words)
+	return unknown(f.name, string(given), f.names[1:])
 }
 
 func (g *grammar) malformed(text []byte, why string) error {

@@ -41,7 +41,10 @@ package protocol
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -49,29 +52,37 @@ import (
 // into a buffer of this size.
 const MaxLen = 1024
 
-// An AppType says how much work a job is. The zero value is no type.
-type AppType string
+// A Type says how much work a job is. It is an index for arrays of
+// [NumTypes] elements.
+type Type uint8
 
-// The types of the original: 5 seconds of work and 1 second.
+// The types of the original: 5 seconds of work and 1 second. The zero value is
+// no type.
 const (
-	Long  AppType = "Long"
-	Short AppType = "Short"
+	NoType Type = iota
+	Long
+	Short
+	NumTypes
 )
 
-// An Approach says how the broker chooses a worker. The zero value is none.
-type Approach string
+// An Approach says how the broker chooses a worker. It is an index for arrays
+// of [NumApproaches] elements.
+type Approach uint8
 
-// The approaches of the original.
+// The approaches of the original. The zero value is none.
 const (
-	RoundRobin       Approach = "round_robin"
-	LeastConnections Approach = "least_connections"
+	NoApproach Approach = iota
+	RoundRobin
+	LeastConnections
+	NumApproaches
 )
 
-// The words that a field may hold, and the forms that a refusal recommends.
-// No word may be a prefix of another one of its list: scan depends on it.
+// The words for the types and the approaches on the wire, on command lines and
+// in reports. This is the one place that has them. No word may be a prefix of
+// another one of its table: scan depends on it.
 var (
-	types      = []string{string(Long), string(Short)}
-	approaches = []string{string(RoundRobin), string(LeastConnections)}
+	typeNames     = [NumTypes]string{Long: "Long", Short: "Short"}
+	approachNames = [NumApproaches]string{RoundRobin: "round_robin", LeastConnections: "least_connections"}
 )
 
 const (
@@ -80,28 +91,60 @@ const (
 )
 
 // Types returns every type, in the order in which help texts name them.
-func Types() []AppType { return []AppType{Long, Short} }
+func Types() []Type { return []Type{Long, Short} }
 
 // Approaches returns every approach, in the order in which help texts name them.
 func Approaches() []Approach { return []Approach{RoundRobin, LeastConnections} }
 
-// ParseAppType returns the type that s names, exactly as written.
-// The error wraps [ErrMalformed].
-func ParseAppType(s string) (AppType, error) {
-	for _, t := range Types() {
-		if s == string(t) {
-			return t, nil
-		}
+// String returns the type's word, or "" for none.
+func (t Type) String() string { return typeNames[t] }
+
+// String returns the approach's word, or "" for none.
+func (a Approach) String() string { return approachNames[a] }
+
+// MarshalText implements [encoding.TextMarshaler]: in JSON a type is its word.
+func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// MarshalText implements [encoding.TextMarshaler]: in JSON an approach is its
+// word.
+func (a Approach) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. The empty text is no
+// type.
+func (t *Type) UnmarshalText(text []byte) (err error) {
+	*t = NoType
+	if len(text) > 0 {
+		*t, err = ParseType(string(text))
 	}
-	return "", unknown("type", s, types)
+	return err
 }
 
-// ParseAppTypes returns the types that list names, in order, with commas
+// UnmarshalText implements [encoding.TextUnmarshaler]. The empty text is no
+// approach.
+func (a *Approach) UnmarshalText(text []byte) (err error) {
+	*a = NoApproach
+	if len(text) > 0 {
+		*a, err = ParseApproach(string(text))
+	}
+	return err
+}
+
+// ParseType returns the type that s names, exactly as written.
+// The error wraps [ErrMalformed].
+func ParseType(s string) (Type, error) {
+	i := indexOf(typeNames[:], s)
+	if i == 0 {
+		return NoType, unknown("type", s, typeNames[1:])
+	}
+	return Type(i), nil
+}
+
+// ParseTypes returns the types that list names, in order, with commas
 // between them and white space around them. The error wraps [ErrMalformed].
-func ParseAppTypes(list string) ([]AppType, error) {
-	var all []AppType
+func ParseTypes(list string) ([]Type, error) {
+	var all []Type
 	for item := range strings.SplitSeq(list, ",") {
-		t, err := ParseAppType(strings.TrimSpace(item))
+		t, err := ParseType(strings.TrimSpace(item))
 		if err != nil {
 			return nil, err
 		}
@@ -113,23 +156,27 @@ func ParseAppTypes(list string) ([]AppType, error) {
 // ParseApproach returns the approach that s names, exactly as written.
 // The error wraps [ErrMalformed].
 func ParseApproach(s string) (Approach, error) {
-	for _, a := range Approaches() {
-		if s == string(a) {
-			return a, nil
-		}
+	i := indexOf(approachNames[:], s)
+	if i == 0 {
+		return NoApproach, unknown("approach", s, approachNames[1:])
 	}
-	return "", unknown("approach", s, approaches)
+	return Approach(i), nil
+}
+
+// indexOf returns the place of word in names, or 0, the place of no name.
+func indexOf(names []string, word string) int {
+	return max(0, slices.Index(names, word))
 }
 
 // A Request is what a client asks of the broker.
 type Request struct {
-	Type     AppType
+	Type     Type
 	Approach Approach
 }
 
 // String returns the request as the client sends it.
 func (r Request) String() string {
-	return "AppID:" + string(r.Type) + ":" + string(r.Approach)
+	return "AppID:" + r.Type.String() + ":" + r.Approach.String()
 }
 
 // Job returns what the broker asks of a worker for r.
@@ -137,7 +184,7 @@ func (r Request) Job() Job { return Job{Type: r.Type} }
 
 // A Job is what the broker asks of a worker.
 type Job struct {
-	Type AppType
+	Type Type
 	// Keep asks the worker to end its answer with a newline and to wait for
 	// the next job on the same connection.
 	Keep bool
@@ -146,9 +193,9 @@ type Job struct {
 // String returns the job as the broker sends it.
 func (j Job) String() string {
 	if j.Keep {
-		return keepID + ":" + string(j.Type) + "\n"
+		return keepID + ":" + j.Type.String() + "\n"
 	}
-	return "AppID:" + string(j.Type)
+	return "AppID:" + j.Type.String()
 }
 
 // keepID is the first field of a job that keeps its connection. An original
@@ -182,6 +229,18 @@ func CutRefusal(answer string) (reason string, ok bool) {
 		return "", false
 	}
 	return reason, true
+}
+
+// Printable returns text from the network as it may be shown on a terminal: as
+// it is if all of it is printable, and quoted otherwise, so that nobody can
+// write to the terminal of somebody else.
+func Printable(text string) string {
+	for _, r := range text {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return strconv.Quote(text)
+		}
+	}
+	return text
 }
 
 // quote shows hostile text: escaped, and cut where it is long. The answer that

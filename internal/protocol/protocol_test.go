@@ -166,7 +166,7 @@ func TestRefusal(t *testing.T) {
 }
 
 func TestWordsAreNoPrefixes(t *testing.T) {
-	for _, words := range [][]string{types, approaches} {
+	for _, words := range [][]string{typeNames[1:], approachNames[1:]} {
 		for _, a := range words {
 			for _, b := range words {
 				if a != b && strings.HasPrefix(a, b) {

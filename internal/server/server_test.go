@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"balancelab/internal/memnet"
+	"balancelab/internal/neterr"
 	"balancelab/internal/socket"
 )
 
-// A serving is a server that runs in a bubble.
-type serving struct {
+// A lab is a server that runs in a bubble.
+type lab struct {
 	t    *testing.T
 	net  memnet.Net
 	stop context.CancelFunc
@@ -26,15 +27,15 @@ type serving struct {
 }
 
 // serve starts s. At the end of the test it must have returned.
-func serve(t *testing.T, s *Server) *serving {
+func serve(t *testing.T, s *Server) *lab {
 	ctx, stop := context.WithCancel(t.Context())
-	v := &serving{t: t, stop: stop, done: make(chan error, 1)}
+	v := &lab{t: t, stop: stop, done: make(chan error, 1)}
 	l := v.net.Listen("server")
 	go func() { v.done <- s.Serve(ctx, l) }()
 	return v
 }
 
-func (v *serving) dial() *memnet.Conn {
+func (v *lab) dial() *memnet.Conn {
 	v.t.Helper()
 	c, err := v.net.Dial(v.t.Context(), "server")
 	if err != nil {
@@ -44,7 +45,7 @@ func (v *serving) dial() *memnet.Conn {
 }
 
 // stopped stops the server and returns how long that took, and the server's error.
-func (v *serving) stopped() (time.Duration, error) {
+func (v *lab) stopped() (time.Duration, error) {
 	start := time.Now()
 	v.stop()
 	err := <-v.done
@@ -52,14 +53,14 @@ func (v *serving) stopped() (time.Duration, error) {
 }
 
 // echoAfter returns a handler that reads a byte and answers it after work.
-func echoAfter(work time.Duration) func(context.Context, *Conn) {
-	return func(ctx context.Context, c *Conn) {
+func echoAfter(work time.Duration) Handler {
+	return func(ctx context.Context, c *Conn) Handler {
 		defer c.Close()
-		c.AwaitRequest(time.Minute)
+		c.BeginRead(time.Minute)
 		var b [1]byte
 		_, err := c.Read(b[:])
-		if c.Got(); err != nil {
-			return
+		if c.EndRead(); err != nil {
+			return nil
 		}
 		select {
 		case <-time.After(work):
@@ -67,6 +68,7 @@ func echoAfter(work time.Duration) func(context.Context, *Conn) {
 		case <-ctx.Done():
 			c.Finish("cut off")
 		}
+		return nil
 	}
 }
 
@@ -91,10 +93,11 @@ func TestDrainWaitsForWhatIsInFlight(t *testing.T) {
 		v.stop()
 		synctest.Wait()
 		start := time.Now()
-		if _, err := silent.Read(make([]byte, 1)); err == nil || time.Since(start) != lastCallTime {
+		if _, err := silent.Read(make([]byte, 1)); err == nil || time.Since(start) != stopGrace {
 			t.Errorf("a silent client is let go after %v with %v", time.Since(start), err)
 		}
-		if _, err := v.net.Dial(t.Context(), "server"); !errors.Is(err, syscall.ECONNREFUSED) {
+		synctest.Wait()
+		if _, err := v.net.Dial(t.Context(), "server"); neterr.KindOf(err) != neterr.Refused {
 			t.Errorf("a new client during the drain: %v", err)
 		}
 		if got := <-answer; got != "x" {
@@ -152,21 +155,21 @@ func TestStopAtTheLimit(t *testing.T) {
 		v := serve(t, &Server{Handle: echoAfter(time.Second), MaxConns: 1, DrainTimeout: time.Minute})
 		c := v.dial()
 		synctest.Wait()
-		if took, err := v.stopped(); err != nil || took != lastCallTime {
+		if took, err := v.stopped(); err != nil || took != stopGrace {
 			t.Errorf("%v after %v", err, took)
 		}
 		c.Close()
 	})
 }
 
-// Who had connected and asked before the stop is answered, although nobody had
-// come to accepting it.
-func TestStopServesWhoHadCome(t *testing.T) {
-	stopServesWhoHadCome(t, 0)
-	stopServesWhoHadCome(t, 1000)
+// A client that had connected and asked before the stop is answered, although
+// its connection had not been accepted yet.
+func TestStopServesClientsInTheQueue(t *testing.T) {
+	stopServesClientsInTheQueue(t, 0)
+	stopServesClientsInTheQueue(t, 1000)
 }
 
-func stopServesWhoHadCome(t *testing.T, maxConns int) {
+func stopServesClientsInTheQueue(t *testing.T, maxConns int) {
 	l, err := socket.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +209,7 @@ func TestStopWaitsAMomentForRequests(t *testing.T) {
 		c := v.dial()
 		synctest.Wait()
 		v.stop()
-		time.Sleep(lastCallTime / 2)
+		time.Sleep(stopGrace / 2)
 		c.Write([]byte("x"))
 		if got := readAll(t, c); got != "x" {
 			t.Errorf("got %q", got)
@@ -217,16 +220,16 @@ func TestStopWaitsAMomentForRequests(t *testing.T) {
 	})
 }
 
-// Who asks again and again does not keep a server from stopping.
+// A client that asks again and again does not keep a server from stopping.
 func TestStopIsNotPutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		again := func(_ context.Context, c *Conn) {
+		again := func(_ context.Context, c *Conn) Handler {
 			defer c.Close()
 			for b := make([]byte, 1); ; {
-				c.AwaitRequest(0)
+				c.BeginRead(0)
 				_, err := c.Read(b)
-				if c.Got(); err != nil {
-					return
+				if c.EndRead(); err != nil {
+					return nil
 				}
 				c.Write(b)
 			}
@@ -243,7 +246,7 @@ func TestStopIsNotPutOff(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Second)
-		if took, err := v.stopped(); err != nil || took > lastCallTime {
+		if took, err := v.stopped(); err != nil || took > stopGrace {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
@@ -251,16 +254,17 @@ func TestStopIsNotPutOff(t *testing.T) {
 
 // The rest of a request that has begun to come is in no more hurry than the
 // stop, and no less.
-func TestHurry(t *testing.T) {
+func TestReadRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		half := func(_ context.Context, c *Conn) {
+		half := func(_ context.Context, c *Conn) Handler {
 			defer c.Close()
-			c.AwaitRequest(0)
+			c.BeginRead(0)
 			c.Read(make([]byte, 1))
 			time.Sleep(time.Second) // meanwhile the server stops
-			c.Hurry(time.Minute)
+			c.ReadRest(time.Minute)
 			c.Read(make([]byte, 1))
-			c.Got()
+			c.EndRead()
+			return nil
 		}
 		v := serve(t, &Server{Handle: half, DrainTimeout: time.Hour})
 		c := v.dial()
@@ -275,7 +279,7 @@ func TestHurry(t *testing.T) {
 
 // brokenListener fails with err a number of times before it accepts.
 type brokenListener struct {
-	net.Listener
+	socket.Listener
 	err   error
 	times int
 }
@@ -289,7 +293,8 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 }
 
 func TestAcceptBacksOff(t *testing.T) {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EPROTO} {
+	for _, kind := range []neterr.Kind{neterr.ProcessFiles, neterr.NoBuffer, neterr.NoMemory, neterr.Aborted, neterr.Accepting} {
+		e := neterr.Errno(kind)
 		synctest.Test(t, func(t *testing.T) {
 			var n memnet.Net
 			l := &brokenListener{n.Listen("server"), e, 10}
@@ -330,8 +335,8 @@ func TestAcceptGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n memnet.Net
 		s := Server{Handle: echoAfter(0)}
-		err := s.Serve(t.Context(), &brokenListener{n.Listen("server"), syscall.EBADF, 1})
-		if !errors.Is(err, syscall.EBADF) {
+		err := s.Serve(t.Context(), &brokenListener{n.Listen("server"), syscall.EINVAL, 1})
+		if !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -379,11 +384,11 @@ func TestNothingToDrain(t *testing.T) {
 	}
 }
 
-// Who has its answer and does not close is not in flight.
+// A client that has its answer and does not close is not in flight.
 func TestLingeringIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := serve(t, &Server{Handle: echoAfter(0)})
-		v.dial().Close() // nor is who came and went
+		v.dial().Close() // nor is one that came and went
 		c := v.dial()
 		c.Write([]byte("x"))
 		synctest.Wait()
@@ -394,9 +399,9 @@ func TestLingeringIsNotCutOff(t *testing.T) {
 	})
 }
 
-// An able connection can do what those of package socket can.
+// An able connection remembers what it is asked for.
 type able struct {
-	net.Conn
+	socket.Conn
 	there  string // what TryRead reads, once
 	noisy  bool   // there is unread input
 	called []string
@@ -436,10 +441,10 @@ func TestAtOnce(t *testing.T) {
 		{&able{}, "read deadline, read, write, close"},
 		{&able{there: "x", noisy: true}, "write, half-close, read deadline, read, close"},
 	} {
-		c := Conn{Conn: test.conn, stopping: t.Context()}
-		c.AwaitRequest(time.Minute)
+		c := Conn{Conn: test.conn, serving: &serving{stopping: t.Context()}}
+		c.BeginRead(time.Minute)
 		c.Read(make([]byte, 8))
-		c.Got()
+		c.EndRead()
 		c.Answer("x")
 		if got := strings.Join(test.conn.called, ", "); got != test.want {
 			t.Errorf("%+v: %s, want %s", test.conn, got, test.want)
@@ -451,12 +456,12 @@ func TestAtOnce(t *testing.T) {
 // bytes have come, holds when the rest has to be waited for.
 func TestDeadlineForTheRestHolds(t *testing.T) {
 	conn := &able{there: "x"}
-	c := Conn{Conn: conn, stopping: t.Context()}
-	c.AwaitRequest(0)
+	c := Conn{Conn: conn, serving: &serving{stopping: t.Context()}}
+	c.BeginRead(0)
 	c.Read(make([]byte, 8))
 	c.SetReadDeadline(time.Now().Add(time.Minute))
 	c.Read(make([]byte, 8))
-	c.Got()
+	c.EndRead()
 	if got, want := strings.Join(conn.called, ", "), "read deadline, read deadline, read"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -482,15 +487,15 @@ func TestDeadlineIsLeftAloneAfterReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopping, stop := context.WithCancel(t.Context())
 		var set time.Time
-		c := Conn{Conn: slowConn{nil, &set}, stopping: stopping, handlers: new(handlers)}
-		c.AwaitRequest(time.Minute)
+		c := Conn{Conn: socket.Of(slowConn{nil, &set}), serving: &serving{stopping: stopping}}
+		c.BeginRead(time.Minute)
 		c.Read(nil)
 		stop()
 		synctest.Wait()
-		if c.Got() {
+		if !c.EndRead() {
 			t.Error("the stop did not come first")
 		}
-		if set.IsZero() || time.Until(set) > lastCallTime {
+		if set.IsZero() || time.Until(set) > stopGrace {
 			t.Errorf("the stop's deadline is still to be set: it is %v", set)
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -26,7 +25,7 @@ type listener struct {
 
 // accepting returns a listener in the place of l, whose own system calls net
 // does not let us make.
-func accepting(l *net.TCPListener) (net.Listener, error) {
+func accepting(l *net.TCPListener) (Listener, error) {
 	defer l.Close()
 	file, err := l.File()
 	if err != nil {
@@ -43,7 +42,7 @@ func accepting(l *net.TCPListener) (net.Listener, error) {
 	return &listener{file: file, raw: raw, addr: l.Addr()}, nil
 }
 
-// Accept is for [net.Listener].
+// Accept implements [net.Listener].
 func (l *listener) Accept() (net.Conn, error) {
 	c := new(conn)
 	var failure error
@@ -52,7 +51,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		return failure != syscall.EAGAIN
 	})
 	late := errors.Is(err, os.ErrDeadlineExceeded)
-	if late { // who waits already is accepted all the same
+	if late { // a client that waits already is accepted all the same
 		err = l.raw.Control(func(fd uintptr) { failure = c.accept(int(fd)) })
 	}
 	switch {
@@ -68,17 +67,16 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// SetDeadline is for Accept, as [net.TCPListener] has it; but those who wait
-// when it has passed can still be accepted.
+// SetDeadline implements [Listener].
 func (l *listener) SetDeadline(t time.Time) error { return l.file.SetReadDeadline(t) }
 
-// Close is for [net.Listener].
+// Close implements [net.Listener].
 func (l *listener) Close() error {
 	l.closed.Store(true)
 	return l.file.Close()
 }
 
-// Addr is for [net.Listener].
+// Addr implements [net.Listener].
 func (l *listener) Addr() net.Addr { return l.addr }
 
 // A conn is a connection that is registered when it first has to wait.
@@ -87,8 +85,8 @@ type conn struct {
 	peer address
 
 	mu sync.Mutex // guards all below
-	// file is nil until the connection has to wait. Only who reads or writes
-	// sets it, and so may look at it without mu.
+	// file is nil until the connection has to wait. Only the goroutine that reads
+	// or writes sets it, and so it may look at file without mu.
 	file    *os.File
 	readBy  time.Time
 	writeBy time.Time
@@ -109,7 +107,7 @@ func (c *conn) accept(fd int) error {
 	}
 }
 
-func dial(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+func dial(ctx context.Context, addr string, within time.Duration) (Conn, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -126,7 +124,7 @@ func dial(ctx context.Context, addr string, within time.Duration) (net.Conn, err
 	c := &conn{fd: fd, peer: address(to)}
 	err = c.connect(ctx, sa, within)
 	if err == nil {
-		_, err = c.waiting() // who connects asks something, and has to wait for the answer
+		_, err = c.waiting() // a program that connects asks something, and waits for the answer
 	}
 	if err != nil {
 		c.Close()
@@ -167,7 +165,7 @@ func inProgress(err error) bool {
 }
 
 // isItsPeer reports whether c is connected with itself: that happens where
-// nobody listens, to a socket that was given that very port as its own.
+// nobody listens, to a socket that was given the same port as its own.
 func (c *conn) isItsPeer() bool {
 	own, peer := netip.AddrPort(c.local()), netip.AddrPort(c.peer)
 	return own == peer || own.Port() == peer.Port() && peer.Addr().IsUnspecified()
@@ -209,7 +207,7 @@ func (c *conn) awaitWritable(try func() error) (result, err error) {
 	return result, err
 }
 
-// waiting returns c as a file: reading and writing it wait.
+// waiting returns c as a file, whose reading and writing wait.
 func (c *conn) waiting() (*os.File, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -233,7 +231,7 @@ func registered(file *os.File, readBy time.Time) error {
 	return nil
 }
 
-// Read is for [net.Conn].
+// Read implements [net.Conn].
 func (c *conn) Read(p []byte) (int, error) {
 	if c.file == nil {
 		if n, err := c.TryRead(p); err != os.ErrDeadlineExceeded {
@@ -247,25 +245,15 @@ func (c *conn) Read(p []byte) (int, error) {
 	return file.Read(p)
 }
 
-// TryRead reads what there is. Without waiting, when there is nothing or when c
-// has had to wait before, the error is [os.ErrDeadlineExceeded].
+// TryRead implements [Conn]. It can't tell once c has had to wait.
 func (c *conn) TryRead(p []byte) (int, error) {
 	if c.file != nil || c.passed(&c.readBy) {
 		return 0, os.ErrDeadlineExceeded
 	}
-	n, err := syscall.Read(c.fd, p)
-	switch {
-	case err == syscall.EAGAIN || err == syscall.EINTR:
-		return 0, os.ErrDeadlineExceeded
-	case err != nil:
-		return 0, os.NewSyscallError("read", err)
-	case n == 0 && len(p) > 0:
-		return 0, io.EOF
-	}
-	return n, nil
+	return read(c.fd, p)
 }
 
-// Write is for [net.Conn].
+// Write implements [net.Conn].
 func (c *conn) Write(p []byte) (int, error) {
 	if c.file != nil {
 		return c.file.Write(p)
@@ -296,17 +284,17 @@ func (c *conn) passed(deadline *time.Time) bool {
 	return !by.IsZero() && !time.Now().Before(by)
 }
 
-// SetDeadline is for [net.Conn].
+// SetDeadline implements [net.Conn].
 func (c *conn) SetDeadline(t time.Time) error {
 	return c.setDeadline(t, (*os.File).SetDeadline, &c.readBy, &c.writeBy)
 }
 
-// SetReadDeadline is for [net.Conn].
+// SetReadDeadline implements [net.Conn].
 func (c *conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(t, (*os.File).SetReadDeadline, &c.readBy)
 }
 
-// SetWriteDeadline is for [net.Conn].
+// SetWriteDeadline implements [net.Conn].
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(t, (*os.File).SetWriteDeadline, &c.writeBy)
 }
@@ -325,10 +313,10 @@ func (c *conn) setDeadline(t time.Time, ofFile func(*os.File, time.Time) error, 
 	return nil
 }
 
-// Quiet reports whether c is open and has nothing to read.
+// Quiet implements [Conn].
 func (c *conn) Quiet() bool { return peek(c.fd) }
 
-// SetKeepAlive has the kernel find out, in the end, that a silent peer is gone.
+// SetKeepAlive implements [Conn].
 func (c *conn) SetKeepAlive(on bool) error {
 	value := 0
 	if on {
@@ -337,12 +325,12 @@ func (c *conn) SetKeepAlive(on bool) error {
 	return os.NewSyscallError("setsockopt", syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, value))
 }
 
-// CloseWrite tells the peer that nothing follows.
+// CloseWrite implements [Conn].
 func (c *conn) CloseWrite() error {
 	return os.NewSyscallError("shutdown", syscall.Shutdown(c.fd, syscall.SHUT_WR))
 }
 
-// Close is for [net.Conn].
+// Close implements [net.Conn].
 func (c *conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -357,7 +345,7 @@ func (c *conn) Close() error {
 	return os.NewSyscallError("close", syscall.Close(fd))
 }
 
-// LocalAddr is for [net.Conn].
+// LocalAddr implements [net.Conn].
 func (c *conn) LocalAddr() net.Addr { return c.local() }
 
 func (c *conn) local() address {
@@ -368,13 +356,13 @@ func (c *conn) local() address {
 	return addressOf(sa)
 }
 
-// RemoteAddr is for [net.Conn].
+// RemoteAddr implements [net.Conn].
 func (c *conn) RemoteAddr() net.Addr { return &c.peer }
 
 // An address is a [net.Addr].
 type address netip.AddrPort
 
-// Network is for [net.Addr].
+// Network implements [net.Addr].
 func (address) Network() string { return "tcp" }
 
 // String returns the address as host:port.
@@ -394,8 +382,8 @@ func addressOf(sa syscall.Sockaddr) address {
 	return address{}
 }
 
-// sockaddr returns the kernel's form of an address, which has no zone and is no IPv4
-// address in IPv6's clothes.
+// sockaddr returns the kernel's form of an address, which has no zone and is no
+// IPv4 address in the form of IPv6.
 func sockaddr(to netip.AddrPort) (family int, sa syscall.Sockaddr) {
 	if to.Addr().Is4() {
 		return syscall.AF_INET, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}

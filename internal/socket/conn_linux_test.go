@@ -48,7 +48,7 @@ func TestTryRead(t *testing.T) {
 	}
 }
 
-// A deadline ends the waiting, and nobody's turn who waits.
+// A deadline ends the waiting; a client that waits already is still accepted.
 func TestAcceptDeadline(t *testing.T) {
 	l := listen(t, "127.0.0.1:0")
 	for range 3 {

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-func dial(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+func dial(ctx context.Context, addr string, within time.Duration) (Conn, error) {
 	return dialNet(ctx, addr, within)
 }
 
-func accepting(l *net.TCPListener) (net.Listener, error) { return netListener{l}, nil }
+func accepting(l *net.TCPListener) (Listener, error) { return netListener{l}, nil }
 
 type netListener struct{ *net.TCPListener }
 
-// Accept is for [net.Listener].
+// Accept implements [net.Listener].
 func (l netListener) Accept() (net.Conn, error) {
 	conn, err := l.AcceptTCP()
 	if err != nil {

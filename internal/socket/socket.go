@@ -8,7 +8,7 @@
 // was accepted tries to read or write at once, and is registered only when it
 // has to wait: a request has mostly come when its connection is accepted, and
 // then the client's connection is never registered at all. One that was dialed
-// is registered at once, since who asks has to wait for the answer.
+// is registered at once, since a program that asks has to wait for the answer.
 //
 //	           net                                   here
 //	accept     accept4, epoll_ctl, getsockname,      accept4
@@ -25,7 +25,8 @@
 // What is left out does no harm here. Nagle's algorithm holds back a small
 // write while an earlier one is not acknowledged; every message of this project
 // is one write, and answers the peer's. TCP's keep-alive probes find out that a
-// silent peer is gone; here deadlines do, and who has none asks for the probes.
+// silent peer is gone; here deadlines do, and a program that waits without a
+// deadline asks for the probes.
 package socket
 
 import (
@@ -33,29 +34,48 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
+
+	"balancelab/internal/neterr"
 )
 
-// Listen returns a listener at a TCP address, which has SetDeadline, as
-// [net.TCPListener] does. Its connections have, besides
-// [net.Conn]'s, these methods:
-//
-//	CloseWrite() error             as net.TCPConn has it
-//	SetKeepAlive(on bool) error    as net.TCPConn has it; off at first
-//	Quiet() bool                   whether it is open and has nothing to read
-//	TryRead(p []byte) (int, error) reads as with a deadline of now (Linux only)
-//
-// Quiet looks without waiting, and where it can't tell (on Windows) it reports
-// false. A connection is for one goroutine at a time; only its deadlines may be
-// set by others.
+// A Conn is a TCP connection, with what this project asks of one besides the
+// methods of [net.Conn]. It is for one goroutine at a time; only its deadlines
+// may be set by others.
+type Conn interface {
+	net.Conn
+	// CloseWrite tells the peer that nothing follows, as net.TCPConn's does.
+	CloseWrite() error
+	// SetKeepAlive has the system find out that a silent peer is gone, as
+	// net.TCPConn's does. It is off at first.
+	SetKeepAlive(on bool) error
+	// Quiet reports whether the connection is open and has nothing to read. It
+	// looks without waiting; where it can't tell (on Windows) it reports false.
+	Quiet() bool
+	// TryRead reads what is there, without waiting. If nothing is there, or
+	// where it can't tell, the error is [os.ErrDeadlineExceeded].
+	TryRead(p []byte) (int, error)
+}
+
+// A Listener is a TCP listener that can be told to stop waiting.
+type Listener interface {
+	net.Listener
+	// SetDeadline ends the waiting of Accept, with [os.ErrDeadlineExceeded].
+	// On Linux the clients that wait by then can still be accepted.
+	SetDeadline(t time.Time) error
+}
+
+// Listen returns a listener at a TCP address, whose connections are each a
+// [Conn].
 //
 // Multipath TCP is off: Go's default for listeners has broken peers that know
 // only TCP.
-func Listen(ctx context.Context, addr string) (net.Listener, error) {
+func Listen(ctx context.Context, addr string) (Listener, error) {
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
 	l, err := config.Listen(ctx, "tcp", addr)
-	if errors.Is(err, errAddrInUse) {
+	if neterr.KindOf(err) == neterr.InUse {
 		return nil, fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
 	}
 	if err != nil {
@@ -65,15 +85,13 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 // Dial connects to a TCP address. It gives up when ctx is done, or after within
-// (0: not before), with an error that is a timeout as [net.Error] has it. The
-// connection has the methods that [Listen] lists, but for TryRead, which who
-// asks has no use for.
-func Dial(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+// (0: not before), with an error that is a timeout as [net.Error] has it.
+func Dial(ctx context.Context, addr string, within time.Duration) (Conn, error) {
 	return dial(ctx, addr, within)
 }
 
 // dialNet is Dial by package net: it knows host names.
-func dialNet(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
+func dialNet(ctx context.Context, addr string, within time.Duration) (Conn, error) {
 	d := net.Dialer{KeepAlive: -1, Timeout: within}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -82,8 +100,31 @@ func dialNet(ctx context.Context, addr string, within time.Duration) (net.Conn, 
 	return netConn{conn.(*net.TCPConn)}, nil
 }
 
+// Of returns conn as a [Conn]. One of another package has the abilities of
+// package net's connections if it is one of them, and else none.
+func Of(conn net.Conn) Conn {
+	switch c := conn.(type) {
+	case Conn:
+		return c
+	case *net.TCPConn:
+		return netConn{c}
+	}
+	return plain{conn}
+}
+
 // netConn is a connection of package net.
 type netConn struct{ *net.TCPConn }
 
-// Quiet reports whether c is open and has nothing to read.
+// Quiet implements [Conn].
 func (c netConn) Quiet() bool { return quiet(c.TCPConn) }
+
+// TryRead implements [Conn].
+func (c netConn) TryRead(p []byte) (int, error) { return tryRead(c.TCPConn, p) }
+
+// plain is a connection that can do no more than any.
+type plain struct{ net.Conn }
+
+func (plain) CloseWrite() error           { return errors.ErrUnsupported }
+func (plain) SetKeepAlive(bool) error     { return errors.ErrUnsupported }
+func (plain) Quiet() bool                 { return false }
+func (plain) TryRead([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }

@@ -9,9 +9,10 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"balancelab/internal/neterr"
 )
 
 func listen(t *testing.T, addr string) net.Listener {
@@ -24,7 +25,7 @@ func listen(t *testing.T, addr string) net.Listener {
 	return l
 }
 
-// pair returns both ends of a connection: who dialed, and who accepted.
+// pair returns both ends of a connection: the dialed one, and the accepted one.
 func pair(t *testing.T) (dialed, accepted net.Conn) {
 	t.Helper()
 	l := listen(t, "127.0.0.1:0")
@@ -112,8 +113,7 @@ func TestReset(t *testing.T) {
 }
 
 func isReset(err error) bool {
-	const wsaeconnreset = syscall.Errno(10054)
-	return errors.Is(err, syscall.ECONNRESET) || runtime.GOOS == "windows" && errors.Is(err, wsaeconnreset)
+	return neterr.KindOf(err) == neterr.Reset
 }
 
 // waitUntilThere returns when there is something to read on c.
@@ -122,7 +122,7 @@ func waitUntilThere(t *testing.T, c net.Conn) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no look without reading")
 	}
-	for c.(interface{ Quiet() bool }).Quiet() {
+	for c.(Conn).Quiet() {
 		runtime.Gosched()
 	}
 }
@@ -234,7 +234,7 @@ func TestClosed(t *testing.T) {
 		if _, err := c.Write([]byte("x")); err == nil {
 			t.Error("written")
 		}
-		if c.(interface{ Quiet() bool }).Quiet() {
+		if c.(Conn).Quiet() {
 			t.Error("taken for open")
 		}
 	}
@@ -265,7 +265,7 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("at %s: accepted at %s, want %s", at, got, want)
 		}
 		if a, b := accepted.RemoteAddr().String(), dialed.LocalAddr().String(); a != b {
-			t.Errorf("at %s: accepted from %s, who is %s", at, a, b)
+			t.Errorf("at %s: accepted from %s, which is %s", at, a, b)
 		}
 	}
 }
@@ -275,7 +275,7 @@ func TestHostName(t *testing.T) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	dialed, accepted := pairAt(t, l, "localhost:"+port)
 	tell(t, dialed, accepted, "request")
-	if _, ok := dialed.(interface{ Quiet() bool }); !ok {
+	if _, ok := dialed.(Conn); !ok {
 		t.Error("it can't tell whether it is quiet")
 	}
 }
@@ -284,8 +284,7 @@ func TestRefused(t *testing.T) {
 	l := listen(t, "127.0.0.1:0")
 	l.Close()
 	_, err := Dial(t.Context(), l.Addr().String(), time.Minute)
-	const wsaeconnrefused = syscall.Errno(10061)
-	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, wsaeconnrefused) {
+	if neterr.KindOf(err) != neterr.Refused {
 		t.Errorf("got %v", err)
 	}
 }

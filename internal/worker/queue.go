@@ -6,45 +6,45 @@ import (
 	"sync"
 )
 
-// A queue is a semaphore that is fair: who has waited longest comes next. A
-// channel as a semaphore promises no order among those who wait to send.
+// A queue is a fair semaphore: the job that has waited longest comes next. A
+// channel as a semaphore promises no order among the goroutines that wait.
 //
-// The zero value has nobody in it.
+// The zero value is an empty queue.
 type queue struct {
-	mu      sync.Mutex // guards all below, and the places' element
+	mu      sync.Mutex // guards all below, and the tickets' element
 	running int
-	waiting list.List // of *place, who came first in front
+	waiting list.List // of *ticket, the longest waiting in front
 }
 
-// A place is one job's, from joining the queue to leaving it.
-type place struct {
+// A ticket is one job's place, from joining the queue to leaving it.
+type ticket struct {
 	queue   *queue
 	turn    chan struct{} // closed by the queue when the job may start
 	element *list.Element // in queue.waiting; nil when it is the job's turn
 }
 
-// join returns a place among so many that may run at once (0: any number). It
-// may be the job's turn already. The caller calls leave.
-func (q *queue) join(slots int) *place {
+// join returns a ticket for one of the slots (0: any number of them). It may be
+// the job's turn already. The caller calls leave.
+func (q *queue) join(slots int) *ticket {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	p := &place{queue: q, turn: make(chan struct{})}
+	t := &ticket{queue: q, turn: make(chan struct{})}
 	if slots > 0 && q.running >= slots {
-		p.element = q.waiting.PushBack(p)
-		return p
+		t.element = q.waiting.PushBack(t)
+		return t
 	}
 	q.running++
-	close(p.turn)
-	return p
+	close(t.turn)
+	return t
 }
 
-// leave gives up the place: a slot goes to who has waited longest.
-func (p *place) leave() {
-	q := p.queue
+// leave gives the ticket back: a slot goes to the job that has waited longest.
+func (t *ticket) leave() {
+	q := t.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if p.element != nil {
-		q.waiting.Remove(p.element)
+	if t.element != nil {
+		q.waiting.Remove(t.element)
 		return
 	}
 	first := q.waiting.Front()
@@ -52,22 +52,22 @@ func (p *place) leave() {
 		q.running--
 		return
 	}
-	next := q.waiting.Remove(first).(*place)
+	next := q.waiting.Remove(first).(*ticket)
 	next.element = nil
 	close(next.turn)
 }
 
 // await returns nil when it is the job's turn, errLeft when in says that the
 // asker has gone before that, or the error of ctx.
-func (p *place) await(ctx context.Context, in *inbox) error {
+func (t *ticket) await(ctx context.Context, in *jobReader) error {
 	select {
-	case <-p.turn:
+	case <-t.turn:
 		return ctx.Err()
 	default:
 	}
 	watch := in.watch()
 	select {
-	case <-p.turn:
+	case <-t.turn:
 	case <-watch.left:
 	case <-ctx.Done():
 	}

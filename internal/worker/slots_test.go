@@ -14,6 +14,7 @@ import (
 	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
+	"balancelab/internal/socket"
 )
 
 // inSlots runs f with a worker that has so many slots.
@@ -51,7 +52,7 @@ func TestSlots(t *testing.T) {
 			var asks sync.WaitGroup
 			took := make([]int, len(test.jobs))
 			for i, letter := range test.jobs {
-				job := protocol.Job{Type: map[rune]protocol.AppType{'L': protocol.Long, 'S': protocol.Short}[letter]}
+				job := protocol.Job{Type: map[rune]protocol.Type{'L': protocol.Long, 'S': protocol.Short}[letter]}
 				asks.Go(func() {
 					answer, d := l.ask(job.String())
 					expect(t, "answer", answer, protocol.Response)
@@ -142,7 +143,7 @@ func TestWhoLeavesWhileWaitingIsDropped(t *testing.T) {
 					leave(leaver)
 				}
 				synctest.Wait()
-				what := fmt.Sprintf("who %s, %q", name, job)
+				what := fmt.Sprintf("an asker that %s, %q", name, job)
 				if want := []string{leaver.LocalAddr().String()}; !slices.Equal(l.book.dropped, want) {
 					t.Errorf("%s: dropped %v, want %v", what, l.book.dropped, want)
 				}
@@ -170,10 +171,10 @@ func TestWhoHalfClosesTooEarlyIsTold(t *testing.T) {
 		second.CloseWrite()
 		answer, _ := io.ReadAll(second)
 		if !strings.HasPrefix(string(answer), "Error: the connection was closed") {
-			t.Errorf("who waits: %q", answer)
+			t.Errorf("the job that waits: %q", answer)
 		}
 		answer, _ = io.ReadAll(first)
-		expect(t, "who is worked for", string(answer), protocol.Response)
+		expect(t, "the job that is worked on", string(answer), protocol.Response)
 		first.Close()
 		second.Close()
 	})
@@ -262,7 +263,7 @@ func TestWatchIsBounded(t *testing.T) {
 	there, _ := n.Dial(t.Context(), "worker")
 	here, _ := l.Accept()
 	io.WriteString(there, strings.Repeat("x", 100_000))
-	in := &inbox{conn: &server.Conn{Conn: here}}
+	in := &jobReader{conn: &server.Conn{Conn: socket.Of(here)}}
 	w := in.watch()
 	<-w.over
 	expect(t, "left", w.end(), false)
@@ -271,7 +272,7 @@ func TestWatchIsBounded(t *testing.T) {
 	}
 }
 
-// A drain waits for those who wait, too.
+// A drain waits for the jobs that wait, too.
 func TestDrainOfSlots(t *testing.T) {
 	inSlots(t, 1, func(l *lab) {
 		var asks sync.WaitGroup
@@ -306,10 +307,10 @@ func TestDrainEndsWithTheLastWaiting(t *testing.T) {
 	})
 }
 
-// Whoever leaves from whatever place, the slots stay as many as they are.
+// Whichever ticket is given back, the number of slots stays the same.
 func TestQueueKeepsItsSlots(t *testing.T) {
 	var q queue
-	var places []*place
+	var places []*ticket
 	for range 10 {
 		places = append(places, q.join(2))
 	}
@@ -326,7 +327,7 @@ func TestQueueKeepsItsSlots(t *testing.T) {
 	for _, i := range []int{9, 5, 0, 2, 7, 1, 3, 4} {
 		expect(t, fmt.Sprintf("running before place %d leaves", i), running(), 2)
 		places[i].leave()
-		places[i] = &place{}
+		places[i] = &ticket{}
 	}
 	expect(t, "running", running(), 2)
 	places[6].leave()

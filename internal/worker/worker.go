@@ -15,11 +15,11 @@
 // connection was reset, or its stream ended. A broker that gives up closes, and
 // a close looks from here just like a half-close by an asker that is still
 // there (nc -N, straight to a worker). So the end of the stream has to mean
-// "gone", or the answers that nobody waits for any more would take the time of
-// those that somebody does. It means that only while a job waits: without a
-// limit, and once the work has begun, who half-closes gets the answer. And who
-// half-closed too early can read why there is none: the worker says so before
-// it closes.
+// "gone": otherwise answers that nobody waits for would take the time of others
+// that somebody waits for. It means that only while a job waits: without a
+// limit, and once the work has begun, an asker that half-closes gets the
+// answer. And one that half-closed too early can read why there is none: the
+// worker says so before it closes.
 package worker
 
 import (
@@ -39,8 +39,8 @@ import (
 // for ever, with everybody else behind.
 const JobTimeout = 5 * time.Second
 
-// A Journal is told what happens. Its methods are called from many goroutines.
-type Journal interface {
+// An Observer is told what happens. Its methods are called from many goroutines.
+type Observer interface {
 	// Processing says that work on a job has begun.
 	Processing(job protocol.Job, peer net.Addr)
 	// Refused says that peer got a refusal instead of work.
@@ -51,45 +51,41 @@ type Journal interface {
 
 // A Worker handles jobs. Its fields are not changed while it does.
 type Worker struct {
-	Long, Short time.Duration // how long the work takes
-	Slots       int           // how many jobs are worked on at once; 0 means any number
-	Journal     Journal
+	Work     [protocol.NumTypes]time.Duration // how long it takes, for each type
+	Slots    int                              // how many jobs are worked on at once; 0 means any number
+	Observer Observer
 
 	queue queue
 }
 
 // Handle serves one connection and closes it: one job, or as many as come as
 // long as each one asks to keep the connection. When ctx is done it gives up.
-func (w *Worker) Handle(ctx context.Context, conn *server.Conn) {
+// It is a [server.Handler].
+func (w *Worker) Handle(ctx context.Context, conn *server.Conn) server.Handler {
 	defer conn.Close()
-	in := &inbox{conn: conn}
-	conn.AwaitRequest(JobTimeout)
+	in := &jobReader{conn: conn}
+	conn.BeginRead(JobTimeout)
 	if !w.serve(ctx, conn, in) {
-		return
+		return nil
 	}
-	keepAlive(conn.Conn)
+	// Nothing but TCP finds out that the broker's machine is gone, on a
+	// connection that may be idle for ever. Without it, the connection is only
+	// kept for longer.
+	_ = conn.SetKeepAlive(true)
 	for {
 		in.idle = true
-		conn.AwaitRequest(0)
+		conn.BeginRead(0)
 		if !w.serve(ctx, conn, in) {
-			return
+			return nil
 		}
-	}
-}
-
-// keepAlive has TCP find out that the broker's machine is gone: nothing else
-// would, on a connection that may be idle for ever.
-func keepAlive(conn net.Conn) {
-	if c, ok := conn.(interface{ SetKeepAlive(on bool) error }); ok {
-		_ = c.SetKeepAlive(true) // without it the connection is only kept for longer
 	}
 }
 
 // serve does one job, which it reads from in, and reports whether another one
 // may follow on conn.
-func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *inbox) (another bool) {
+func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *jobReader) (another bool) {
 	job, err := protocol.ReadJob(in)
-	stopped := !conn.Got()
+	stopped := conn.EndRead()
 	switch {
 	case stopped && err != nil:
 		// Not taken, for a broker that has just sent a job on a kept connection.
@@ -108,11 +104,11 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *inbox) (anoth
 	}
 	switch err := w.inTurn(ctx, conn, in, job); {
 	case errors.Is(err, errLeft):
-		w.Journal.Dropped(conn.RemoteAddr())
+		w.Observer.Dropped(conn.RemoteAddr())
 		_ = conn.Finish(protocol.Refusal("the connection was closed, at least in one direction, while the job waited; it was not started"))
 		return false
 	case err != nil:
-		w.Journal.Refused(conn.RemoteAddr(), "stopped before the job was done")
+		w.Observer.Refused(conn.RemoteAddr(), "stopped before the job was done")
 		return false
 	}
 	// Whether the answer arrives is the asker's to notice: the work is done.
@@ -127,21 +123,18 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *inbox) (anoth
 
 // inTurn works on a job when a slot is free and nobody has waited longer. Its
 // error says why the job was not done: errLeft, or that of ctx.
-func (w *Worker) inTurn(ctx context.Context, conn net.Conn, in *inbox, job protocol.Job) error {
-	place := w.queue.join(w.Slots)
-	defer place.leave()
-	if err := place.await(ctx, in); err != nil {
+func (w *Worker) inTurn(ctx context.Context, conn net.Conn, in *jobReader, job protocol.Job) error {
+	ticket := w.queue.join(w.Slots)
+	defer ticket.leave()
+	if err := ticket.await(ctx, in); err != nil {
 		return err
 	}
-	w.Journal.Processing(job, conn.RemoteAddr())
+	w.Observer.Processing(job, conn.RemoteAddr())
 	return w.work(ctx, job)
 }
 
 func (w *Worker) work(ctx context.Context, job protocol.Job) error {
-	d := w.Short
-	if job.Type == protocol.Long {
-		d = w.Long
-	}
+	d := w.Work[job.Type]
 	if d <= 0 {
 		return nil
 	}
@@ -156,6 +149,6 @@ func (w *Worker) work(ctx context.Context, job protocol.Job) error {
 }
 
 func (w *Worker) refuse(conn *server.Conn, reason string) {
-	w.Journal.Refused(conn.RemoteAddr(), reason)
+	w.Observer.Refused(conn.RemoteAddr(), reason)
 	_ = conn.Finish(protocol.Refusal(reason))
 }

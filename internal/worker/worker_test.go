@@ -60,7 +60,7 @@ type lab struct {
 
 func newLab(t *testing.T, slots int) *lab {
 	l := &lab{t: t}
-	w := &Worker{Long: 5 * time.Second, Short: time.Second, Slots: slots, Journal: &l.book}
+	w := &Worker{Work: [protocol.NumTypes]time.Duration{protocol.Long: 5 * time.Second, protocol.Short: time.Second}, Slots: slots, Observer: &l.book}
 	s := server.Server{Handle: w.Handle, DrainTimeout: 3 * time.Second}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

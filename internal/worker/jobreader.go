@@ -12,9 +12,9 @@ import (
 // errLeft says that the asker went away while its job waited.
 var errLeft = errors.New("left while it waited")
 
-// An inbox is what comes on one connection: jobs, and between two of them what
-// a watch has read ahead, so that nothing is lost for the next job.
-type inbox struct {
+// A jobReader reads the jobs of one connection. What a watch has read ahead
+// comes first, so that nothing is lost for the next job.
+type jobReader struct {
 	conn *server.Conn
 	// idle says that no byte of the next job of a kept connection has come. It
 	// may stay so for ever: the deadline is set when one has.
@@ -23,7 +23,7 @@ type inbox struct {
 }
 
 // Read reads from a job.
-func (in *inbox) Read(p []byte) (n int, err error) {
+func (in *jobReader) Read(p []byte) (n int, err error) {
 	if len(in.early) > 0 {
 		n = copy(p, in.early)
 		in.early = in.early[n:]
@@ -32,29 +32,29 @@ func (in *inbox) Read(p []byte) (n int, err error) {
 	}
 	if n > 0 && in.idle {
 		in.idle = false
-		in.conn.Hurry(JobTimeout)
+		in.conn.ReadRest(JobTimeout)
 	}
 	return n, err
 }
 
-// A watch notices that the asker goes away, by reading ahead. An asker that
-// sends a whole message's length meanwhile is watched no longer: it is no
-// broker, and is not to fill our memory.
-type watch struct {
-	in   *inbox        // its conn and early are the watch's until over is closed
+// A disconnectWatch notices that the asker goes away, by reading ahead. An
+// asker that sends a whole message's length meanwhile is watched no longer: it
+// is no broker, and is not to fill our memory.
+type disconnectWatch struct {
+	in   *jobReader    // its conn and early belong to the watch until over is closed
 	left chan struct{} // closed by run: the asker has gone
 	over chan struct{} // closed by run: it has returned
 }
 
 // watch begins to watch. The caller calls end, and does not read before that.
-func (in *inbox) watch() *watch {
+func (in *jobReader) watch() *disconnectWatch {
 	in.conn.SetReadDeadline(time.Time{})
-	w := &watch{in: in, left: make(chan struct{}), over: make(chan struct{})}
+	w := &disconnectWatch{in: in, left: make(chan struct{}), over: make(chan struct{})}
 	go w.run()
 	return w
 }
 
-func (w *watch) run() {
+func (w *disconnectWatch) run() {
 	defer close(w.over)
 	var b [64]byte
 	for len(w.in.early) < protocol.MaxLen {
@@ -72,7 +72,7 @@ func (w *watch) run() {
 
 // end ends the watch and reports whether the asker has gone. The connection is
 // left without a deadline for reading.
-func (w *watch) end() (left bool) {
+func (w *disconnectWatch) end() (left bool) {
 	w.in.conn.SetReadDeadline(longAgo)
 	<-w.over
 	w.in.conn.SetReadDeadline(time.Time{})

@@ -23,16 +23,19 @@ import (
 
 // listen returns a loopback listener whose connections are counted.
 func listen(t *testing.T) *counting {
-	return counted(t, func() (net.Listener, error) { return socket.Listen(t.Context(), "127.0.0.1:0") })
+	return counted(t, func() (socket.Listener, error) { return socket.Listen(t.Context(), "127.0.0.1:0") })
 }
 
 // listenNet is like listen, for a worker that resets its connections: package
 // net can.
 func listenNet(t *testing.T) *counting {
-	return counted(t, func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") })
+	return counted(t, func() (socket.Listener, error) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		return l.(*net.TCPListener), err
+	})
 }
 
-func counted(t *testing.T, listen func() (net.Listener, error)) *counting {
+func counted(t *testing.T, listen func() (socket.Listener, error)) *counting {
 	l, err := listen()
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +45,7 @@ func counted(t *testing.T, listen func() (net.Listener, error)) *counting {
 }
 
 type counting struct {
-	net.Listener
+	socket.Listener
 	mu sync.Mutex // guards n
 	n  int
 }
@@ -65,21 +68,19 @@ func (c *counting) count() int {
 
 // keeping returns a broker with one worker at l that keeps connections.
 func keeping(t *testing.T, l net.Listener) *Broker {
-	lc := new(balance.LeastConnections)
 	b := &Broker{
-		Pool:     balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: l.Addr().String()}}, lc),
-		Selector: func(protocol.Approach) balance.Selector { return lc },
-		Dial:     socket.Dial, DialTimeout: 10 * time.Second, AnswerTimeout: 10 * time.Second,
-		Kept: NewKept(1, 10), Journal: new(journal),
+		Pool: balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: l.Addr().String()}}, selectors()...),
+		Dial: socket.Dial, DialTimeout: 10 * time.Second, AnswerTimeout: 10 * time.Second,
+		Idle: NewIdlePool(1, 10), Observer: new(journal),
 	}
-	t.Cleanup(b.Kept.Close)
+	t.Cleanup(b.Idle.Close)
 	return b
 }
 
 // serve runs one of our workers on l. The returned func stops it and waits.
-func serveWorker(t *testing.T, l net.Listener) (stop func()) {
+func serveWorker(t *testing.T, l socket.Listener) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	w := worker.Worker{Journal: silent{}}
+	w := worker.Worker{Observer: silent{}}
 	s := server.Server{Handle: w.Handle, DrainTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() {
@@ -97,23 +98,19 @@ func (silent) Processing(protocol.Job, net.Addr) {}
 func (silent) Refused(net.Addr, string)          {}
 func (silent) Dropped(net.Addr)                  {}
 
-func newVisit() *visit {
-	return &visit{
-		Visit: Visit{Request: protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections}},
-		mark:  time.Now(),
+func newExchange() *Exchange {
+	return &Exchange{
+		Request: protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections},
+		mark:    time.Now(),
 	}
-}
-
-func (b *Broker) dispatch(t *testing.T, v *visit) {
-	b.await(t.Context(), v, b.send(t.Context(), v))
 }
 
 func (b *Broker) mustAnswer(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		v := newVisit()
-		if b.dispatch(t, v); v.Answer != protocol.Response || v.Err != nil {
-			t.Fatalf("%q, %v", v.Answer, v.Err)
+		x := newExchange()
+		if b.run(t.Context(), x); x.Answer != protocol.Response || x.Failure != nil {
+			t.Fatalf("%q, %x", x.Answer, x.Failure)
 		}
 	}
 }
@@ -128,11 +125,11 @@ func TestKeepsConnections(t *testing.T) {
 	}
 }
 
-func TestWithoutKeptEachRequestConnects(t *testing.T) {
+func TestWithoutIdlePoolEachRequestConnects(t *testing.T) {
 	l := listen(t)
 	serveWorker(t, l)
 	b := keeping(t, l)
-	b.Kept = nil
+	b.Idle = nil
 	b.mustAnswer(t, 3)
 	if n := l.count(); n != 3 {
 		t.Errorf("3 requests took %d connections", n)
@@ -214,8 +211,8 @@ func TestNotTakenIsSentAgain(t *testing.T) {
 	}
 }
 
-// Who does not take the job on a new connection either has failed: it is not
-// asked again, whatever it goes on to say.
+// A worker that does not take the job on a new connection either has failed: it
+// is not asked again, whatever it goes on to say.
 func TestNotTakenTwiceIsAFailure(t *testing.T) {
 	l := listen(t)
 	fakeWorker(l, func(i int, c net.Conn) {
@@ -229,11 +226,11 @@ func TestNotTakenTwiceIsAFailure(t *testing.T) {
 	})
 	b := keeping(t, l)
 	b.mustAnswer(t, 1)
-	v := newVisit()
-	b.dispatch(t, v)
+	x := newExchange()
+	b.run(t.Context(), x)
 	const want = "no worker available: Worker-1: the worker is stopping"
-	if v.Err == nil || v.Err.Error() != want {
-		t.Errorf("%q, %v, want %s", v.Answer, v.Err, want)
+	if x.Failure == nil || x.Failure.Error() != want {
+		t.Errorf("%q, %x, want %s", x.Answer, x.Failure, want)
 	}
 	if n := l.count(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
@@ -277,10 +274,10 @@ func TestTakenIsNotSentAgain(t *testing.T) {
 			})
 			b := keeping(t, l)
 			b.mustAnswer(t, 1)
-			v := newVisit()
-			b.dispatch(t, v)
-			if v.Err == nil || !strings.Contains(v.Err.Error(), "may have run") {
-				t.Errorf("%q, %v", v.Answer, v.Err)
+			x := newExchange()
+			b.run(t.Context(), x)
+			if x.Failure == nil || !strings.Contains(x.Failure.Error(), "may have run") {
+				t.Errorf("%q, %x", x.Answer, x.Failure)
 			}
 			if n := l.count(); n != 1 {
 				t.Errorf("%d connections, want 1", n)
@@ -289,21 +286,21 @@ func TestTakenIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestKeptIsBounded(t *testing.T) {
-	k := NewKept(1, 2)
+func TestIdlePoolIsBounded(t *testing.T) {
+	p := NewIdlePool(1, 2)
 	var there []net.Conn
 	for range 3 {
 		a, b := net.Pipe()
-		k.put(0, a)
+		p.put(0, socket.Of(a))
 		there = append(there, b)
 	}
-	if n := len(k.idle[0]); n != 2 {
+	if n := len(p.idle[0]); n != 2 {
 		t.Errorf("%d are kept, want 2", n)
 	}
-	go k.Close()
+	go p.Close()
 	for _, c := range there {
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("not closed: %v", err)
+			t.Errorf("not closed: %x", err)
 		}
 	}
 }

@@ -1,0 +1,223 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/memnet"
+	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+	"balancelab/internal/socket"
+)
+
+// keepsIdle has a broker keep connections.
+func keepsIdle(b *Broker) { b.Idle = NewIdlePool(3, 10) }
+
+// keeps is a worker that does one job after another on a connection: it
+// answers as answers says, one text a job, and hangs after the last.
+func keeps(answers ...string) func(*memnet.Conn) {
+	return func(c *memnet.Conn) {
+		defer c.Close()
+		for _, text := range answers {
+			if _, err := protocol.ReadJob(c); err != nil {
+				return
+			}
+			io.WriteString(c, text)
+		}
+		io.Copy(io.Discard, c)
+	}
+}
+
+// A worker that hangs on a connection that was kept is given up as one on a new
+// connection is.
+func TestAnswerDeadlineOnIdleConnection(t *testing.T) {
+	inLab(t, keepsIdle, func(l *lab) {
+		l.worker("Worker-1", keeps("first\n"))
+		l.expect(long, "first", 0)
+		l.worker("Worker-2", keeps("second\n"))
+		l.expect(long, "second", 0)
+		if n := len(l.Idle.idle[0]); n != 1 {
+			t.Fatalf("%d idle connections to Worker-1, want 1", n)
+		}
+		l.expect("AppID:Long:least_connections", "Error: Worker-1: no whole answer within 30s; the job may have run, so it was not sent again (see broker -redispatch)", 30*time.Second)
+		l.Idle.Close()
+	})
+}
+
+// Bytes that came with an answer were not asked for: their connection is not
+// used again.
+func TestAnswerWithMoreBytesIsNotKept(t *testing.T) {
+	inLab(t, keepsIdle, func(l *lab) {
+		conns := 0
+		serve := keeps("own answer\nsomebody else's\n")
+		l.worker("Worker-1", func(c *memnet.Conn) { conns++; serve(c) })
+		for range 3 {
+			l.expect("AppID:Long:least_connections", "own answer", 0)
+		}
+		if conns != 3 {
+			t.Errorf("%d connections, want 3", conns)
+		}
+	})
+}
+
+// What is put into a pool that was closed is closed.
+func TestPutAfterClose(t *testing.T) {
+	p := NewIdlePool(1, 2)
+	p.Close()
+	here, there := net.Pipe()
+	go p.put(0, socket.Of(here))
+	if _, err := there.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("not closed: %v", err)
+	}
+	if p.take(0) != nil {
+		t.Error("it is taken from a closed pool")
+	}
+}
+
+// bomb panics at one of the events of an exchange.
+type bomb struct {
+	*journal
+	at string
+}
+
+func (b bomb) explode(at string) {
+	if b.at == at {
+		panic("on purpose, " + at)
+	}
+}
+
+func (b bomb) Connected(c net.Addr)             { b.explode("connected") }
+func (b bomb) Unreachable(w string, err error)  { b.explode("unreachable") }
+func (b bomb) Redispatched(w string, err error) { b.explode("redispatched") }
+func (b bomb) Done(x *Exchange)                 { b.explode("done") }
+
+// However an exchange panics, it costs its own connection and nothing else: its
+// lease is released, and the worker's connection is closed.
+func TestPanicReleasesTheLease(t *testing.T) {
+	for _, at := range []string{"connected", "dial", "write", "read", "unreachable", "redispatched", "done"} {
+		synctest.Test(t, func(t *testing.T) {
+			told := 0
+			l := newLab(t, func(b *Broker) {
+				dial := b.Dial
+				b.Redispatch = true
+				b.Observer = bomb{new(journal), at}
+				b.Dial = func(ctx context.Context, addr string, within time.Duration) (socket.Conn, error) {
+					if at == "dial" {
+						panic("on purpose, dial")
+					}
+					conn, err := dial(ctx, addr, within)
+					if err != nil {
+						return nil, err
+					}
+					return explosive{conn, at}, nil
+				}
+			})
+			l.panicked = func(value any, _ []byte) {
+				told++
+				if value != "on purpose, "+at {
+					t.Errorf("%s: %v", at, value)
+				}
+			}
+			closed := make(chan struct{}, 3)
+			if at == "redispatched" {
+				l.worker("Worker-1", closes)
+			} else if at != "unreachable" {
+				l.worker("Worker-1", func(c *memnet.Conn) {
+					io.Copy(io.Discard, io.LimitReader(c, 10))
+					if at == "done" {
+						io.WriteString(c, "x")
+						c.CloseWrite()
+					}
+					io.Copy(io.Discard, c)
+					c.Close()
+					closed <- struct{}{}
+				})
+			}
+			c, _ := l.net.Dial(t.Context(), "broker")
+			io.WriteString(c, long)
+			if got, _ := io.ReadAll(c); len(got) > 0 {
+				t.Errorf("%s: the client read %q", at, got)
+			}
+			if at == "write" || at == "read" || at == "done" {
+				<-closed // or the bubble reports a deadlock
+			}
+			if told != 1 {
+				t.Errorf("%s: told %d times", at, told)
+			}
+			w := l.Pool.Snapshot()[0]
+			if w.InFlight != 0 || w.State != balance.Up {
+				t.Errorf("%s: %+v", at, w)
+			}
+			l.end()
+		})
+	}
+}
+
+// explosive panics when it is written to or read from.
+type explosive struct {
+	socket.Conn
+	at string
+}
+
+func (c explosive) Write(p []byte) (int, error) {
+	if c.at == "write" {
+		panic("on purpose, write")
+	}
+	return c.Conn.Write(p)
+}
+
+func (c explosive) Read(p []byte) (int, error) {
+	if c.at == "read" {
+		panic("on purpose, read")
+	}
+	return c.Conn.Read(p)
+}
+
+// Each reason has its own words for the client.
+func TestFailureWords(t *testing.T) {
+	gone := &AttemptError{Worker: "Worker-2", Job: MayHaveRun, Err: io.ErrUnexpectedEOF}
+	for _, test := range []struct {
+		failure Failure
+		want    string
+	}{
+		{Failure{Reason: Malformed, Err: errors.New("no request")}, "no request"},
+		{Failure{Reason: Incomplete, Err: errors.New("half"), Within: time.Second}, "half within 1s"},
+		{Failure{Reason: Stopping}, "the broker is stopping"},
+		{Failure{Reason: NoWorker}, "no worker available: "},
+		{Failure{Reason: NoWorker, Attempts: []*AttemptError{gone, gone}}, "no worker available: Worker-2: unexpected EOF; Worker-2: unexpected EOF"},
+		{Failure{Reason: WorkerFailed, Attempts: []*AttemptError{gone}}, "Worker-2: unexpected EOF; the job may have run, so it was not sent again (see broker -redispatch)"},
+		{Failure{Reason: CutOff}, "the broker stopped before the answer came"},
+	} {
+		if got := test.failure.Error(); got != test.want {
+			t.Errorf("reason %d: %q, want %q", test.failure.Reason, got, test.want)
+		}
+	}
+}
+
+// A client whose stream fails before its request is whole is told why, without
+// the addresses around the reason.
+func TestIncompleteNamesTheReason(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		c, _ := l.net.Dial(t.Context(), "broker")
+		io.WriteString(c, "AppID:Lo")
+		synctest.Wait()
+		c.(*memnet.Conn).Reset()
+		synctest.Wait()
+		if len(l.book.done) != 1 || l.book.done[0].Failure.Reason != Incomplete {
+			t.Fatalf("%+v", l.book.done)
+		}
+		text := l.book.done[0].Failure.Error()
+		if !strings.HasSuffix(text, ": connection reset by peer") || !strings.HasPrefix(text, `incomplete request: got "AppID:Lo"`) {
+			t.Errorf("%q", text)
+		}
+	})
+}
+
+var _ server.Handler = (*Broker)(nil).Handle

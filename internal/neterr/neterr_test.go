@@ -1,0 +1,80 @@
+package neterr
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+)
+
+// wrapped are the ways in which package net wraps a number.
+func wrapped(errno syscall.Errno) []error {
+	call := os.NewSyscallError("connect", errno)
+	return []error{errno, call, &net.OpError{Op: "dial", Net: "tcp", Err: call}, fmt.Errorf("ask: %w", call)}
+}
+
+// Every number of this system's table is told by its kind, reads the same on
+// every system, and decides the same.
+func TestKinds(t *testing.T) {
+	for errno, kind := range kinds {
+		for _, err := range wrapped(errno) {
+			if got := KindOf(err); got != kind {
+				t.Errorf("%v: kind %d, want %d", err, got, kind)
+			}
+			want := words[kind]
+			if kind == Accepting {
+				want = Reason(errno).Error()
+			}
+			if got := Reason(err); got.Error() != want || want == "" || !errors.Is(got, errno) {
+				t.Errorf("%v reads %q, want %q", err, got, want)
+			}
+		}
+	}
+}
+
+// Every kind but those without words of their own has a number on this system.
+func TestEveryKindHasANumber(t *testing.T) {
+	for k := Refused; k < numKinds; k++ {
+		if (words[k] == "") != (k == Accepting) {
+			t.Errorf("kind %d has the words %q", k, words[k])
+		}
+		if k == SystemFiles && Errno(k) == 0 {
+			continue // Windows has no such limit
+		}
+		if kinds[Errno(k)] != k {
+			t.Errorf("%v has no number", k)
+		}
+	}
+}
+
+func TestDecisions(t *testing.T) {
+	exhausted := map[Kind]bool{ProcessFiles: true, SystemFiles: true, NoBuffer: true, NoMemory: true, NoPort: true}
+	passing := map[Kind]bool{Aborted: true, Reset: true, HostUnreachable: true, NetUnreachable: true, Accepting: true}
+	for errno, kind := range kinds {
+		if got := Exhausted(errno); got != exhausted[kind] {
+			t.Errorf("Exhausted(%v) = %v", errno, got)
+		}
+		if got := Passing(errno); got != (passing[kind] || exhausted[kind]) {
+			t.Errorf("Passing(%v) = %v", errno, got)
+		}
+	}
+	if Exhausted(nil) || Passing(nil) || Exhausted(io.EOF) || Passing(syscall.Errno(0)) {
+		t.Error("what is no network error is taken for one")
+	}
+}
+
+func TestReasonOfOtherErrors(t *testing.T) {
+	name := &net.DNSError{Err: "no such host", Name: "nowhere"}
+	for _, test := range []struct{ err, want error }{
+		{io.EOF, io.EOF},
+		{&net.OpError{Op: "dial", Err: name}, name},
+		{nil, nil},
+	} {
+		if got := Reason(test.err); got != test.want {
+			t.Errorf("Reason(%v) = %v, want %v", test.err, got, test.want)
+		}
+	}
+}

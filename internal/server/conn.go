@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"balancelab/internal/socket"
+)
+
+// A Conn is an accepted connection. It is for one goroutine at a time.
+type Conn struct {
+	socket.Conn
+	serving  *serving
+	inFlight bool // counted in serving.inFlight
+
+	reading     bool          // between BeginRead and EndRead
+	within      time.Duration // how long that may take; 0 means for ever
+	cancelWatch func() bool   // ends the watch for the stop; nil while there is none
+	expired     chan struct{} // closed by the watch when it has seen the stop
+}
+
+// done says that nothing is in flight any more on c.
+func (c *Conn) done() {
+	if c.inFlight {
+		c.serving.inFlight.Add(-1)
+		c.inFlight = false
+	}
+}
+
+// BeginRead says that a request is read next, which may take the time within
+// (0 means for ever). Until the caller calls [Conn.EndRead], a stop of the
+// server ends the reading in a moment.
+func (c *Conn) BeginRead(within time.Duration) {
+	c.reading, c.within = true, within
+	if within == 0 {
+		c.SetReadDeadline(time.Time{}) // instead of that for the request before
+	}
+}
+
+// ReadRest says that the rest of a request, which began to come, may take the
+// time within; less if the server stops. It is for a caller that began to read
+// without a limit.
+func (c *Conn) ReadRest(within time.Duration) {
+	c.SetReadDeadline(time.Now().Add(within))
+	if c.serving.stopping.Err() != nil {
+		c.SetReadDeadline(c.serving.graceEnds())
+	}
+}
+
+// EndRead says that the reading is over: from now on a stop waits for the
+// handler, and leaves the deadline alone. It reports whether the stop came
+// first.
+func (c *Conn) EndRead() (stopped bool) {
+	c.reading = false
+	if c.cancelWatch == nil {
+		return false
+	}
+	stopped = !c.cancelWatch()
+	c.cancelWatch = nil
+	if stopped {
+		<-c.expired
+	}
+	return stopped
+}
+
+// Read implements [net.Conn]. A request that is there at once, as most are,
+// needs neither a deadline nor a watch for the stop.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.reading && c.cancelWatch == nil {
+		if n, err := c.TryRead(p); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		c.watch()
+	}
+	return c.Conn.Read(p)
+}
+
+// watch sets the deadline for the request, and another one when the server stops.
+func (c *Conn) watch() {
+	if c.within > 0 {
+		c.SetReadDeadline(time.Now().Add(c.within))
+	}
+	expired := make(chan struct{})
+	c.expired = expired
+	c.cancelWatch = context.AfterFunc(c.serving.stopping, func() {
+		defer close(expired)
+		c.SetReadDeadline(c.serving.graceEnds())
+	})
+}
+
+// How long closing a connection may take, and how many bytes it drops.
+const (
+	writeTimeout   = 5 * time.Second
+	lingerTimeout  = 1 * time.Second
+	lingerStopping = 100 * time.Millisecond // while the server stops
+	lingerBytes    = 1 << 20
+)
+
+// Answer sends the last text on the connection and closes it. What followed
+// the request is dropped first, as [Conn.Finish] does, if there is any.
+func (c *Conn) Answer(text string) error {
+	defer c.Close()
+	if err := c.write(text); err != nil {
+		return err
+	}
+	if !c.Quiet() {
+		c.linger()
+	}
+	return nil
+}
+
+// Finish sends the last text on a connection whose peer may still be sending,
+// and closes it, so that the peer can read all of the text: closing while input
+// is unread resets the connection, and the reset may overtake the text. So it
+// tells the peer that nothing follows, and drops what comes until the peer
+// closes too, for a bounded time and number of bytes. A peer that does not read
+// is given up after 5 seconds.
+func (c *Conn) Finish(text string) error {
+	defer c.Close()
+	if err := c.write(text); err != nil {
+		return err
+	}
+	c.linger()
+	return nil
+}
+
+func (c *Conn) write(text string) error {
+	c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := c.Write([]byte(text))
+	c.done()
+	return err
+}
+
+func (c *Conn) linger() {
+	if c.CloseWrite() != nil {
+		return
+	}
+	wait := lingerTimeout
+	if c.serving.stopping.Err() != nil {
+		wait = lingerStopping
+	}
+	c.SetReadDeadline(time.Now().Add(wait))
+	dropped := make([]byte, 512)
+	for n := 0; n < lingerBytes; {
+		m, err := c.Read(dropped)
+		if err != nil {
+			return
+		}
+		n += m
+	}
+}

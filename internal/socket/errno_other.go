@@ -1,7 +1,0 @@
-//go:build !windows
-
-package socket
-
-import "syscall"
-
-const errAddrInUse = syscall.EADDRINUSE
