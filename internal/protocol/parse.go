@@ -71,54 +71,55 @@ var (
 // not, more bytes are needed. ended says that no more will come.
 func (g *grammar) scan(b []byte, ended bool, found *words) (whole bool, err error) {
 	full := len(b) >= MaxLen
-	if full {
-		b = b[:MaxLen]
-	}
-	text := b
-	if i := bytes.IndexByte(b, '\n'); i >= 0 {
-		text, ended = b[:i], true
-	}
-	first, rest, colon := text, []byte(nil), false
-	if i := bytes.IndexByte(text, ':'); i >= 0 {
-		first, rest, colon = text[:i], text[i+1:], true
-	}
+	text, _, line := bytes.Cut(b[:min(len(b), MaxLen)], []byte{'\n'})
+	ended = ended || line
+	first, rest, colon := bytes.Cut(text, []byte{':'})
 	if !validPrefix(first, !colon && !ended) {
 		return false, g.malformed(text, " is not UTF-8")
 	}
-	for i, f := range g.fields {
-		if !colon {
-			break
-		}
-		rest = bytes.TrimLeft(rest, space)
-		word, open := f.match(rest)
-		if word == 0 && open && !ended {
-			break
-		}
-		if word == 0 {
-			return false, g.wrongWord(f, text, rest)
-		}
-		found.fields[i] = uint8(word)
-		if i == len(g.fields)-1 {
-			found.keep = g.keeps && string(bytes.Trim(first, space)) == keepID
-			if !found.keep || ended {
-				return true, nil
-			}
-			break
-		}
-		rest = bytes.TrimLeft(rest[len(f.names[word]):], space)
-		if len(rest) > 0 && rest[0] != ':' {
-			return false, g.malformed(text, "")
-		}
-		colon = len(rest) > 0
-		rest = bytes.TrimPrefix(rest, []byte{':'})
+	if colon {
+		whole, err = g.scanFields(text, rest, ended, found)
 	}
+	found.keep = g.keeps && string(bytes.Trim(first, space)) == keepID
 	switch {
+	case err != nil:
+		return false, err
+	case whole && (ended || !found.keep): // one that keeps its connection ends with a newline
+		return true, nil
 	case ended:
 		return false, g.malformed(text, "")
 	case full:
 		return false, g.malformed(text, tooLong)
 	}
 	return false, nil
+}
+
+// scanFields looks for the words of all fields at the beginning of rest, which
+// is what follows the first field of text.
+func (g *grammar) scanFields(text, rest []byte, ended bool, found *words) (whole bool, err error) {
+	for i, f := range g.fields {
+		rest = bytes.TrimLeft(rest, space)
+		word, open := f.match(rest)
+		switch {
+		case word == 0 && open && !ended:
+			return false, nil
+		case word == 0:
+			return false, g.wrongWord(f, text, rest)
+		}
+		found.fields[i] = uint8(word)
+		if i == len(g.fields)-1 {
+			break
+		}
+		rest = bytes.TrimLeft(rest[len(f.names[word]):], space)
+		switch {
+		case len(rest) == 0:
+			return false, nil
+		case rest[0] != ':':
+			return false, g.malformed(text, "")
+		}
+		rest = rest[1:]
+	}
+	return true, nil
 }
 
 var tooLong = fmt.Sprintf(" is longer than %d bytes", MaxLen)
