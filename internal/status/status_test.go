@@ -2,13 +2,16 @@ package status
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -99,6 +102,28 @@ func TestJSONIsTheSnapshot(t *testing.T) {
 	}
 	if want := sample(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+var update = flag.Bool("update", false, "write what TestBytes gets into testdata")
+
+// TestBytes compares both forms of the snapshot with what they were when other
+// programs began to rely on them.
+func TestBytes(t *testing.T) {
+	for path, file := range map[string]string{"/status.json": "testdata/status.json", "/metrics": "testdata/metrics.txt"} {
+		got := get(Handler(sample), "GET", path).Body.Bytes()
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
+		}
 	}
 }
 
