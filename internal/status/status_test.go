@@ -118,6 +118,7 @@ func TestBytes(t *testing.T) {
 			}
 		}
 		want, err := os.ReadFile(file)
+		want = bytes.ReplaceAll(want, []byte("\r\n"), []byte("\n")) // as git may check it out on Windows
 		if err != nil {
 			t.Fatal(err)
 		}
