@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -74,6 +75,14 @@ func pause(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// near expects got to be off by less than 1 %.
+func near(t *testing.T, what string, got Span, want time.Duration) {
+	t.Helper()
+	if off := math.Abs(float64(got)/float64(want) - 1); off >= 0.01 {
+		t.Errorf("%s: %v, want %v", what, time.Duration(got), want)
 	}
 }
 
@@ -388,8 +397,8 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 	}
 }
 
-// Who is told of each answered request hears what the report counts: from the
-// planned start, and nothing of those that fail.
+// Answered gets what the report counts: latencies from the planned start, and
+// none of requests that failed.
 func TestAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := aim(func(ctx context.Context, i int) (string, error) {
