@@ -19,10 +19,10 @@ import (
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
 	"balancelab/internal/console"
-	"balancelab/internal/figures"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 	"balancelab/internal/socket"
+	"balancelab/internal/stats"
 	"balancelab/internal/status"
 	"balancelab/internal/worker"
 )
@@ -37,7 +37,7 @@ type lab struct {
 	page     string // the page's URL, without the last slash
 	pageAddr string
 	pool     *balance.Pool
-	recorder *figures.Recorder
+	recorder *stats.Recorder
 	stops    map[string]func() // workers and "page", by name
 	hung     sync.Mutex        // the page has no figures while it is held
 }
@@ -53,7 +53,7 @@ func startLab(t *testing.T, long, short time.Duration) *lab {
 	}
 	rr, lc := new(balance.RoundRobin), new(balance.LeastConnections)
 	l.pool = balance.NewPool(workers, rr, lc)
-	l.recorder = figures.New(l.pool, console.Off{})
+	l.recorder = stats.New(l.pool, console.Off{})
 	b := broker.Broker{
 		Pool: l.pool, Journal: l.recorder, Dial: socket.Dial,
 		Selector: func(a protocol.Approach) balance.Selector {
@@ -108,7 +108,7 @@ func (l *lab) openPage() {
 	l.pageAddr = listener.Addr().String()
 	l.page = "http://" + l.pageAddr
 	recorder := l.recorder
-	handler := status.Handler(func() status.Snapshot {
+	handler := status.Handler(func() stats.Snapshot {
 		l.hung.Lock()
 		defer l.hung.Unlock()
 		s := recorder.Snapshot()
@@ -156,7 +156,7 @@ func (l *lab) load(n int) (stop func()) {
 }
 
 // json returns /status.json.
-func (l *lab) json() (s status.Snapshot) {
+func (l *lab) json() (s stats.Snapshot) {
 	l.t.Helper()
 	reply, err := http.Get(l.page + "/status.json")
 	if err != nil {
@@ -169,11 +169,11 @@ func (l *lab) json() (s status.Snapshot) {
 	return s
 }
 
-// barOf is a script for the width of a worker's bar.
+// barOf is a script that returns the width of a worker's bar.
 const barOf = `parseFloat(document.querySelector('[data-worker="%s"] .flight .bar i').style.width)`
 
-// TestPageMoves has a load run while the page is open, and compares what is
-// left standing with /status.json.
+// TestPageMoves has a load run while the page is open. When the load is over, it
+// compares the page with /status.json.
 func TestPageMoves(t *testing.T) {
 	b := openBrowser(t)
 	l := startLab(t, 60*time.Millisecond, 20*time.Millisecond)
@@ -229,7 +229,7 @@ func (b *browser) numbers() (all map[string]string) {
 
 // expected returns what numbers is to be. How times and shares are written is
 // left to the page.
-func (b *browser) expected(s status.Snapshot) map[string]string {
+func (b *browser) expected(s stats.Snapshot) map[string]string {
 	b.t.Helper()
 	written := func(function string, x float64) (text string) {
 		b.t.Helper()
@@ -246,7 +246,7 @@ func (b *browser) expected(s status.Snapshot) map[string]string {
 		for name, value := range map[string]any{
 			"addr": w.Addr, "word": w.State, "weight": w.Weight, "failed": w.Failed, "in flight": w.InFlight,
 			"rr": w.Answered[protocol.RoundRobin], "lc": w.Answered[protocol.LeastConnections],
-			"most": fmt.Sprintf("at most %d since the start", w.Most),
+			"most": fmt.Sprintf("at most %d since the start", w.Peak),
 		} {
 			all[w.Name+" "+name] = fmt.Sprint(value)
 		}
@@ -283,7 +283,7 @@ func TestPageSaysThatItLostTheBroker(t *testing.T) {
 
 	l.stops["page"]()
 	b.await("!" + notice + ".hidden")
-	l.recorder = figures.New(l.pool, console.Off{}) // as a broker has that was started anew
+	l.recorder = stats.New(l.pool, console.Off{}) // as a broker has that was started anew
 	l.openPage()
 	b.await(notice + `.hidden && document.querySelectorAll("#latest tbody tr").length === 0`)
 	if said := b.text("#said"); said != "The broker is back; it was started anew." {
@@ -507,8 +507,8 @@ const contrast = `(() => {
 
 // TestManyPagesBesideRequests has a hundred pages ask twice a second, as the
 // page does, and one that never reads: requests are answered all the while. How
-// long they take with and without the pages is logged; a clock that others may
-// stop is nothing to fail by.
+// long they take with and without the pages is logged only, because it also
+// depends on what else the machine does.
 func TestManyPagesBesideRequests(t *testing.T) {
 	l := startLab(t, 0, 0)
 	times := func(more func(n int) bool) (all []time.Duration) {

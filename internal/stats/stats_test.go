@@ -1,4 +1,4 @@
-package figures
+package stats
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -18,10 +19,9 @@ import (
 	"balancelab/internal/broker"
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
-	"balancelab/internal/status"
 )
 
-// lab is a recorder with a pool, and the words that the tests are told in.
+// lab is a recorder with a pool, and the methods that the tests are written with.
 type lab struct {
 	t *testing.T
 	*Recorder
@@ -79,7 +79,7 @@ func TestCounts(t *testing.T) {
 		if s.Clients != 1 {
 			t.Errorf("%d clients, want 1", s.Clients)
 		}
-		want := status.Totals{Connected: 10, Answered: 7, Refused: 1, Left: 1}
+		want := Totals{Connected: 10, Answered: 7, Refused: 1, ClientsGone: 1}
 		got := s.Totals
 		if got.Failed[protocol.RoundRobin] != 1 || got.Failed[protocol.LeastConnections] != 0 {
 			t.Errorf("failed: %v", got.Failed)
@@ -90,10 +90,10 @@ func TestCounts(t *testing.T) {
 		if m := s.LastMinute; m.Answered != 7 || m.Failed != 2 || m.Seconds != 1 || m.Rate != 7 {
 			t.Errorf("the last minute is %+v", m)
 		}
-		if w := s.Workers[0]; w.Answered[protocol.RoundRobin] != 4 || w.Fair != 2.0/3 || w.State != "up" {
+		if w := s.Workers[0]; w.Answered[protocol.RoundRobin] != 4 || w.FairShare != 2.0/3 || w.State != "up" {
 			t.Errorf("Worker-1 is %+v", w)
 		}
-		if p := s.Spread[0]; p.Answered != 6 || p.Off > 1e-9 || p.Evenness < .999 {
+		if p := s.Spread[0]; p.Answered != 6 || p.MaxDeviation > 1e-9 || p.Evenness < .999 {
 			t.Errorf("a spread that goes with the weights is %+v", p)
 		}
 		for _, h := range s.Durations {
@@ -106,51 +106,28 @@ func TestCounts(t *testing.T) {
 
 func TestLatest(t *testing.T) {
 	l := newLab(t, console.Off{})
-	for range 2 * kept {
+	for range 2 * latestSize {
 		l.answer(protocol.RoundRobin, time.Millisecond)
 	}
 	l.fail(broker.Visit{Reading: time.Second}, strings.Repeat("é", protocol.MaxLen)+"\x1b[2J")
 	l.fail(broker.Visit{}, "bell \a")
 	s := l.Snapshot()
-	if len(s.Latest) != kept {
-		t.Fatalf("%d requests are kept, want %d", len(s.Latest), kept)
+	if len(s.Latest) != latestSize {
+		t.Fatalf("%d requests are kept, want %d", len(s.Latest), latestSize)
 	}
 	for i, r := range s.Latest {
-		if want := 2*kept + 2 - i; r.Number != want {
+		if want := 2*latestSize + 2 - i; r.Number != want {
 			t.Errorf("place %d has number %d, want %d", i, r.Number, want)
 		}
 	}
-	if r := s.Latest[0]; r.Detail != `"bell \a"` || r.Outcome != status.Refused || r.Worker != "" {
+	if r := s.Latest[0]; r.Detail != `"bell \a"` || r.Outcome != Refused || r.Worker != "" {
 		t.Errorf("got %+v", r)
 	}
 	if r := s.Latest[1]; len(r.Detail) > detailSize+len("…") || r.Seconds != 1 {
 		t.Errorf("got %d bytes of detail, %v seconds", len(r.Detail), r.Seconds)
 	}
-	if r := s.Latest[2]; r.Outcome != status.Answered || r.Detail != protocol.Response || r.Seconds != .001 || r.Type != protocol.Short {
+	if r := s.Latest[2]; r.Outcome != Answered || r.Detail != protocol.Response || r.Seconds != .001 || r.Type != protocol.Short {
 		t.Errorf("got %+v", r)
-	}
-}
-
-// TestNothingFromTheWireIsALabel: a client that makes up types must not make
-// up time series.
-func TestNothingFromTheWireIsALabel(t *testing.T) {
-	l := newLab(t, console.Off{})
-	series := func() (all []string) {
-		for line := range strings.Lines(string(status.Metrics(l.Snapshot()))) {
-			all = append(all, line[:strings.LastIndexByte(line, ' ')])
-		}
-		return all
-	}
-	before := series()
-	for i := range 50 {
-		odd := fmt.Sprintf("odd-%d", i)
-		l.fail(broker.Visit{Request: protocol.Request{Type: protocol.AppType(odd), Approach: protocol.Approach(odd)}}, "unknown type "+odd)
-		l.fail(broker.Visit{Attempts: 1, Worker: odd, Request: protocol.Request{Approach: protocol.RoundRobin}}, odd+": gone")
-		l.Unreachable(odd, errors.New(odd))
-		l.answer(approaches[i%2], time.Duration(i)*time.Second)
-	}
-	if after := series(); !slices.Equal(before, after) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
 	}
 }
 
@@ -202,7 +179,7 @@ func TestLastMinute(t *testing.T) {
 		if m := l.Snapshot().LastMinute; m.Answered != 0 || m.P99 != 0 || m.Rate != 0 || slices.Max(m.PerSecond) != 0 {
 			t.Errorf("after an hour: %+v", m)
 		}
-		if l.window.all != (buckets{}) {
+		if left := l.lastMinute.recent().answered; !reflect.DeepEqual(left, newSlotHistogram()) {
 			t.Error("something is left in the buckets")
 		}
 	})
@@ -220,44 +197,80 @@ func TestExactWhereAllAreAlike(t *testing.T) {
 	}
 }
 
-func TestBuckets(t *testing.T) {
-	last := 0
-	for d := time.Duration(1); d < 3*time.Hour; d += d/50 + 1 {
-		i := bucket(d)
-		if i < last || i > last+1 || i >= nBuckets {
-			t.Fatalf("%v is in bucket %d, after %d", d, i, last)
-		}
-		last = i
+// TestWindowLaw compares what a window says with all that was ever added,
+// whatever happens.
+func TestWindowLaw(t *testing.T) {
+	type event struct {
+		second int
+		took   time.Duration // -1: failed
 	}
-	if last != nBuckets-1 || bucket(0) != 0 || bucket(-1) != 0 || bucket(1<<62) != nBuckets-1 {
-		t.Errorf("the ends are wrong: %d", last)
+	w := newWindow()
+	var all []event
+	var age time.Duration
+	for range 3000 {
+		step := time.Second
+		if rand.IntN(100) == 0 {
+			step = time.Minute
+		}
+		age += time.Duration(rand.ExpFloat64() * float64(step))
+		w.advance(age)
+		e := event{int(age / time.Second), -1}
+		if rand.IntN(4) == 0 {
+			w.addFailed()
+		} else {
+			e.took = time.Duration(rand.Int64N(int64(time.Minute)))
+			w.addAnswered(e.took)
+		}
+		all = append(all, e)
+		want := recent{answered: newSlotHistogram(), perSecond: make([]int, slots)}
+		for _, e := range all[max(0, len(all)-1000):] {
+			switch ago := int(age/time.Second) - e.second; {
+			case ago >= slots:
+			case e.took < 0:
+				want.failed++
+			default:
+				want.answered.Add(e.took)
+				want.perSecond[slots-1-ago]++
+			}
+		}
+		if got := w.recent(); !reflect.DeepEqual(got, want) {
+			t.Fatalf("at %v the window has %d answered, %d failed, %v;\nwant %d, %d, %v", age,
+				got.answered.Count(), got.failed, got.perSecond, want.answered.Count(), want.failed, want.perSecond)
+		}
 	}
 }
 
-// TestWindowLaw compares the running sums with the slots, whatever happens.
-func TestWindowLaw(t *testing.T) {
-	var w window
-	var age time.Duration
-	for range 5000 {
-		age += time.Duration(rand.ExpFloat64() * float64(time.Second))
-		w.advance(age)
-		if rand.IntN(4) == 0 {
-			w.failed()
-		} else {
-			w.answered(time.Duration(rand.Int64N(int64(time.Minute))))
+func TestDurations(t *testing.T) {
+	var d durations
+	for _, took := range []time.Duration{0, time.Millisecond, time.Millisecond + 1, time.Second, 5 * time.Second, time.Minute, time.Hour} {
+		d.add(took)
+	}
+	h := d.histogram()
+	counts := map[float64]int{}
+	for _, b := range h.Buckets {
+		counts[b.Le] = b.Count
+	}
+	for le, want := range map[float64]int{.001: 2, .0025: 3, .5: 3, 1: 4, 2.5: 4, 5: 5, 30: 5, 60: 6} {
+		if got := counts[le]; got != want {
+			t.Errorf("%d took at most %v s, want %d", got, le, want)
 		}
-		var all buckets
-		fails := 0
-		for i := range w.slots {
-			fails += w.slots[i].fails
-			for j := range all.counts {
-				all.counts[j] += w.slots[i].counts[j]
-				all.sums[j] += w.slots[i].sums[j]
-			}
+	}
+	if len(h.Buckets) != len(bounds) || h.Count != 7 || h.Sum != (2*time.Millisecond+1+time.Second+5*time.Second+time.Minute+time.Hour).Seconds() {
+		t.Errorf("got %+v", h)
+	}
+}
+
+// TestDurationsForALongTime has 8,000 requests in flight for a year.
+func TestDurationsForALongTime(t *testing.T) {
+	const day = 24 * time.Hour
+	var d durations
+	for range 365 {
+		for range 80 {
+			d.add(100 * day)
 		}
-		if all != w.all || fails != w.fails {
-			t.Fatalf("at %v the sums are not those of the slots", age)
-		}
+	}
+	if got, want := d.histogram().Sum, 365*8000*day.Seconds(); got != want {
+		t.Errorf("got a sum of %v s, want %v s", got, want)
 	}
 }
 
@@ -378,6 +391,24 @@ func TestNoAllocation(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { l.Connected(client); l.Done(&v) }); n != 0 {
 		t.Errorf("a visit costs %v allocations", n)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, test := range []struct {
+		answered, weights   []int
+		deviation, evenness float64
+	}{
+		{[]int{0, 0}, []int{1, 1}, 0, 0},
+		{[]int{5, 5}, []int{1, 1}, 0, 1},
+		{[]int{9, 3}, []int{3, 1}, 0, 1},
+		{[]int{10, 0}, []int{1, 1}, .5, .5},
+		{[]int{10, 0}, []int{3, 1}, .25, .5},
+	} {
+		s := newSpread(test.answered, test.weights)
+		if s.MaxDeviation != test.deviation || s.Evenness != test.evenness {
+			t.Errorf("%v for %v: got %v, %v; want %v, %v", test.answered, test.weights, s.MaxDeviation, s.Evenness, test.deviation, test.evenness)
+		}
 	}
 }
 
