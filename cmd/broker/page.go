@@ -10,7 +10,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
-	"balancelab/internal/figures"
+	"balancelab/internal/stats"
 	"balancelab/internal/status"
 )
 
@@ -50,8 +50,8 @@ func (p *page) announce(format string, w io.Writer) {
 // the broker is to tell: it counts, and tells next. failed is told why, if
 // serving ends before.
 func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, next broker.Observer, failed func(error)) broker.Observer {
-	recorder := figures.New(pool, next)
-	handler := status.Handler(func() status.Snapshot {
+	recorder := stats.New(pool, next)
+	handler := status.Handler(func() stats.Snapshot {
 		s := recorder.Snapshot()
 		s.Listen, s.Stopping = listen.String(), stopping.Err() != nil
 		return s

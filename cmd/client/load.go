@@ -120,14 +120,14 @@ func isTerminal(w io.Writer) bool {
 
 // ask returns what carries out one request of a load run, with a connection of
 // its own. Its errors are short: each is a row of a table.
-func ask(addr string) func(context.Context, protocol.Request) (string, error) {
+func ask(addr string) func(context.Context, protocol.Request) error {
 	dial := func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, addr, 0) }
-	return func(ctx context.Context, r protocol.Request) (string, error) {
-		answer, err := protocol.Ask(ctx, dial, r)
+	return func(ctx context.Context, r protocol.Request) error {
+		_, err := protocol.Ask(ctx, dial, r)
 		if failed := (*protocol.AskError)(nil); errors.As(err, &failed) {
-			return "", &protocol.AskError{Step: failed.Step, Err: cause(failed.Err)}
+			return &protocol.AskError{Step: failed.Step, Err: cause(failed.Err)}
 		}
-		return answer, err
+		return err
 	}
 }
 

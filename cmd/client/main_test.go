@@ -355,7 +355,7 @@ func BenchmarkAsk(b *testing.B) {
 	defer cancel()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := do(ctx, protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}); err != nil {
+		if err := do(ctx, protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -9,18 +9,16 @@ import (
 	"unicode"
 )
 
-// Bounds of the table of causes: how many, and how long each one's text is, in
-// runes.
+// Limits of the table of causes.
 const (
-	maxCauses   = 16
-	maxCauseLen = 160
+	maxCauses   = 16  // rows
+	maxCauseLen = 160 // runes of one cause
 )
 
-// otherCauses is what failures count under whose cause came when the table was
-// full.
+// otherCauses is the row of all causes that came when the table was full.
 const otherCauses = "other causes"
 
-// A Cause is why requests failed, and how many.
+// A Cause is a reason why requests failed, and how many failed for it.
 type Cause struct {
 	Cause string `json:"cause"`
 	Count int64  `json:"count"`
@@ -44,7 +42,7 @@ func (c *causes) add(text string) {
 	c.counts[text]++
 }
 
-// table returns the causes, the most frequent ones first, and the others last.
+// table returns the causes, the most frequent ones first, and otherCauses last.
 func (c *causes) table() []Cause {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,10 +62,10 @@ func (c *causes) table() []Cause {
 	return table
 }
 
-// generalize returns text without what tells failures of one cause apart, and
-// fit for a terminal: four or more digits (a port or a count; the number of a
-// worker stays) become N, what cannot be printed becomes a question mark, and
-// a long text is cut.
+// generalize returns text in a form that is the same for all failures of one
+// cause and safe for a terminal. Four or more digits, a port or a count, become
+// N; the number of a worker stays. A rune that cannot be printed becomes a
+// question mark. A long text is cut.
 func generalize(text string) string {
 	text = strings.Map(printable, longNumber.ReplaceAllLiteralString(text, "N"))
 	if r := []rune(text); len(r) > maxCauseLen {

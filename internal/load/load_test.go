@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +39,7 @@ func taking(d time.Duration) *target {
 	})
 }
 
-func (g *target) serve(ctx context.Context, r protocol.Request) (string, error) {
+func (g *target) serve(ctx context.Context, r protocol.Request) error {
 	g.mu.Lock()
 	i := len(g.began)
 	g.began = append(g.began, time.Since(g.start))
@@ -51,7 +52,11 @@ func (g *target) serve(ctx context.Context, r protocol.Request) (string, error) 
 		g.inFlight--
 		g.mu.Unlock()
 	}()
-	return g.do(ctx, i)
+	answer, err := g.do(ctx, i)
+	if reason, refused := protocol.CutRefusal(answer); err == nil && refused {
+		return &protocol.RefusalError{Reason: reason}
+	}
+	return err
 }
 
 // load runs n requests, c at once, at a rate.
@@ -61,7 +66,7 @@ func (g *target) load(n, c int, rate float64) Report {
 
 func (g *target) run(ctx context.Context, config Config) Report {
 	if config.Types == nil {
-		config.Types = []protocol.AppType{protocol.Short}
+		config.Types = []protocol.Type{protocol.Short}
 	}
 	config.Approach, config.Do = protocol.LeastConnections, g.serve
 	return Run(ctx, config)
@@ -74,6 +79,14 @@ func pause(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// near expects got to be off by less than 1 %.
+func near(t *testing.T, what string, got Span, want time.Duration) {
+	t.Helper()
+	if off := math.Abs(float64(got)/float64(want) - 1); off >= 0.01 {
+		t.Errorf("%s: %v, want %v", what, time.Duration(got), want)
 	}
 }
 
@@ -237,7 +250,7 @@ func TestTypesAreCycled(t *testing.T) {
 			}
 			return protocol.Response, pause(ctx, time.Second)
 		})
-		list := []protocol.AppType{protocol.Long, protocol.Short, protocol.Short}
+		list := []protocol.Type{protocol.Long, protocol.Short, protocol.Short}
 		r := g.run(context.Background(), Config{N: 20, C: 20, Rate: 100, Types: list})
 		for i, request := range g.requests {
 			want := protocol.Request{Type: list[i%3], Approach: protocol.LeastConnections}
@@ -375,8 +388,8 @@ func TestStoppedBeforeTheStart(t *testing.T) {
 
 // What a run keeps does not depend on how many requests it has.
 func TestMemoryDoesNotGrow(t *testing.T) {
-	config := Config{Types: []protocol.AppType{protocol.Short}, Do: func(context.Context, protocol.Request) (string, error) {
-		return protocol.Response, nil
+	config := Config{Types: []protocol.Type{protocol.Short}, Do: func(context.Context, protocol.Request) error {
+		return nil
 	}}
 	allocs := func(n int) float64 {
 		config.N, config.C = n, 4
@@ -388,8 +401,8 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 	}
 }
 
-// Who is told of each answered request hears what the report counts: from the
-// planned start, and nothing of those that fail.
+// Answered gets what the report counts: latencies from the planned start, and
+// none of requests that failed.
 func TestAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := aim(func(ctx context.Context, i int) (string, error) {
@@ -400,8 +413,8 @@ func TestAnswered(t *testing.T) {
 		})
 		var told []string
 		g.run(t.Context(), Config{
-			N: 4, C: 1, Rate: 1, Types: []protocol.AppType{protocol.Long, protocol.Short},
-			Answered: func(t protocol.AppType, latency time.Duration) { told = append(told, fmt.Sprint(t, latency)) },
+			N: 4, C: 1, Rate: 1, Types: []protocol.Type{protocol.Long, protocol.Short},
+			Answered: func(t protocol.Type, latency time.Duration) { told = append(told, t.String()+latency.String()) },
 		})
 		if want := []string{"Long3s", "Long4s", "Short6s"}; !slices.Equal(told, want) {
 			t.Errorf("told %q, want %q", told, want)

@@ -9,12 +9,12 @@ import (
 // A plan says when each request of a run is to start.
 type plan struct {
 	start time.Time
-	rate  float64 // a second; 0 means that there is no plan
+	rate  float64 // requests a second; 0 means that there are no planned starts
 }
 
-// at returns the planned start of request i, and whether there is one. It is
-// computed from i and not from the request before it, so that no rounding adds
-// up.
+// at returns the planned start of request i. It is computed from i and not from
+// the request before it, so that rounding errors do not add up. Without a rate,
+// paced is false.
 func (p plan) at(i int64) (planned time.Time, paced bool) {
 	if p.rate <= 0 {
 		return time.Time{}, false
@@ -22,9 +22,11 @@ func (p plan) at(i int64) (planned time.Time, paced bool) {
 	return p.start.Add(seconds(float64(i) / p.rate)), true
 }
 
-// farAway is later than any run, and early enough for times not to overflow.
+// farAway is later than the end of any run, and early enough that times do not
+// overflow.
 const farAway = 100 * 365 * 24 * time.Hour
 
+// seconds returns s seconds, or farAway if that is shorter.
 func seconds(s float64) time.Duration {
 	if s >= farAway.Seconds() {
 		return farAway
@@ -32,14 +34,18 @@ func seconds(s float64) time.Duration {
 	return time.Duration(math.Round(s * float64(time.Second)))
 }
 
-// achieved returns how many of sent requests were started a second. With a
-// plan the last one takes its share of the time too, so that a plan that was
-// kept gives its rate: span is when the last one began. A run that was stopped
-// before all n were sent lasted until then: those that were in the way of the
-// next one may have been so for long.
-func (p plan) achieved(sent, n int64, span, took time.Duration) float64 {
+// achieved returns how many requests were started in a second. sent of n
+// requests were started, the last one at last after the start of a run that took
+// took.
+//
+// With a rate, the time to divide by is the planned one: the last request has
+// its share of the time too, so that a plan that was kept gives exactly its
+// rate. But a run that was stopped before all requests were sent counts until
+// the stop, because the requests in flight may have held up the next one for
+// long.
+func (p plan) achieved(sent, n int64, last, took time.Duration) float64 {
 	if p.rate > 0 {
-		planned := span + seconds(1/p.rate)
+		planned := last + seconds(1/p.rate)
 		if sent == n || took < planned {
 			took = planned
 		}
@@ -47,9 +53,9 @@ func (p plan) achieved(sent, n int64, span, took time.Duration) float64 {
 	return perSecond(sent, took)
 }
 
-// overdue returns how many of n requests, of which the first ones were sent,
-// had not begun when a run ended that took so long, and should have by more
-// than lateBy.
+// overdue returns how many of n requests had not begun when a run ended that
+// took took, although they were late by more than lateBy. sent requests had
+// begun.
 func (p plan) overdue(sent, n int64, took time.Duration) int64 {
 	if p.rate <= 0 || took < lateBy {
 		return 0
@@ -58,7 +64,7 @@ func (p plan) overdue(sent, n int64, took time.Duration) int64 {
 	return max(0, int64(min(due, float64(n)))-sent)
 }
 
-// perSecond returns n/took, or 0 for no time.
+// perSecond returns n divided by took, or 0 if took is 0.
 func perSecond(n int64, took time.Duration) float64 {
 	if took <= 0 {
 		return 0
@@ -66,27 +72,27 @@ func perSecond(n int64, took time.Duration) float64 {
 	return float64(n) / took.Seconds()
 }
 
-// An alarm is a timer that one sender uses again and again.
-type alarm struct{ timer *time.Timer }
+// A pacer makes one sender wait for planned starts. It uses one timer for all of
+// them.
+type pacer struct{ timer *time.Timer }
 
-func newAlarm() alarm {
+func newPacer() pacer {
 	t := time.NewTimer(farAway)
 	t.Stop()
-	return alarm{t}
+	return pacer{t}
 }
 
-func (a alarm) stop() { a.timer.Stop() }
+func (p pacer) stop() { p.timer.Stop() }
 
-// wait returns at t, or at once when t is past. It reports false when ctx is
-// done.
-func (a alarm) wait(ctx context.Context, t time.Time) bool {
+// wait returns at t, or at once if t is past. It returns false if ctx is done.
+func (p pacer) wait(ctx context.Context, t time.Time) bool {
 	d := time.Until(t)
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
-	a.timer.Reset(d)
+	p.timer.Reset(d)
 	select {
-	case <-a.timer.C:
+	case <-p.timer.C:
 		return ctx.Err() == nil
 	case <-ctx.Done():
 		return false

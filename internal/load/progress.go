@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// A Progress is how far a run is.
+// A Progress says how far a run is.
 type Progress struct {
 	N          int     // requests in all
 	Done       int64   // answered, failed or interrupted
 	InFlight   int64   // now
 	OK, Failed int64   // of those done
-	Rate       float64 // done a second, since the Progress before; at the end, over all
+	Rate       float64 // done in a second, since the last Progress; at the end, since the start
 	P50, P99   Span    // latency of all answered so far; 0 while there is none
 	End        bool    // this is the last Progress of the run
 }
@@ -26,8 +26,8 @@ func (p Progress) String() string {
 		p.Done, p.N, p.InFlight, p.OK, p.Failed, rateText(p.Rate), p.P50, p.P99)
 }
 
-// Show returns a [Config].Progress that writes to w: a line each time, or, for
-// a terminal, one line that is written over again and again.
+// Show returns a function for [Config].Progress that writes to w. It writes a
+// line each time, or for a terminal one line that it overwrites each time.
 func Show(w io.Writer, terminal bool) func(Progress) {
 	if !terminal {
 		return func(p Progress) { fmt.Fprintln(w, p) }
@@ -46,9 +46,10 @@ func Show(w io.Writer, terminal bool) func(Progress) {
 	}
 }
 
-// noWrap returns what makes a terminal cut lines that are too wide for it, and
-// what ends that. A line that went on below could not be written over. Windows'
-// console may show such sequences in place of obeying them.
+// noWrap returns the sequence that makes a terminal cut lines that are too wide
+// for it, and the one that ends this. A line that continues in the next row
+// could not be overwritten. The sequences are empty on Windows, where a console
+// may show them instead of obeying them.
 func noWrap() (begin, end string) {
 	if runtime.GOOS == "windows" {
 		return "", ""
@@ -56,9 +57,9 @@ func noWrap() (begin, end string) {
 	return "\x1b[?7l", "\x1b[?7h"
 }
 
-// watch tells Progress how far the run is until stop is called, which returns
-// after the last time.
-func (r *run) watch() (stop func()) {
+// startProgress starts to call Progress in intervals. stop calls it for the last
+// time, and returns when that is done.
+func (r *run) startProgress() (stop func()) {
 	if r.Progress == nil {
 		return func() {}
 	}
@@ -69,39 +70,40 @@ func (r *run) watch() (stop func()) {
 	over, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.tell(every, over)
+		r.reportProgress(every, over)
 	}()
 	return func() { close(over); <-ended }
 }
 
-func (r *run) tell(every time.Duration, over <-chan struct{}) {
+// reportProgress calls Progress in intervals until over is closed, and then once
+// more.
+func (r *run) reportProgress(every time.Duration, over <-chan struct{}) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	before, doneBefore := r.plan.start, int64(0)
+	since, doneBefore := r.plan.start, int64(0) // the interval that Rate is about
 	for end := false; !end; {
 		select {
 		case <-ticker.C:
 		case <-over:
 			end = true
+			since, doneBefore = r.plan.start, 0
 		}
 		now := time.Now()
 		p := r.progress()
-		if end {
-			before, doneBefore = r.plan.start, 0
-		}
-		p.Rate = perSecond(p.Done-doneBefore, now.Sub(before))
+		p.Rate = perSecond(p.Done-doneBefore, now.Sub(since))
 		p.End = end
-		before, doneBefore = now, p.Done
+		since, doneBefore = now, p.Done
 		r.Progress(p)
 	}
 }
 
+// progress returns the progress now, without Rate and End.
 func (r *run) progress() Progress {
 	inFlight := r.inFlight.Load()
-	_, all, _ := r.record.sum()
+	_, all, _ := r.recorder.sum()
 	return Progress{
 		N: r.N, Done: all.sent(), InFlight: inFlight,
-		OK: all.fates[answered], Failed: all.fates[failed],
-		P50: Span(all.latency.percentile(50)), P99: Span(all.latency.percentile(99)),
+		OK: all.outcomes[answered], Failed: all.outcomes[failed],
+		P50: Span(all.latency.Percentile(50)), P99: Span(all.latency.Percentile(99)),
 	}
 }

@@ -6,49 +6,69 @@ import (
 	"sync"
 	"time"
 
+	"balancelab/internal/histogram"
 	"balancelab/internal/protocol"
 )
 
-// An outcome is how one request fared.
-type outcome struct {
-	fate  fate
-	began time.Time
-	late  time.Duration // from the planned to the actual start; 0 without a plan
-	took  time.Duration // from the actual start
+// A result is what became of one request.
+type result struct {
+	outcome outcome
+	began   time.Time
+	late    time.Duration // from the planned to the actual start; 0 without a rate
+	took    time.Duration // from the actual start
 }
 
-type fate int
+// latency is measured from the planned start, or without a rate from the actual
+// one.
+func (r result) latency() time.Duration { return r.late + r.took }
+
+type outcome int
 
 const (
-	answered fate = iota
+	answered outcome = iota
 	failed
 	interrupted
+	numOutcomes = iota
 )
 
-// lateBy is how late a request starts that counts as late. Timers alone may be
-// a millisecond or two late.
+// lateBy is how late a start must be to be counted as late. Timers alone may be
+// late by a millisecond or two.
 const lateBy = 10 * time.Millisecond
 
-// A tally is what is known of the requests of one type, or of all.
+// A tally counts the requests of one type, or all requests.
 type tally struct {
-	fates   [interrupted + 1]int64
-	latency histogram // of the answered ones
+	outcomes [numOutcomes]int64
+	latency  *histogram.Histogram // of the answered ones
 }
 
-func (t *tally) sent() int64 {
-	return t.fates[answered] + t.fates[failed] + t.fates[interrupted]
+// newTallies returns n tallies of nothing. A precision of 7 makes percentiles
+// exact to 0.4 %.
+func newTallies(n int) []tally {
+	tallies := make([]tally, n)
+	for i := range tallies {
+		tallies[i].latency = histogram.New(7)
+	}
+	return tallies
+}
+
+// sent returns how many requests began.
+func (t *tally) sent() (n int64) {
+	for _, count := range t.outcomes {
+		n += count
+	}
+	return n
 }
 
 func (t *tally) merge(o *tally) {
-	for f, n := range o.fates {
-		t.fates[f] += n
+	for i, n := range o.outcomes {
+		t.outcomes[i] += n
 	}
-	t.latency.merge(&o.latency)
+	t.latency.Merge(o.latency)
 }
 
-// starts is what is known of when requests began.
+// starts says when requests began.
 type starts struct {
-	last   time.Duration // from the start of the run
+	last   time.Duration // when the last one began, from the start of the run
 	late   int64         // how many were late by more than lateBy
 	latest time.Duration // how late the latest one was
 }
@@ -59,21 +79,22 @@ func (s *starts) merge(o starts) {
 	s.latest = max(s.latest, o.latest)
 }
 
-// A recorder keeps tallies, in shards so that senders seldom wait for each
-// other, and few of them so that many senders do not take much memory.
+// A recorder keeps tallies in several shards, so that senders seldom wait for
+// each other. There are few shards, because each takes memory.
 type recorder struct {
-	types  []protocol.AppType // each one once
-	rows   []int              // by turn: the place in types
+	types  []protocol.Type // each one once
+	rows   []int           // for each turn in [Config].Types, the index in types
 	shards []*shard
 }
 
+// A shard is the part of a recorder that some of the senders use.
 type shard struct {
 	mu     sync.Mutex // guards what follows
-	rows   []tally    // by place in recorder.types
+	rows   []tally    // one for each of recorder.types
 	starts starts
 }
 
-func newRecorder(turns []protocol.AppType, senders int) *recorder {
+func newRecorder(turns []protocol.Type, senders int) *recorder {
 	r := &recorder{}
 	for _, t := range turns {
 		row := slices.Index(r.types, t)
@@ -84,7 +105,7 @@ func newRecorder(turns []protocol.AppType, senders int) *recorder {
 		r.rows = append(r.rows, row)
 	}
 	for range min(senders, 4*runtime.GOMAXPROCS(0)) {
-		r.shards = append(r.shards, &shard{rows: make([]tally, len(r.types))})
+		r.shards = append(r.shards, &shard{rows: newTallies(len(r.types))})
 	}
 	return r
 }
@@ -92,25 +113,26 @@ func newRecorder(turns []protocol.AppType, senders int) *recorder {
 // shard returns the shard of a sender.
 func (r *recorder) shard(sender int) *shard { return r.shards[sender%len(r.shards)] }
 
-// add records o, which began after the run did by offset.
-func (s *shard) add(row int, offset time.Duration, o outcome) {
+// add records a result in a row. The request began at offset from the start of
+// the run.
+func (s *shard) add(row int, offset time.Duration, res result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := &s.rows[row]
-	t.fates[o.fate]++
-	if o.fate == answered {
-		t.latency.add(o.late + o.took)
+	t.outcomes[res.outcome]++
+	if res.outcome == answered {
+		t.latency.Add(res.latency())
 	}
 	s.starts.last = max(s.starts.last, offset)
-	s.starts.latest = max(s.starts.latest, o.late)
-	if o.late > lateBy {
+	s.starts.latest = max(s.starts.latest, res.late)
+	if res.late > lateBy {
 		s.starts.late++
 	}
 }
 
 // sum returns the tally of each type and of all, as they are now.
 func (r *recorder) sum() (rows []tally, all *tally, began starts) {
-	rows, all = make([]tally, len(r.types)), new(tally)
+	rows, all = newTallies(len(r.types)), &newTallies(1)[0]
 	for _, s := range r.shards {
 		s.mu.Lock()
 		for i := range s.rows {

@@ -3,22 +3,24 @@ package load
 import (
 	"time"
 
+	"balancelab/internal/histogram"
 	"balancelab/internal/protocol"
 )
 
-// A Report is what became of a load run. Times are in seconds in JSON, rates
-// a second.
+// A Report says what became of a load run. In JSON, times are in seconds; rates
+// are always for a second.
 type Report struct {
 	Requests Requests `json:"requests"`
 	Rate     Rate     `json:"rate"`
 	// Duration is from the start of the run to its last answer.
 	Duration Span `json:"duration_seconds"`
-	// LatencyFrom says where latency is measured from.
+	// LatencyFrom says from which start latency is measured.
 	LatencyFrom Origin `json:"latency_from"`
 	// Latency is that of all answered requests; nil when none was.
-	Latency   *Latency `json:"latency"`
-	Histogram []Bar    `json:"histogram"`
-	// Types has a row for each type of the run, in the order of its list.
+	Latency *Latency `json:"latency"`
+	// Histogram has at most 10 bars; none when no request was answered.
+	Histogram []Bar `json:"histogram"`
+	// Types has a row for each type of the run, in the order of [Config].Types.
 	Types []TypeRow `json:"types"`
 	// Errors are the causes of failures, the most frequent first.
 	Errors []Cause `json:"errors"`
@@ -27,36 +29,38 @@ type Report struct {
 // Requests are counts of requests. Sent = OK + Failed + Interrupted.
 type Requests struct {
 	Asked       int   `json:"asked"`
-	AtOnce      int   `json:"at_once"` // in flight at once, at most
+	AtOnce      int   `json:"at_once"` // the limit on requests in flight
 	Sent        int64 `json:"sent"`
 	OK          int64 `json:"ok"`
 	Failed      int64 `json:"failed"`
 	Interrupted int64 `json:"interrupted"` // in flight when the run was stopped
 }
 
-// A Rate says how many requests a second there were to be, and were.
+// A Rate says how many requests in a second were asked for, and how many there
+// were.
 type Rate struct {
-	Asked    float64 `json:"asked"`    // 0: as fast as possible
+	Asked    float64 `json:"asked"`    // 0 means as fast as possible
 	Achieved float64 `json:"achieved"` // started
 	Answered float64 `json:"answered"` // answered, over the whole duration
-	// Kept says that requests began as planned: all but 1 % within 10 ms, and
-	// at 99 % of the asked rate. It is true when no rate was asked.
+	// Kept says that requests began as planned: all but 1 % of them at most
+	// 10 ms late, and at 99 % of the asked rate or more. It is true without a
+	// rate.
 	Kept    bool  `json:"kept"`
-	Late    int64 `json:"late"`             // began more than 10 ms after their plan
+	Late    int64 `json:"late"`             // began more than 10 ms after their planned start
 	Latest  Span  `json:"late_max_seconds"` // how late the latest one began
-	Overdue int64 `json:"overdue"`          // as late, and had not begun when the run was stopped
+	Overdue int64 `json:"overdue"`          // had not begun when the run was stopped, and were as late
 }
 
-// An Origin is where latency is measured from.
+// An Origin is the start from which latency is measured.
 type Origin string
 
-// The origins, with and without a rate.
+// The origins: with a rate the planned start, without one the actual start.
 const (
 	PlannedStart Origin = "planned start"
 	ActualStart  Origin = "actual start"
 )
 
-// Latency is how long answered requests took. Min, Mean and Max are exact, the
+// Latency says how long answered requests took. Min, Mean and Max are exact, the
 // percentiles within 1 %.
 type Latency struct {
 	Min  Span `json:"min_seconds"`
@@ -68,71 +72,96 @@ type Latency struct {
 	Max  Span `json:"max_seconds"`
 }
 
-// A TypeRow is the part of a report for the requests of one type.
+// A Bar is a row of the drawn histogram. It counts the answered requests that
+// took longer than From and at most To. The first bar also counts those that
+// took as long as From.
+type Bar struct {
+	From  Span  `json:"from_seconds"`
+	To    Span  `json:"to_seconds"`
+	Count int64 `json:"count"`
+}
+
+// A TypeRow is the part of a report about the requests of one type.
 type TypeRow struct {
-	Type        protocol.AppType `json:"type"`
-	Sent        int64            `json:"sent"`
-	OK          int64            `json:"ok"`
-	Failed      int64            `json:"failed"`
-	Interrupted int64            `json:"interrupted"`
-	Latency     *Latency         `json:"latency"` // nil when none was answered
+	Type        protocol.Type `json:"type"`
+	Sent        int64         `json:"sent"`
+	OK          int64         `json:"ok"`
+	Failed      int64         `json:"failed"`
+	Interrupted int64         `json:"interrupted"`
+	Latency     *Latency      `json:"latency"` // nil when none was answered
 }
 
 // Complete reports whether every request was sent and answered.
 func (r *Report) Complete() bool { return r.Requests.OK == int64(r.Requests.Asked) }
 
 func (r *run) report(took time.Duration) Report {
-	rows, all, began := r.record.sum()
-	sent := all.sent()
+	rows, all, began := r.recorder.sum()
 	report := Report{
 		Requests: Requests{
-			Asked: r.N, AtOnce: r.C, Sent: sent,
-			OK: all.fates[answered], Failed: all.fates[failed], Interrupted: all.fates[interrupted],
+			Asked: r.N, AtOnce: r.C, Sent: all.sent(),
+			OK: all.outcomes[answered], Failed: all.outcomes[failed], Interrupted: all.outcomes[interrupted],
 		},
-		Rate: Rate{
-			Asked:    r.Rate,
-			Achieved: r.plan.achieved(sent, int64(r.N), began.last, took),
-			Answered: perSecond(all.fates[answered], took),
-			Late:     began.late, Latest: Span(began.latest),
-			Overdue: r.plan.overdue(sent, int64(r.N), took),
-		},
+		Rate:     r.rate(all, began, took),
 		Duration: Span(took), LatencyFrom: ActualStart,
-		Latency: newLatency(&all.latency), Histogram: all.latency.bars(),
+		Latency: newLatency(all.latency), Histogram: newBars(all.latency),
 		Types: []TypeRow{}, Errors: r.causes.table(),
 	}
-	report.Rate.Kept = report.Rate.kept(sent)
 	if r.Rate > 0 {
 		report.LatencyFrom = PlannedStart
 	}
 	for i := range rows {
-		report.Types = append(report.Types, newTypeRow(r.record.types[i], &rows[i]))
+		report.Types = append(report.Types, newTypeRow(r.recorder.types[i], &rows[i]))
 	}
 	return report
 }
 
-// kept says whether sent requests began as planned. One that is a little late
-// at the end of a short run does not count.
+func (r *run) rate(all *tally, began starts, took time.Duration) Rate {
+	sent, n := all.sent(), int64(r.N)
+	rate := Rate{
+		Asked:    r.Rate,
+		Achieved: r.plan.achieved(sent, n, began.last, took),
+		Answered: perSecond(all.outcomes[answered], took),
+		Late:     began.late, Latest: Span(began.latest),
+		Overdue: r.plan.overdue(sent, n, took),
+	}
+	rate.Kept = rate.kept(sent)
+	return rate
+}
+
+// kept works Kept out from the other fields. A single request that is late by
+// less than lateBy, at the end of a short run, can make Achieved low; that does
+// not count.
 func (r Rate) kept(sent int64) bool {
 	late := r.Late + r.Overdue
 	slow := r.Achieved < 0.99*r.Asked && late > 0
 	return !slow && 100*late <= sent+r.Overdue
 }
 
-func newTypeRow(name protocol.AppType, t *tally) TypeRow {
+func newTypeRow(name protocol.Type, t *tally) TypeRow {
 	return TypeRow{
 		Type: name, Sent: t.sent(),
-		OK: t.fates[answered], Failed: t.fates[failed], Interrupted: t.fates[interrupted],
-		Latency: newLatency(&t.latency),
+		OK: t.outcomes[answered], Failed: t.outcomes[failed], Interrupted: t.outcomes[interrupted],
+		Latency: newLatency(t.latency),
 	}
 }
 
-func newLatency(h *histogram) *Latency {
-	if h.n == 0 {
+func newLatency(h *histogram.Histogram) *Latency {
+	if h.Count() == 0 {
 		return nil
 	}
-	at := func(percent uint64) Span { return Span(h.percentile(percent)) }
+	percentile := func(percent float64) Span { return Span(h.Percentile(percent)) }
 	return &Latency{
-		Min: Span(h.min), Mean: Span(h.mean()),
-		P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: Span(h.max),
+		Min: Span(h.Min()), Mean: Span(h.Mean()), Max: Span(h.Max()),
+		P50: percentile(50), P90: percentile(90), P95: percentile(95), P99: percentile(99),
 	}
+}
+
+// newBars returns at most 10 bars, an empty list and not nil if there are none.
+// Bars with a ratio below 1.03 would have gaps between them.
+func newBars(h *histogram.Histogram) []Bar {
+	bars := []Bar{}
+	for _, b := range h.Bars(10, 1.03) {
+		bars = append(bars, Bar{From: Span(b.From), To: Span(b.To), Count: int64(b.Count)})
+	}
+	return bars
 }

@@ -42,7 +42,7 @@ func lesson() Report {
 		return protocol.Response, pause(ctx, time.Duration(i+1)*100*time.Millisecond)
 	})
 	return g.run(context.Background(), Config{
-		N: 5, C: 5, Rate: 1, Types: []protocol.AppType{protocol.Long, protocol.Short},
+		N: 5, C: 5, Rate: 1, Types: []protocol.Type{protocol.Long, protocol.Short},
 	})
 }
 

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A Span is a time in a report: rounded to three digits in text, in seconds in
-// JSON.
+// A Span is a duration in a report. In text it is rounded to three digits; in
+// JSON it is a number of seconds.
 type Span time.Duration
 
 // String returns s rounded to three digits: 1.23ms, 45.6µs, 5s.

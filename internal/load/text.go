@@ -18,7 +18,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// WriteText writes the report for a person to read.
+// WriteText writes the report as text for a person to read.
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	r.writeTotals(&b)
@@ -93,7 +93,7 @@ func (r *Report) writeTypes(b *bytes.Buffer) {
 	t.Flush()
 }
 
-// cells returns the columns of a table, or dashes of nothing.
+// cells returns the columns of a table, which are dashes if l is nil.
 func (l *Latency) cells() string {
 	if l == nil {
 		return strings.Repeat("-\t", 6) + "-"
@@ -118,7 +118,8 @@ func (r *Report) writeErrors(b *bytes.Buffer) {
 	t.Flush()
 }
 
-// writeRemarks says what would make the figures misleading.
+// writeRemarks says what a reader has to know so that the numbers do not
+// mislead.
 func (r *Report) writeRemarks(b *bytes.Buffer) {
 	q := r.Requests
 	if unsent := int64(q.Asked) - q.Sent; unsent > 0 {
@@ -135,7 +136,8 @@ func (r *Report) writeRemarks(b *bytes.Buffer) {
 	fmt.Fprintf(b, "Ask for less, or for more at once than -c %d.\n", q.AtOnce)
 }
 
-// rateText returns a rate in three digits or more: 0.5/s, 19.9/s, 30123/s.
+// rateText returns a rate rounded to three digits, and to a whole number from
+// 100/s on: 0.5/s, 19.9/s, 30123/s.
 func rateText(rate float64) string {
 	if rate >= 100 {
 		return strconv.FormatFloat(rate, 'f', 0, 64) + "/s"

@@ -57,7 +57,7 @@ type field struct {
 // words are what a message says: the places of its words in the tables of the
 // fields, in order, and whether the connection is to be kept.
 type words struct {
-	fields [2]uint8
+	fields [2]int
 	keep   bool
 }
 
@@ -106,7 +106,7 @@ func (g *grammar) scanFields(text, rest []byte, ended bool, found *words) (whole
 		case word == 0:
 			return false, g.wrongWord(f, text, rest)
 		}
-		found.fields[i] = uint8(word)
+		found.fields[i] = word
 		if i == len(g.fields)-1 {
 			break
 		}

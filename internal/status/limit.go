@@ -5,13 +5,14 @@ import (
 	"sync"
 )
 
-// MaxConns is how many connections to the page are open at once.
+// MaxConns is how many connections to the page may be open at once.
 const MaxConns = 128
 
-// limited is a listener with at most MaxConns accepted connections open.
+// A limited is a listener of which at most MaxConns accepted connections are
+// open.
 type limited struct {
 	net.Listener
-	tokens chan struct{} // holds one for each open connection
+	tokens chan struct{} // holds one token for each open connection
 	closed chan struct{} // closed by Close
 	close  func() error
 }
@@ -26,8 +27,8 @@ func newLimited(l net.Listener) *limited {
 
 func (l *limited) Close() error { return l.close() }
 
-// Accept waits for a free place first, so that who comes too many stays in the
-// kernel's queue.
+// Accept first waits until there are fewer than MaxConns. Until then new
+// connections wait in the kernel's queue.
 func (l *limited) Accept() (net.Conn, error) {
 	select {
 	case l.tokens <- struct{}{}:
@@ -42,12 +43,13 @@ func (l *limited) Accept() (net.Conn, error) {
 	return &limitedConn{conn, sync.OnceFunc(func() { <-l.tokens })}, nil
 }
 
+// A limitedConn gives its token back, once, when it is closed.
 type limitedConn struct {
 	net.Conn
-	leave func()
+	release func()
 }
 
 func (c *limitedConn) Close() error {
-	defer c.leave()
+	defer c.release()
 	return c.Conn.Close()
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"balancelab/internal/stats"
 )
 
 // A family is what the text says of one metric.
@@ -97,7 +99,7 @@ func parseSample(line string) (point, error) {
 	return p, err
 }
 
-func parsed(t *testing.T, s Snapshot) map[string]*family {
+func parsed(t *testing.T, s stats.Snapshot) map[string]*family {
 	t.Helper()
 	text := string(Metrics(s))
 	all, err := parseMetrics(text)
@@ -140,7 +142,7 @@ func TestMetricsHistograms(t *testing.T) {
 		var bounds, counts []float64
 		sum, count := -1.0, -1.0
 		for _, p := range f.samples {
-			if p.labels["approach"] != string(h.Approach) {
+			if p.labels["approach"] != h.Approach.String() {
 				continue
 			}
 			switch {

@@ -1,34 +1,36 @@
-// Package status is the broker's live page, and the same figures for machines:
+// Package status shows a [stats.Snapshot] of the broker: to people as a live
+// page, and to programs as JSON and as Prometheus metrics. It counts nothing.
 //
 //	/             the page; it asks for /status.json twice a second
-//	/status.json  everything there is, a [Snapshot]
-//	/metrics      the same in the Prometheus text format, version 0.0.4
+//	/status.json  the whole snapshot
+//	/metrics      most of it, in the Prometheus text format, version 0.0.4
 //	/healthz      200 ok, or 503 once the broker is stopping
 //
-// [Handler] takes a function that returns a snapshot, so nobody else needs
-// net/http, and this package knows nothing of the broker.
+// [Handler] takes a function that returns a snapshot, so that no other package
+// needs net/http.
 //
 // # What it costs the broker
 //
 // However many pages are open, a snapshot is taken at most four times a second
-// ([Fresh]), and all of them get the same bytes. A page that does not read is
-// cut off by a deadline; connections are limited ([MaxConns]), more wait in the
-// kernel's queue, so that pages never use up the broker's file descriptors.
-// [Serve] closes what is open when it is told to stop; nobody waits for a page.
+// ([Fresh]), and all pages get the same bytes. A page that does not read is
+// disconnected at a deadline. At most [MaxConns] connections are open, and more
+// wait in the kernel's queue, so that pages never use up the broker's file
+// descriptors. [Serve] does not wait for a page: when it is told to stop, it
+// closes all connections.
 //
-// # Who may look
+// # Access
 //
-// There is no password: whoever reaches the address sees the page. So it is
-// off by default and meant for a loopback address. A web site could still
-// reach that through its visitor's browser, under a name of its own that
-// resolves to 127.0.0.1. That is why a connection to a loopback address must
-// ask for localhost or for a numeric host; a reverse proxy on the same machine
-// that passes its own host name on is refused too. On any other address every
-// name is good.
+// There is no password: everybody who can connect to the address sees the page.
+// So it is off by default and meant for a loopback address. A web site could
+// still reach a loopback address through the browser of a visitor, by a host
+// name of its own that resolves to 127.0.0.1. Therefore a request that comes in
+// on a loopback address must name localhost or a numeric address as its host.
+// This also refuses a reverse proxy on the same machine that passes its own host
+// name on. On any other address every host name is accepted.
 //
-// Text that came over the network (an unknown type, an answer) reaches the
-// page as JSON and is set as text, never as HTML; the Content-Security-Policy
-// forbids everything but the page's own three files and its figures.
+// Text from the network (an unknown type, an answer) goes to the page as JSON
+// and is inserted as text, never as HTML. The Content-Security-Policy allows
+// only the page's own three files and its data.
 package status
 
 import (
@@ -44,18 +46,20 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"balancelab/internal/stats"
 )
 
-// Fresh is how long a snapshot is shown to everybody before another is taken.
+// Fresh is how long a snapshot is shown before another one is taken.
 const Fresh = 250 * time.Millisecond
 
 //go:embed page.html page.css page.js icon.svg
 var files embed.FS
 
-// Handler serves the page and the figures. It calls snapshot at most once at a
-// time and at most once every [Fresh]; what snapshot returns is not changed
-// afterwards, by nobody.
-func Handler(snapshot func() Snapshot) http.Handler {
+// Handler serves the page and what snapshot returns. It makes one call of
+// snapshot at a time, and one in each period of [Fresh] at most. What snapshot
+// has returned must not be changed afterwards.
+func Handler(snapshot func() stats.Snapshot) http.Handler {
 	c := &cache{take: snapshot}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", file("page.html", "text/html; charset=utf-8"))
@@ -83,15 +87,15 @@ func Handler(snapshot func() Snapshot) http.Handler {
 
 // A cache keeps the latest snapshot and its JSON.
 type cache struct {
-	take func() Snapshot
+	take func() stats.Snapshot
 
 	mu   sync.Mutex // guards what follows, and is held while a snapshot is taken
 	at   time.Time
-	last Snapshot
+	last stats.Snapshot
 	text []byte // never changed, only replaced
 }
 
-func (c *cache) get() (Snapshot, []byte) {
+func (c *cache) get() (stats.Snapshot, []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.text != nil && time.Since(c.at) < Fresh {
@@ -100,7 +104,7 @@ func (c *cache) get() (Snapshot, []byte) {
 	c.last, c.at = c.take(), time.Now()
 	text, err := json.Marshal(c.last)
 	if err != nil {
-		panic(fmt.Sprintf("status: a snapshot that is no JSON: %v", err))
+		panic(fmt.Sprintf("status: a snapshot that has no JSON form: %v", err))
 	}
 	c.text = append(text, '\n')
 	return c.last, c.text
@@ -120,16 +124,15 @@ func reply(w http.ResponseWriter, code int, contentType string, text []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 	w.WriteHeader(code)
-	// Nobody can be told that the page is gone.
-	_, _ = w.Write(text)
+	_, _ = w.Write(text) // fails if the page has disconnected: then no reply is needed
 }
 
-// policy allows the page's own files and figures, and nothing else.
+// policy allows the page to load its own files and data, and nothing else.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // guard sets the headers that keep other sites out, and refuses requests that
-// another site may have sent here.
+// another site may have made a browser send. See Access in the package comment.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -139,7 +142,7 @@ func guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-		if onLoopback(local) && !nameless(r.Host) {
+		if onLoopback(local) && !resolvedHere(r.Host) {
 			http.Error(w, fmt.Sprintf("host %q is not this machine: ask for localhost", r.Host), http.StatusForbidden)
 			return
 		}
@@ -152,9 +155,9 @@ func onLoopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// nameless reports whether no name server was asked for the host of a Host
-// header.
-func nameless(hostport string) bool {
+// resolvedHere reports whether a browser finds the host of a Host header without
+// asking a name server, where another site may have put any address.
+func resolvedHere(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
 		host = hostport
@@ -166,7 +169,8 @@ func nameless(hostport string) bool {
 	return err == nil
 }
 
-// Listen returns a listener for [Serve] at a TCP address.
+// Listen returns a listener for [Serve] at a TCP address. Serve closes
+// it; a caller that does not get that far must. The error names the address and says what to do.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
@@ -192,7 +196,8 @@ func URL(addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
-// How long a page may take, for each step of a request.
+// How long each step of a request may take, and how long a connection may be
+// idle.
 const (
 	readTimeout  = 5 * time.Second
 	writeTimeout = 5 * time.Second
@@ -220,8 +225,8 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 			}
 		},
 	}
-	stop := context.AfterFunc(ctx, func() { s.Close() })
-	defer stop()
+	cancelClose := context.AfterFunc(ctx, func() { s.Close() })
+	defer cancelClose()
 	err := s.Serve(newLimited(l))
 	s.Close()
 	conns.Wait()

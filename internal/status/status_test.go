@@ -2,13 +2,16 @@ package status
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -18,28 +21,29 @@ import (
 	"time"
 
 	"balancelab/internal/protocol"
+	"balancelab/internal/stats"
 )
 
 // sample is a snapshot with something in every field.
-func sample() Snapshot {
+func sample() stats.Snapshot {
 	start := time.Date(2024, 5, 1, 12, 0, 0, 250e6, time.UTC)
 	answered := map[protocol.Approach]int{protocol.RoundRobin: 7, protocol.LeastConnections: 2}
-	return Snapshot{
+	return stats.Snapshot{
 		Time: start.Add(time.Minute), Started: start, Listen: "127.0.0.1:8000", Clients: 3,
-		Totals: Totals{Connected: 24, Answered: 18, Refused: 1, Left: 1,
+		Totals: stats.Totals{Connected: 24, Answered: 18, Refused: 1, ClientsGone: 1,
 			Failed: map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0}},
-		LastMinute: Minute{Seconds: 60, Answered: 18, Failed: 3, Rate: .3, P50: 1, P95: 5, P99: 5.1, PerSecond: []int{0, 4}},
-		Spread:     []Spread{NewSpread(protocol.RoundRobin, []int{7, 7}, []int{1, 1})},
-		Workers: []Worker{
-			{Name: "Worker-1", Addr: "127.0.0.1:9002", State: "up", Weight: 1, Fair: .5, InFlight: 3, Most: 4,
+		LastMinute: stats.Minute{Seconds: 60, Answered: 18, Failed: 3, Rate: .3, P50: 1, P95: 5, P99: 5.1, PerSecond: []int{0, 4}},
+		Spread:     []stats.Spread{{Approach: protocol.RoundRobin, Answered: 14, Shares: []float64{.5, .5}, MaxDeviation: 0, Evenness: 1}},
+		Workers: []stats.Worker{
+			{Name: "Worker-1", Addr: "127.0.0.1:9002", State: "up", Weight: 1, FairShare: .5, InFlight: 3, Peak: 4,
 				History: []int{1, 3}, Assigned: 12, Answered: answered, Failed: 0},
-			{Name: `odd "\` + "\n", Addr: "127.0.0.1:9003", State: "cooling down", Cooling: 1.5, Weight: 1, Fair: .5,
-				History: []int{}, Assigned: 12, Answered: answered, Failed: 3, Error: &Failure{Time: start, Text: "connection refused"}},
+			{Name: `odd "\` + "\n", Addr: "127.0.0.1:9003", State: "cooling down", Cooling: 1.5, Weight: 1, FairShare: .5,
+				History: []int{}, Assigned: 12, Answered: answered, Failed: 3, Error: &stats.Failure{Time: start, Text: "connection refused"}},
 		},
-		Latest: []Request{{Number: 21, Time: start, Outcome: Refused, Seconds: .1, Detail: `unknown type "<b>"`}},
-		Durations: []Histogram{
-			{Approach: protocol.RoundRobin, Count: 14, Sum: 20.5, Buckets: []Bucket{{.5, 0}, {1, 9}, {5, 13}}},
-			{Approach: protocol.LeastConnections, Count: 4, Sum: 4, Buckets: []Bucket{{.5, 0}, {1, 4}, {5, 4}}},
+		Latest: []stats.Request{{Number: 21, Time: start, Outcome: stats.Refused, Seconds: .1, Detail: `unknown type "<b>"`}},
+		Durations: []stats.Histogram{
+			{Approach: protocol.RoundRobin, Count: 14, Sum: 20.5, Buckets: []stats.Bucket{{Le: .5, Count: 0}, {Le: 1, Count: 9}, {Le: 5, Count: 13}}},
+			{Approach: protocol.LeastConnections, Count: 4, Sum: 4, Buckets: []stats.Bucket{{Le: .5, Count: 0}, {Le: 1, Count: 4}, {Le: 5, Count: 4}}},
 		},
 	}
 }
@@ -91,7 +95,7 @@ func TestHandler(t *testing.T) {
 }
 
 func TestJSONIsTheSnapshot(t *testing.T) {
-	var got Snapshot
+	var got stats.Snapshot
 	d := json.NewDecoder(get(Handler(sample), "GET", "/status.json").Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&got); err != nil {
@@ -99,6 +103,29 @@ func TestJSONIsTheSnapshot(t *testing.T) {
 	}
 	if want := sample(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+var update = flag.Bool("update", false, "write what TestBytes gets into testdata")
+
+// TestBytes compares both forms of the snapshot with what they were when other
+// programs began to rely on them.
+func TestBytes(t *testing.T) {
+	for path, file := range map[string]string{"/status.json": "testdata/status.json", "/metrics": "testdata/metrics.txt"} {
+		got := get(Handler(sample), "GET", path).Body.Bytes()
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		want = bytes.ReplaceAll(want, []byte("\r\n"), []byte("\n")) // as git may check it out on Windows
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
+		}
 	}
 }
 
@@ -117,7 +144,7 @@ func TestPageIsAlone(t *testing.T) {
 }
 
 func TestHealthzWhileStopping(t *testing.T) {
-	w := get(Handler(func() Snapshot { return Snapshot{Stopping: true} }), "GET", "/healthz")
+	w := get(Handler(func() stats.Snapshot { return stats.Snapshot{Stopping: true} }), "GET", "/healthz")
 	if w.Code != 503 || w.Body.String() != "stopping\n" {
 		t.Errorf("got %d %q", w.Code, w.Body)
 	}
@@ -155,7 +182,7 @@ func TestHost(t *testing.T) {
 func TestSnapshotsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var taken atomic.Int32
-		h := Handler(func() Snapshot { taken.Add(1); return Snapshot{} })
+		h := Handler(func() stats.Snapshot { taken.Add(1); return stats.Snapshot{} })
 		for range 4 { // for a second, in steps of Fresh
 			var pages sync.WaitGroup
 			for range 100 {
@@ -307,24 +334,6 @@ func TestURL(t *testing.T) {
 		}
 		if got := URL(a); got != want {
 			t.Errorf("%s: got %s, want %s", addr, got, want)
-		}
-	}
-}
-
-func TestNewSpread(t *testing.T) {
-	for _, test := range []struct {
-		answered, weights []int
-		off, evenness     float64
-	}{
-		{[]int{0, 0}, []int{1, 1}, 0, 0},
-		{[]int{5, 5}, []int{1, 1}, 0, 1},
-		{[]int{9, 3}, []int{3, 1}, 0, 1},
-		{[]int{10, 0}, []int{1, 1}, .5, .5},
-		{[]int{10, 0}, []int{3, 1}, .25, .5},
-	} {
-		s := NewSpread(protocol.RoundRobin, test.answered, test.weights)
-		if s.Off != test.off || s.Evenness != test.evenness {
-			t.Errorf("%v for %v: got %v, %v; want %v, %v", test.answered, test.weights, s.Off, s.Evenness, test.off, test.evenness)
 		}
 	}
 }

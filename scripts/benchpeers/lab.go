@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"balancelab/internal/protocol"
+	"balancelab/internal/socket"
 )
 
 // How long one step may take.
@@ -188,22 +188,8 @@ func (s *server) said() string {
 
 // askShort sends a Short to addr and reads the answer.
 func askShort(ctx context.Context, addr string) error {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	giveUp := context.AfterFunc(ctx, func() { conn.Close() })
-	defer giveUp()
-	r := protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections}
-	if _, err := io.WriteString(conn, r.String()); err != nil {
-		return err
-	}
-	answer, _, err := protocol.ReadAnswer(conn)
-	if reason, refused := protocol.CutRefusal(answer); err == nil && refused {
-		err = errors.New(reason)
-	}
+	dial := func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, addr, 0) }
+	_, err := protocol.Ask(ctx, dial, protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections})
 	return err
 }
 

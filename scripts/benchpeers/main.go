@@ -203,7 +203,7 @@ func (r *results) write(w io.Writer, s size) {
 	fmt.Fprintln(w)
 	for _, a := range protocol.Approaches() {
 		fmt.Fprintln(w)
-		writeTable(w, string(a), r.rows(a))
+		writeTable(w, a.String(), r.rows(a))
 	}
 	fmt.Fprintln(w, "\n×: the ratio to the better of HAProxy and nginx. CPU and memory are of the peer's processes alone.")
 	fmt.Fprintln(w, "nginx has a port for each approach.")

@@ -102,13 +102,13 @@ func TestHAProxyChoosesByTheLastField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const second = "\nbackend " + string(protocol.LeastConnections)
+	second := "\nbackend " + protocol.LeastConnections.String()
 	head, tail, found := strings.Cut(string(text), second)
 	if !found {
 		t.Fatalf("there is no %q", second)
 	}
-	roundRobin := serveText(t, string(protocol.RoundRobin))
-	leastConnections := serveText(t, string(protocol.LeastConnections))
+	roundRobin := serveText(t, protocol.RoundRobin.String())
+	leastConnections := serveText(t, protocol.LeastConnections.String())
 	head, err = withPorts(head, ports{front: l.front, workers: [3]int{roundRobin, roundRobin, roundRobin}})
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestHAProxyChoosesByTheLastField(t *testing.T) {
 	for _, a := range protocol.Approaches() {
 		text := protocol.Request{Type: protocol.Short, Approach: a}.String()
 		for cut := range len(text) {
-			if got := askInTwo(t, address(l.front), text[:cut], text[cut:]); got != string(a) {
+			if got := askInTwo(t, address(l.front), text[:cut], text[cut:]); got != a.String() {
 				t.Errorf("%q, cut at %d, went to %q", text, cut, got)
 			}
 		}

@@ -32,11 +32,11 @@ type report struct {
 
 // load has the client send n requests to addr, c at once. A request that was
 // not answered is an error: figures of a peer that fails compare with nothing.
-func (l *lab) load(ctx context.Context, addr string, n, c int, t protocol.AppType, a protocol.Approach) (report, error) {
+func (l *lab) load(ctx context.Context, addr string, n, c int, t protocol.Type, a protocol.Approach) (report, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(l.dir, "client"), "-broker", addr,
-		"-n", strconv.Itoa(n), "-c", strconv.Itoa(c), "-json", string(t), string(a))
+		"-n", strconv.Itoa(n), "-c", strconv.Itoa(c), "-json", t.String(), a.String())
 	ownGroup(cmd)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopTimeout

@@ -24,7 +24,7 @@ const (
 	s  = time.Second
 )
 
-var lss = []protocol.AppType{protocol.Long, protocol.Short, protocol.Short}
+var lss = []protocol.Type{protocol.Long, protocol.Short, protocol.Short}
 
 // expect checks that got is want.
 func expect[T comparable](t *testing.T, what string, got, want T) {
@@ -384,7 +384,7 @@ func TestWorkersAreAsPlanned(t *testing.T) {
 	if err := programs.Build(t.Context(), bin, "broker", "worker"); err != nil {
 		t.Fatal(err)
 	}
-	p := newPlan([]protocol.AppType{protocol.Short}, 9, 1, 3, 100)
+	p := newPlan([]protocol.Type{protocol.Short}, 9, 1, 3, 100)
 	l := lab{plan: p, set: programs.Set{Dir: bin}, journal: newJournal(9)}
 	o, err := l.run(t.Context(), protocol.RoundRobin, p.inTurn().types)
 	if err != nil {

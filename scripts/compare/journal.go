@@ -31,7 +31,7 @@ type journal struct {
 	want      int        // how many visits are still to end
 	visits    []event    // that were answered
 	summaries []event
-	done      [workers]map[protocol.AppType]int // jobs that a worker says it has begun
+	done      [workers]map[protocol.Type]int // jobs that a worker says it has begun
 
 	complete chan struct{} // closed by broker when all visits have ended
 }
@@ -40,7 +40,7 @@ type journal struct {
 func newJournal(requests int) *journal {
 	j := &journal{want: requests, complete: make(chan struct{})}
 	for i := range j.done {
-		j.done[i] = map[protocol.AppType]int{}
+		j.done[i] = map[protocol.Type]int{}
 	}
 	return j
 }

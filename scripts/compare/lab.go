@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"balancelab/internal/load"
 	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
+	"balancelab/internal/socket"
 )
 
 // An outcome is what became of a scenario under one approach.
@@ -27,7 +27,7 @@ type outcome struct {
 
 // measureAll measures both approaches at the same time. The first failure ends
 // both.
-func measureAll(ctx context.Context, bin string, p plan, types []protocol.AppType) ([]outcome, error) {
+func measureAll(ctx context.Context, bin string, p plan, types []protocol.Type) ([]outcome, error) {
 	approaches := protocol.Approaches()
 	outcomes := make([]outcome, len(approaches))
 	both, cancel := context.WithCancelCause(ctx)
@@ -59,7 +59,7 @@ type lab struct {
 
 // run starts the programs, sends the requests, stops the programs, and returns
 // the outcome. When it returns, nothing that it started is running.
-func (l *lab) run(ctx context.Context, a protocol.Approach, types []protocol.AppType) (outcome, error) {
+func (l *lab) run(ctx context.Context, a protocol.Approach, types []protocol.Type) (outcome, error) {
 	o, err := l.perform(ctx, a, types)
 	err = cmp.Or(err, l.set.Stop())
 	if err != nil {
@@ -69,7 +69,7 @@ func (l *lab) run(ctx context.Context, a protocol.Approach, types []protocol.App
 	return o, err
 }
 
-func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol.AppType) (outcome, error) {
+func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol.Type) (outcome, error) {
 	broker, err := l.start(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -78,7 +78,7 @@ func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol
 	var mu sync.Mutex // guards o.latencies
 	report := load.Run(ctx, load.Config{
 		N: l.plan.n, C: l.plan.n, Rate: l.plan.rate, Types: types, Approach: a, Do: asker(broker.Addr()),
-		Answered: func(_ protocol.AppType, latency time.Duration) {
+		Answered: func(_ protocol.Type, latency time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
 			o.latencies = append(o.latencies, latency)
@@ -123,20 +123,10 @@ func causes(all []load.Cause) string {
 }
 
 // asker returns what carries out one request, for a load run.
-func asker(addr string) func(context.Context, protocol.Request) (string, error) {
-	dialer := net.Dialer{KeepAlive: -1}
-	return func(ctx context.Context, r protocol.Request) (string, error) {
-		conn, err := dialer.DialContext(ctx, "tcp", addr)
-		if err != nil {
-			return "", err
-		}
-		defer conn.Close()
-		giveUp := context.AfterFunc(ctx, func() { conn.Close() })
-		defer giveUp()
-		if _, err := io.WriteString(conn, r.String()); err != nil {
-			return "", err
-		}
-		answer, _, err := protocol.ReadAnswer(conn)
-		return answer, err
+func asker(addr string) func(context.Context, protocol.Request) error {
+	dial := func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, addr, 0) }
+	return func(ctx context.Context, r protocol.Request) error {
+		_, err := protocol.Ask(ctx, dial, r)
+		return err
 	}
 }

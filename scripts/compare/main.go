@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code, ok := line.Parse(args); !ok {
 		return code
 	}
-	types, err := protocol.ParseAppTypes(*pattern)
+	types, err := protocol.ParseTypes(*pattern)
 	switch {
 	case err != nil:
 		return line.Wrong("-pattern: %v", err)

@@ -23,7 +23,7 @@ const usual = 0.85
 
 // A plan says what is measured.
 type plan struct {
-	pattern []protocol.AppType
+	pattern []protocol.Type
 	n       int
 	slots   int     // of each worker; 0 means any number
 	slow    float64 // how many times as long the last worker takes
@@ -31,7 +31,7 @@ type plan struct {
 }
 
 // newPlan returns a plan. A rate of 0 means the usual one.
-func newPlan(pattern []protocol.AppType, n, slots int, slow, rate float64) plan {
+func newPlan(pattern []protocol.Type, n, slots int, slow, rate float64) plan {
 	p := plan{pattern, n, slots, slow, rate}
 	if rate == 0 {
 		p.rate = usual * p.capacity()
@@ -40,7 +40,7 @@ func newPlan(pattern []protocol.AppType, n, slots int, slow, rate float64) plan 
 }
 
 // work returns how long a job of type t takes worker i, counted from 0.
-func (p plan) work(i int, t protocol.AppType) time.Duration {
+func (p plan) work(i int, t protocol.Type) time.Duration {
 	d := shortWork
 	if t == protocol.Long {
 		d = longWork
@@ -73,7 +73,7 @@ func (p plan) span() time.Duration {
 
 // lasts returns about how long a run takes: until all requests have come, or,
 // if that is later, until round robin's busiest worker has done its share.
-func (p plan) lasts(types []protocol.AppType) time.Duration {
+func (p plan) lasts(types []protocol.Type) time.Duration {
 	longest := p.span()
 	if p.slots == 0 {
 		return longest
@@ -114,7 +114,7 @@ Both approaches get the same requests at the same times, each in a lab of its ow
 // each approach, in the order of protocol.Approaches.
 type scenario struct {
 	name     string
-	types    []protocol.AppType // of each request
+	types    []protocol.Type // of each request
 	outcomes []outcome
 }
 
@@ -122,7 +122,7 @@ type scenario struct {
 func (p plan) inTurn() scenario {
 	var names []string
 	for _, t := range p.pattern {
-		names = append(names, string(t))
+		names = append(names, t.String())
 	}
 	return scenario{name: strings.Join(names, ", ") + ", in turn", types: p.types()}
 }
@@ -135,8 +135,8 @@ func (p plan) shuffled(seed uint64) scenario {
 	return scenario{name: fmt.Sprintf("The same requests in random order (seed %d)", seed), types: types}
 }
 
-func (p plan) types() []protocol.AppType {
-	types := make([]protocol.AppType, p.n)
+func (p plan) types() []protocol.Type {
+	types := make([]protocol.Type, p.n)
 	for i := range types {
 		types[i] = p.pattern[i%len(p.pattern)]
 	}

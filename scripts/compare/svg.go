@@ -123,7 +123,7 @@ func drawPanel(w io.Writer, x scale, s scenario) {
 // drawLegend says which line is whose, and its figures, from x on.
 func drawLegend(w io.Writer, x float64, o outcome) {
 	const y = plotTop - 16
-	segment(w, "line "+string(o.approach), x, y-4, x+34, y-4)
+	segment(w, "line "+o.approach.String(), x, y-4, x+34, y-4)
 	label(w, x+42, y, "", fmt.Sprintf("%s: mean %v, max %v", o.approach,
 		load.Span(mean(o.latencies)), load.Span(percentile(o.latencies, 100))))
 }

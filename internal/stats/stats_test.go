@@ -1,4 +1,4 @@
-package figures
+package stats
 
 import (
 	"context"
@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,49 +17,63 @@ import (
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
 	"balancelab/internal/console"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
-	"balancelab/internal/status"
 )
 
-// lab is a recorder with a pool, and the words that the tests are told in.
+// lab is a recorder with a pool, and the methods that the tests are written with.
 type lab struct {
 	t *testing.T
 	*Recorder
-	pool      *balance.Pool
-	selectors map[protocol.Approach]balance.Selector
+	pool *balance.Pool
 }
 
-func newLab(t *testing.T, next broker.Journal) *lab {
-	rr, lc := new(balance.RoundRobin), new(balance.LeastConnections)
-	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1", Weight: 2}, {Name: "Worker-2"}}, rr, lc)
-	return &lab{t, New(pool, next), pool, map[protocol.Approach]balance.Selector{
-		protocol.RoundRobin: rr, protocol.LeastConnections: lc,
-	}}
+func newLab(t *testing.T, next broker.Observer) *lab {
+	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1", Weight: 2}, {Name: "Worker-2"}}, selectors()...)
+	return &lab{t, New(pool, next), pool}
+}
+
+// selectors returns the selectors of both approaches.
+func selectors() []balance.Selector {
+	return []balance.Selector{
+		protocol.RoundRobin:       new(balance.RoundRobin),
+		protocol.LeastConnections: new(balance.LeastConnections),
+	}
 }
 
 var client = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234}
 
-// answer is a visit that ends well.
+// answer is an exchange that ends well.
 func (l *lab) answer(a protocol.Approach, took time.Duration) {
 	l.Connected(client)
 	var tried balance.Tried
-	lease, ok := l.pool.Assign(l.selectors[a], &tried)
+	lease, ok := l.pool.Assign(int(a), &tried)
 	if !ok {
 		l.t.Error("nobody was assigned")
 		return
 	}
 	lease.Release(balance.Answered)
-	l.Done(&broker.Visit{
+	l.Done(&broker.Exchange{
 		Client: client, Request: protocol.Request{Type: protocol.Short, Approach: a}, Worker: lease.Worker().Name,
 		Attempts: 1, Answer: protocol.Response, Connecting: took / 4, Serving: took - took/4, Reading: time.Hour,
 	})
 }
 
-// fail is a visit that ends with an error.
-func (l *lab) fail(v broker.Visit, text string) {
+// fail is an exchange that ends with a failure.
+func (l *lab) fail(x broker.Exchange, f broker.Failure) {
 	l.Connected(client)
-	v.Client, v.Err = client, errors.New(text)
-	l.Done(&v)
+	x.Client, x.Failure = client, &f
+	l.Done(&x)
+}
+
+// malformed is why something was no request.
+func malformed(text string) broker.Failure {
+	return broker.Failure{Reason: broker.Malformed, Err: errors.New(text)}
+}
+
+// refused is the attempt at a worker that can't be reached.
+func refused(worker string) *broker.AttemptError {
+	return &broker.AttemptError{Worker: worker, Err: neterr.Errno(neterr.Refused)}
 }
 
 func TestCounts(t *testing.T) {
@@ -69,17 +83,17 @@ func TestCounts(t *testing.T) {
 			l.answer(protocol.RoundRobin, 3*time.Second)
 		}
 		l.answer(protocol.LeastConnections, 20*time.Millisecond)
-		l.fail(broker.Visit{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}, Attempts: 2, Worker: "Worker-2"},
-			"no worker available: Worker-1: connection refused; Worker-2: connection refused")
-		l.fail(broker.Visit{Reading: time.Second}, `unknown type "Longer": want Long or Short`)
-		l.Left(&broker.Visit{Client: client}, errors.New("reset"))
+		l.fail(broker.Exchange{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}, Attempts: 2, Worker: "Worker-2"},
+			broker.Failure{Reason: broker.NoWorker, Attempts: []*broker.AttemptError{refused("Worker-1"), refused("Worker-2")}})
+		l.fail(broker.Exchange{Reading: time.Second}, malformed(`unknown type "Longer": want Long or Short`))
+		l.ClientGone(&broker.Exchange{Client: client}, errors.New("reset"))
 		l.Connected(client)
 
 		s := l.Snapshot()
 		if s.Clients != 1 {
 			t.Errorf("%d clients, want 1", s.Clients)
 		}
-		want := status.Totals{Connected: 10, Answered: 7, Refused: 1, Left: 1}
+		want := Totals{Connected: 10, Answered: 7, Refused: 1, ClientsGone: 1}
 		got := s.Totals
 		if got.Failed[protocol.RoundRobin] != 1 || got.Failed[protocol.LeastConnections] != 0 {
 			t.Errorf("failed: %v", got.Failed)
@@ -90,10 +104,10 @@ func TestCounts(t *testing.T) {
 		if m := s.LastMinute; m.Answered != 7 || m.Failed != 2 || m.Seconds != 1 || m.Rate != 7 {
 			t.Errorf("the last minute is %+v", m)
 		}
-		if w := s.Workers[0]; w.Answered[protocol.RoundRobin] != 4 || w.Fair != 2.0/3 || w.State != "up" {
+		if w := s.Workers[0]; w.Answered[protocol.RoundRobin] != 4 || w.FairShare != 2.0/3 || w.State != "up" {
 			t.Errorf("Worker-1 is %+v", w)
 		}
-		if p := s.Spread[0]; p.Answered != 6 || p.Off > 1e-9 || p.Evenness < .999 {
+		if p := s.Spread[0]; p.Answered != 6 || p.MaxDeviation > 1e-9 || p.Evenness < .999 {
 			t.Errorf("a spread that goes with the weights is %+v", p)
 		}
 		for _, h := range s.Durations {
@@ -106,51 +120,28 @@ func TestCounts(t *testing.T) {
 
 func TestLatest(t *testing.T) {
 	l := newLab(t, console.Off{})
-	for range 2 * kept {
+	for range 2 * latestSize {
 		l.answer(protocol.RoundRobin, time.Millisecond)
 	}
-	l.fail(broker.Visit{Reading: time.Second}, strings.Repeat("é", protocol.MaxLen)+"\x1b[2J")
-	l.fail(broker.Visit{}, "bell \a")
+	l.fail(broker.Exchange{Reading: time.Second}, malformed(strings.Repeat("é", protocol.MaxLen)+"\x1b[2J"))
+	l.fail(broker.Exchange{}, malformed("bell \a"))
 	s := l.Snapshot()
-	if len(s.Latest) != kept {
-		t.Fatalf("%d requests are kept, want %d", len(s.Latest), kept)
+	if len(s.Latest) != latestSize {
+		t.Fatalf("%d requests are kept, want %d", len(s.Latest), latestSize)
 	}
 	for i, r := range s.Latest {
-		if want := 2*kept + 2 - i; r.Number != want {
+		if want := 2*latestSize + 2 - i; r.Number != want {
 			t.Errorf("place %d has number %d, want %d", i, r.Number, want)
 		}
 	}
-	if r := s.Latest[0]; r.Detail != `"bell \a"` || r.Outcome != status.Refused || r.Worker != "" {
+	if r := s.Latest[0]; r.Detail != `"bell \a"` || r.Outcome != Refused || r.Worker != "" {
 		t.Errorf("got %+v", r)
 	}
 	if r := s.Latest[1]; len(r.Detail) > detailSize+len("…") || r.Seconds != 1 {
 		t.Errorf("got %d bytes of detail, %v seconds", len(r.Detail), r.Seconds)
 	}
-	if r := s.Latest[2]; r.Outcome != status.Answered || r.Detail != protocol.Response || r.Seconds != .001 || r.Type != protocol.Short {
+	if r := s.Latest[2]; r.Outcome != Answered || r.Detail != protocol.Response || r.Seconds != .001 || r.Type != protocol.Short {
 		t.Errorf("got %+v", r)
-	}
-}
-
-// TestNothingFromTheWireIsALabel: a client that makes up types must not make
-// up time series.
-func TestNothingFromTheWireIsALabel(t *testing.T) {
-	l := newLab(t, console.Off{})
-	series := func() (all []string) {
-		for line := range strings.Lines(string(status.Metrics(l.Snapshot()))) {
-			all = append(all, line[:strings.LastIndexByte(line, ' ')])
-		}
-		return all
-	}
-	before := series()
-	for i := range 50 {
-		odd := fmt.Sprintf("odd-%d", i)
-		l.fail(broker.Visit{Request: protocol.Request{Type: protocol.AppType(odd), Approach: protocol.Approach(odd)}}, "unknown type "+odd)
-		l.fail(broker.Visit{Attempts: 1, Worker: odd, Request: protocol.Request{Approach: protocol.RoundRobin}}, odd+": gone")
-		l.Unreachable(odd, errors.New(odd))
-		l.answer(approaches[i%2], time.Duration(i)*time.Second)
-	}
-	if after := series(); !slices.Equal(before, after) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
 	}
 }
 
@@ -159,12 +150,12 @@ func TestLatestErrorOfAWorker(t *testing.T) {
 	if e := l.Snapshot().Workers[0].Error; e != nil {
 		t.Errorf("a new worker has the error %v", e)
 	}
-	l.Unreachable("Worker-1", &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED})
+	l.Unreachable("Worker-1", &net.OpError{Op: "dial", Net: "tcp", Err: neterr.Errno(neterr.Refused)})
 	l.Unreachable("Worker-9", errors.New("nobody knows this worker"))
-	l.fail(broker.Visit{Attempts: 1, Worker: "Worker-2"}, "Worker-2: no whole answer within 30s; the job may have run")
-	l.fail(broker.Visit{Attempts: 2, Worker: "Worker-2"}, "no worker available: Worker-1: x; Worker-2: y")
+	l.fail(broker.Exchange{Attempts: 1, Worker: "Worker-2"}, broker.Failure{Reason: broker.WorkerFailed, Attempts: []*broker.AttemptError{{Worker: "Worker-2", Err: errors.New("no whole answer within 30s")}}})
+	l.fail(broker.Exchange{Attempts: 2, Worker: "Worker-2"}, broker.Failure{Reason: broker.NoWorker, Attempts: []*broker.AttemptError{refused("Worker-1"), refused("Worker-2")}})
 	w := l.Snapshot().Workers
-	if got, want := w[0].Error.Text, syscall.ECONNREFUSED.Error(); got != want {
+	if got, want := w[0].Error.Text, "connection refused"; got != want {
 		t.Errorf("Worker-1: got %q, want %q", got, want)
 	}
 	if got, want := w[1].Error.Text, "no whole answer within 30s"; got != want {
@@ -202,7 +193,7 @@ func TestLastMinute(t *testing.T) {
 		if m := l.Snapshot().LastMinute; m.Answered != 0 || m.P99 != 0 || m.Rate != 0 || slices.Max(m.PerSecond) != 0 {
 			t.Errorf("after an hour: %+v", m)
 		}
-		if l.window.all != (buckets{}) {
+		if left := l.lastMinute.recent().answered; !reflect.DeepEqual(left, newSlotHistogram()) {
 			t.Error("something is left in the buckets")
 		}
 	})
@@ -220,44 +211,80 @@ func TestExactWhereAllAreAlike(t *testing.T) {
 	}
 }
 
-func TestBuckets(t *testing.T) {
-	last := 0
-	for d := time.Duration(1); d < 3*time.Hour; d += d/50 + 1 {
-		i := bucket(d)
-		if i < last || i > last+1 || i >= nBuckets {
-			t.Fatalf("%v is in bucket %d, after %d", d, i, last)
-		}
-		last = i
+// TestWindowLaw compares what a window says with all that was ever added,
+// whatever happens.
+func TestWindowLaw(t *testing.T) {
+	type event struct {
+		second int
+		took   time.Duration // -1: failed
 	}
-	if last != nBuckets-1 || bucket(0) != 0 || bucket(-1) != 0 || bucket(1<<62) != nBuckets-1 {
-		t.Errorf("the ends are wrong: %d", last)
+	w := newWindow()
+	var all []event
+	var age time.Duration
+	for range 3000 {
+		step := time.Second
+		if rand.IntN(100) == 0 {
+			step = time.Minute
+		}
+		age += time.Duration(rand.ExpFloat64() * float64(step))
+		w.advance(age)
+		e := event{int(age / time.Second), -1}
+		if rand.IntN(4) == 0 {
+			w.addFailed()
+		} else {
+			e.took = time.Duration(rand.Int64N(int64(time.Minute)))
+			w.addAnswered(e.took)
+		}
+		all = append(all, e)
+		want := recent{answered: newSlotHistogram(), perSecond: make([]int, slots)}
+		for _, e := range all[max(0, len(all)-1000):] {
+			switch ago := int(age/time.Second) - e.second; {
+			case ago >= slots:
+			case e.took < 0:
+				want.failed++
+			default:
+				want.answered.Add(e.took)
+				want.perSecond[slots-1-ago]++
+			}
+		}
+		if got := w.recent(); !reflect.DeepEqual(got, want) {
+			t.Fatalf("at %v the window has %d answered, %d failed, %v;\nwant %d, %d, %v", age,
+				got.answered.Count(), got.failed, got.perSecond, want.answered.Count(), want.failed, want.perSecond)
+		}
 	}
 }
 
-// TestWindowLaw compares the running sums with the slots, whatever happens.
-func TestWindowLaw(t *testing.T) {
-	var w window
-	var age time.Duration
-	for range 5000 {
-		age += time.Duration(rand.ExpFloat64() * float64(time.Second))
-		w.advance(age)
-		if rand.IntN(4) == 0 {
-			w.failed()
-		} else {
-			w.answered(time.Duration(rand.Int64N(int64(time.Minute))))
+func TestDurations(t *testing.T) {
+	var d durations
+	for _, took := range []time.Duration{0, time.Millisecond, time.Millisecond + 1, time.Second, 5 * time.Second, time.Minute, time.Hour} {
+		d.add(took)
+	}
+	h := d.histogram()
+	counts := map[float64]int{}
+	for _, b := range h.Buckets {
+		counts[b.Le] = b.Count
+	}
+	for le, want := range map[float64]int{.001: 2, .0025: 3, .5: 3, 1: 4, 2.5: 4, 5: 5, 30: 5, 60: 6} {
+		if got := counts[le]; got != want {
+			t.Errorf("%d took at most %v s, want %d", got, le, want)
 		}
-		var all buckets
-		fails := 0
-		for i := range w.slots {
-			fails += w.slots[i].fails
-			for j := range all.counts {
-				all.counts[j] += w.slots[i].counts[j]
-				all.sums[j] += w.slots[i].sums[j]
-			}
+	}
+	if len(h.Buckets) != len(bounds) || h.Count != 7 || h.Sum != (2*time.Millisecond+1+time.Second+5*time.Second+time.Minute+time.Hour).Seconds() {
+		t.Errorf("got %+v", h)
+	}
+}
+
+// TestDurationsForALongTime has 8,000 requests in flight for a year.
+func TestDurationsForALongTime(t *testing.T) {
+	const day = 24 * time.Hour
+	var d durations
+	for range 365 {
+		for range 80 {
+			d.add(100 * day)
 		}
-		if all != w.all || fails != w.fails {
-			t.Fatalf("at %v the sums are not those of the slots", age)
-		}
+	}
+	if got, want := d.histogram().Sum, 365*8000*day.Seconds(); got != want {
+		t.Errorf("got a sum of %v s, want %v s", got, want)
 	}
 }
 
@@ -269,7 +296,7 @@ func TestHistory(t *testing.T) {
 		watching.Go(func() { l.Watch(ctx) })
 		time.Sleep(1500 * time.Millisecond)
 		var tried balance.Tried
-		lease, _ := l.pool.Assign(l.selectors[protocol.RoundRobin], &tried)
+		lease, _ := l.pool.Assign(int(protocol.RoundRobin), &tried)
 		time.Sleep(2 * time.Second)
 		lease.Release(balance.Answered)
 		time.Sleep(time.Second)
@@ -311,8 +338,8 @@ func TestAtOnce(t *testing.T) {
 	for range 8 {
 		visits.Go(func() {
 			for i := range each {
-				l.answer(approaches[i%2], time.Duration(i)*time.Millisecond)
-				l.Unreachable("Worker-2", syscall.ECONNREFUSED)
+				l.answer(protocol.Approaches()[i%2], time.Duration(i)*time.Millisecond)
+				l.Unreachable("Worker-2", neterr.Errno(neterr.Refused))
 			}
 		})
 	}
@@ -332,11 +359,11 @@ type told struct {
 	hang  chan struct{}
 }
 
-func (j *told) Connected(net.Addr)        { j.words = append(j.words, "connected") }
-func (j *told) HandedOn(string, error)    { j.words = append(j.words, "handed on") }
-func (j *told) Unreachable(string, error) { j.words = append(j.words, "unreachable") }
-func (j *told) Left(*broker.Visit, error) { j.words = append(j.words, "left") }
-func (j *told) Done(*broker.Visit) {
+func (j *told) Connected(net.Addr)                 { j.words = append(j.words, "connected") }
+func (j *told) Redispatched(string, error)         { j.words = append(j.words, "handed on") }
+func (j *told) Unreachable(string, error)          { j.words = append(j.words, "unreachable") }
+func (j *told) ClientGone(*broker.Exchange, error) { j.words = append(j.words, "left") }
+func (j *told) Done(*broker.Exchange) {
 	j.words = append(j.words, "done")
 	if j.hang != nil {
 		<-j.hang
@@ -347,8 +374,8 @@ func TestPassesEverythingOn(t *testing.T) {
 	j := &told{}
 	l := newLab(t, j)
 	l.answer(protocol.RoundRobin, 0)
-	l.Unreachable("Worker-1", syscall.ECONNREFUSED)
-	l.Left(&broker.Visit{Client: client}, syscall.ECONNRESET)
+	l.Unreachable("Worker-1", neterr.Errno(neterr.Refused))
+	l.ClientGone(&broker.Exchange{Client: client}, neterr.Errno(neterr.Reset))
 	if got := strings.Join(j.words, " "); got != "connected done unreachable left" {
 		t.Errorf("the next journal was told %q", got)
 	}
@@ -372,7 +399,7 @@ func TestSlowTerminal(t *testing.T) {
 
 func TestNoAllocation(t *testing.T) {
 	l := newLab(t, console.Off{})
-	v := broker.Visit{
+	v := broker.Exchange{
 		Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
 		Worker: "Worker-1", Attempts: 1, Answer: protocol.Response, Serving: time.Second,
 	}
@@ -381,10 +408,28 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
+func TestSpread(t *testing.T) {
+	for _, test := range []struct {
+		answered, weights   []int
+		deviation, evenness float64
+	}{
+		{[]int{0, 0}, []int{1, 1}, 0, 0},
+		{[]int{5, 5}, []int{1, 1}, 0, 1},
+		{[]int{9, 3}, []int{3, 1}, 0, 1},
+		{[]int{10, 0}, []int{1, 1}, .5, .5},
+		{[]int{10, 0}, []int{3, 1}, .25, .5},
+	} {
+		s := newSpread(test.answered, test.weights)
+		if s.MaxDeviation != test.deviation || s.Evenness != test.evenness {
+			t.Errorf("%v for %v: got %v, %v; want %v, %v", test.answered, test.weights, s.MaxDeviation, s.Evenness, test.deviation, test.evenness)
+		}
+	}
+}
+
 func BenchmarkVisit(b *testing.B) {
-	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, new(balance.RoundRobin), new(balance.LeastConnections))
+	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...)
 	r := New(pool, console.Off{})
-	v := broker.Visit{Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
+	v := broker.Exchange{Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
 		Worker: "Worker-1", Attempts: 1, Answer: protocol.Response, Serving: time.Second}
 	for b.Loop() {
 		r.Connected(client)
@@ -393,7 +438,7 @@ func BenchmarkVisit(b *testing.B) {
 }
 
 func BenchmarkSnapshot(b *testing.B) {
-	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, new(balance.RoundRobin), new(balance.LeastConnections))
+	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...)
 	r := New(pool, console.Off{})
 	for b.Loop() {
 		r.Snapshot()

@@ -1,0 +1,208 @@
+// Package stats counts what the broker does. It owns the [Snapshot], which has
+// everything that there is to know at one moment; package status shows it.
+//
+// A [Recorder] is a [broker.Observer] that passes everything on to another one,
+// such as the terminal's. It counts what the pool does not know: how long
+// requests took, how they ended, the latest of them, and each worker's latest
+// error. [Recorder.Snapshot] takes the rest, such as which workers are up and
+// how many requests they have in flight, from the pool in one step. So what is
+// shown is what the selectors use.
+//
+// # Durations
+//
+// A request's duration is the time from the moment when the request was whole
+// until its worker's answer was read. That is all connecting and all serving;
+// a client that is slow to send its request does not count. Only answered
+// requests have a duration in the percentiles and in the histograms: a broker
+// that fails fast must not look fast.
+//
+// # Cost
+//
+// For each request, one lock is taken twice. It is never held over input or
+// output, and nothing is allocated. Memory is bounded, however long the broker
+// runs: a histogram for each of the last 60 seconds, and a ring of the latest
+// requests.
+package stats
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/broker"
+	"balancelab/internal/neterr"
+	"balancelab/internal/protocol"
+)
+
+const (
+	latestSize = 30  // how many of the latest requests are kept
+	detailSize = 200 // how many bytes of a text are kept
+	samples    = 60  // how many samples of requests in flight are kept, a second apart
+)
+
+// A Recorder is a [broker.Observer] that counts, and then tells the next one.
+// All methods may be called at the same time.
+type Recorder struct {
+	pool    *balance.Pool
+	next    broker.Observer
+	started time.Time
+	workers map[string]int // the index of each worker, by name
+
+	mu sync.Mutex // guards what follows; never held over input or output
+	counters
+	lastMinute window
+	errors     []Failure         // the latest of each worker; zero if it had none
+	history    [][samples]uint32 // in flight at each worker; a ring, sample n is at n % samples
+	sampled    int               // how many samples were taken
+}
+
+// counters count since the start.
+type counters struct {
+	connected int // clients
+	done      int // requests that are over
+	gone      int // clients that left before their answer
+	refused   int
+	failed    [protocol.NumApproaches]int
+	durations [protocol.NumApproaches]durations
+	latest    [latestSize]entry // a ring: request n is at n % latestSize
+}
+
+// An entry is one request that is over.
+type entry struct {
+	at      time.Time
+	request protocol.Request
+	worker  string
+	took    time.Duration
+	outcome Outcome
+	detail  string
+}
+
+// New returns a Recorder for a broker that uses pool. It passes everything on
+// to next.
+func New(pool *balance.Pool, next broker.Observer) *Recorder {
+	workers := pool.Snapshot()
+	r := &Recorder{
+		pool: pool, next: next, started: time.Now(),
+		workers:    make(map[string]int, len(workers)),
+		lastMinute: newWindow(),
+		errors:     make([]Failure, len(workers)),
+		history:    make([][samples]uint32, len(workers)),
+	}
+	for i, w := range workers {
+		r.workers[w.Name] = i
+	}
+	return r
+}
+
+// Connected implements [broker.Observer].
+func (r *Recorder) Connected(client net.Addr) {
+	r.mu.Lock()
+	r.connected++
+	r.mu.Unlock()
+	r.next.Connected(client)
+}
+
+// Unreachable implements [broker.Observer].
+func (r *Recorder) Unreachable(worker string, err error) {
+	r.workerFailed(worker, neterr.Reason(err).Error())
+	r.next.Unreachable(worker, err)
+}
+
+// Redispatched implements [broker.Observer].
+func (r *Recorder) Redispatched(worker string, err error) {
+	r.workerFailed(worker, neterr.Reason(err).Error())
+	r.next.Redispatched(worker, err)
+}
+
+// Done implements [broker.Observer].
+func (r *Recorder) Done(x *broker.Exchange) {
+	e := entry{
+		at: time.Now(), request: x.Request, worker: x.Worker,
+		took: x.Connecting + x.Serving, outcome: Answered, detail: truncate(x.Answer),
+	}
+	if f := x.Failure; f != nil {
+		e.outcome, e.detail = Failed, truncate(f.Error())
+		if x.Attempts == 0 {
+			e.outcome, e.took = Refused, x.Reading
+		}
+		if f.Reason == broker.WorkerFailed {
+			r.workerFailed(x.Worker, neterr.Reason(f.Attempts[0].Err).Error())
+		}
+	}
+	r.add(&e)
+	r.next.Done(x)
+}
+
+// ClientGone implements [broker.Observer].
+func (r *Recorder) ClientGone(x *broker.Exchange, err error) {
+	r.mu.Lock()
+	r.gone++
+	r.mu.Unlock()
+	r.next.ClientGone(x, err)
+}
+
+func (r *Recorder) workerFailed(worker, reason string) {
+	i, known := r.workers[worker]
+	if !known {
+		return
+	}
+	f := Failure{Time: time.Now(), Text: truncate(reason)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errors[i] = f
+}
+
+func (r *Recorder) add(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done++
+	r.latest[r.done%latestSize] = *e
+	r.lastMinute.advance(e.at.Sub(r.started))
+	switch e.outcome {
+	case Answered:
+		r.durations[e.request.Approach].add(e.took)
+		r.lastMinute.addAnswered(e.took)
+	case Failed:
+		r.failed[e.request.Approach]++
+		r.lastMinute.addFailed()
+	case Refused:
+		r.refused++
+		r.lastMinute.addFailed()
+	}
+}
+
+// Watch takes a sample of the requests in flight at each worker once a second.
+// It returns when ctx is done.
+func (r *Recorder) Watch(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			r.sample(r.pool.Snapshot())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *Recorder) sample(workers []balance.Status) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, w := range workers {
+		r.history[i][r.sampled%samples] = uint32(w.InFlight)
+	}
+	r.sampled++
+}
+
+// truncate returns the first bytes of text, so that texts which are kept are
+// short.
+func truncate(text string) string {
+	if len(text) <= detailSize {
+		return text
+	}
+	return strings.ToValidUTF8(text[:detailSize], "") + "…"
+}
