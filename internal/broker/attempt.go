@@ -98,17 +98,24 @@ func (b *Broker) late(err error) error {
 	return err
 }
 
-// receive reads the answer, and keeps or closes the connection.
+// receive waits for the answer. It does nothing else, so that a request that
+// waits has a small stack.
 func (b *Broker) receive(ctx context.Context, x *Exchange) *AttemptError {
-	a := &x.attempt
-	conn := a.conn
+	conn := x.attempt.conn
 	cancelWatch := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
 	answer, whole, err := protocol.ReadAnswer(conn)
+	return b.received(x, answer, cancelWatch() && whole, err)
+}
+
+// received ends an attempt whose answer was read, or could not be. reusable
+// says that the connection is good for another job.
+func (b *Broker) received(x *Exchange, answer string, reusable bool, err error) *AttemptError {
+	a := &x.attempt
 	x.Serving += x.lap()
-	if cancelWatch() && err == nil && whole && b.Idle != nil {
-		b.Idle.put(a.lease.Index(), conn)
+	if reusable && b.Idle != nil {
+		b.Idle.put(a.lease.Index(), a.conn)
 	} else {
-		conn.Close()
+		a.conn.Close()
 	}
 	a.conn = nil
 	switch {

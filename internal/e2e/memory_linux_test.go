@@ -45,7 +45,9 @@ func TestMemoryOfWaiting(t *testing.T) {
 		}
 		defer (<-taken).Close()
 	}
-	if each := (l.broker.resident() - before) / n; each > most {
+	each := (l.broker.resident() - before) / n
+	t.Logf("%d bytes for each of %d requests in flight", each, n)
+	if each > most {
 		t.Errorf("%d bytes for each of %d requests in flight, want at most %d", each, n, most)
 	}
 }

@@ -199,24 +199,29 @@ func (v *serving) pause(err error, d time.Duration) {
 // its own.
 func (v *serving) serve(h Handler, c *Conn) {
 	v.running.Go(func() {
-		if next := v.call(h, c); next != nil {
+		defer v.recovered(c)
+		if next := h(v.ctx, c); next != nil {
 			v.serve(next, c)
 			return
 		}
-		c.done()
-		v.release()
+		v.end(c)
 	})
 }
 
-// call runs one handler. One that panics is the last of its connection.
-func (v *serving) call(h Handler, c *Conn) (next Handler) {
-	if v.Panicked != nil {
-		defer func() {
-			if value := recover(); value != nil {
-				c.Close()
-				v.Panicked(value, debug.Stack())
-			}
-		}()
+// recovered is deferred: a handler that panics is the last of its connection.
+func (v *serving) recovered(c *Conn) {
+	if v.Panicked == nil {
+		return
 	}
-	return h(v.ctx, c)
+	if value := recover(); value != nil {
+		c.Close()
+		v.Panicked(value, debug.Stack())
+		v.end(c)
+	}
+}
+
+// end says that a connection is served.
+func (v *serving) end(c *Conn) {
+	c.done()
+	v.release()
 }
