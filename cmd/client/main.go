@@ -117,7 +117,7 @@ func explain(ctx context.Context, err error, addr string, timeout time.Duration)
 	switch {
 	case errors.As(err, &refusal):
 		return protocol.Printable(refusal.Reason)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no answer from the broker at %s within %v", addr, timeout)
 	case ctx.Err() != nil:
 		return "interrupted before the answer came"

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"time"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/neterr"
@@ -102,7 +101,7 @@ func (b *Broker) late(err error) error {
 // waits has a small stack.
 func (b *Broker) receive(ctx context.Context, x *Exchange) *AttemptError {
 	conn := x.attempt.conn
-	cancelWatch := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
+	cancelWatch := context.AfterFunc(ctx, func() { conn.SetDeadline(socket.Interrupt) })
 	answer, whole, err := protocol.ReadAnswer(conn)
 	return b.received(x, answer, cancelWatch() && whole, err)
 }
@@ -131,8 +130,6 @@ func (b *Broker) received(x *Exchange, answer string, reusable bool, err error) 
 	// A worker that was not asked by the extension does not speak it.
 	return x.attemptError(MayHaveRun, protocol.ErrNoAnswer)
 }
-
-var longAgo = time.Unix(1, 0)
 
 func (x *Exchange) attemptError(job JobState, err error) *AttemptError {
 	return &AttemptError{Worker: x.Worker, Job: job, Err: err}

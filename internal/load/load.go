@@ -181,7 +181,7 @@ func (r *run) ask(ctx context.Context, request protocol.Request) error {
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	err := r.Do(limited, request)
-	if err != nil && !isRefusal(err) && errors.Is(limited.Err(), context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %v", r.Timeout)
 	}
 	return err

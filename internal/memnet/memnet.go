@@ -262,14 +262,16 @@ func (s *stream) tryRead(p []byte) (n int, changed <-chan struct{}, deadline tim
 	switch {
 	case s.gone:
 		return 0, nil, time.Time{}, net.ErrClosed
-	case !s.deadline.IsZero() && !time.Now().Before(s.deadline):
-		return 0, nil, time.Time{}, fmt.Errorf("read: %w", os.ErrDeadlineExceeded)
+	case !s.deadline.IsZero() && !s.deadline.After(socket.Interrupt):
+		return 0, nil, time.Time{}, late()
 	case len(s.data) > 0:
 		n = copy(p, s.data)
 		s.data = s.data[n:]
 		return n, nil, time.Time{}, nil
 	case s.err != nil:
 		return 0, nil, time.Time{}, s.err
+	case !s.deadline.IsZero() && !time.Now().Before(s.deadline):
+		return 0, nil, time.Time{}, late()
 	}
 	return 0, s.changed, s.deadline, nil
 }
@@ -280,6 +282,8 @@ func (s *stream) quiet() bool {
 	defer s.mu.Unlock()
 	return !s.gone && s.err == nil && len(s.data) == 0
 }
+
+func late() error { return fmt.Errorf("read: %w", os.ErrDeadlineExceeded) }
 
 func (s *stream) write(p []byte) (n int, err error) {
 	s.change(func() {

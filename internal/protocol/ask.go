@@ -1,10 +1,13 @@
 package protocol
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 )
 
@@ -13,8 +16,8 @@ import (
 //
 // The error is an [*AskError] that names the step which failed, or a
 // [*RefusalError] for an answer that is a refusal. When ctx is done Ask gives
-// up soon, whatever it waits for; whether that was the reason is for the caller
-// to see at ctx.
+// up soon, whatever it waits for, and the error wraps that of ctx. An answer that has come by the deadline of ctx is returned,
+// however late it is looked at.
 //
 // The connection is closed after the end of the stream was read, unless the
 // answer ends with a newline. So the server closes first: who closes first
@@ -26,14 +29,20 @@ func Ask(ctx context.Context, dial func(context.Context) (net.Conn, error), r Re
 		return "", &AskError{Connect, err}
 	}
 	defer conn.Close()
-	stopWatching := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
-	defer stopWatching()
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	cancelWatch := context.AfterFunc(ctx, func() {
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // that ends by itself
+			conn.SetDeadline(longAgo)
+		}
+	})
+	defer cancelWatch()
 	if _, err := io.WriteString(conn, r.String()); err != nil {
-		return "", &AskError{Send, err}
+		return "", &AskError{Send, causeOf(ctx, err)}
 	}
 	answer, _, err = ReadAnswer(conn)
 	if err != nil {
-		return "", &AskError{Receive, err}
+		return "", &AskError{Receive, causeOf(ctx, err)}
 	}
 	if reason, refused := CutRefusal(answer); refused {
 		return "", &RefusalError{reason}
@@ -41,6 +50,16 @@ func Ask(ctx context.Context, dial func(context.Context) (net.Conn, error), r Re
 	return answer, nil
 }
 
+// causeOf returns the error of ctx if that is what ended err's waiting. The
+// connection may notice the deadline a little before ctx does.
+func causeOf(ctx context.Context, err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return cmp.Or(ctx.Err(), context.DeadlineExceeded)
+}
+
+// longAgo interrupts a connection; see package socket.
 var longAgo = time.Unix(1, 0)
 
 // A Step is a part of [Ask].

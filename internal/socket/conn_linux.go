@@ -175,19 +175,22 @@ func (c *conn) awaitConnect(ctx context.Context, to syscall.Sockaddr, within tim
 	if within > 0 {
 		c.SetWriteDeadline(time.Now().Add(within))
 	}
-	stop := context.AfterFunc(ctx, func() { c.SetWriteDeadline(longAgo) })
+	cancelWatch := context.AfterFunc(ctx, func() { c.SetWriteDeadline(Interrupt) })
 	failure, err := c.awaitWritable(func() error { return connect(c.fd, to) })
-	switch {
-	case !stop():
+	if !cancelWatch() {
 		return ctx.Err()
-	case err != nil:
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) { // look once more
+		if failure = connect(c.fd, to); !inProgress(failure) {
+			err = nil
+		}
+	}
+	if err != nil {
 		return err
 	}
 	c.SetWriteDeadline(time.Time{})
 	return failure
 }
-
-var longAgo = time.Unix(1, 0)
 
 // awaitWritable calls try, and again whenever c has become writable, as long as
 // something is in progress. It returns what try returned, or why waiting ended.
@@ -242,12 +245,16 @@ func (c *conn) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return file.Read(p)
+	n, err := file.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.TryRead(p)
+	}
+	return n, err
 }
 
-// TryRead implements [Conn]. It can't tell once c has had to wait.
+// TryRead implements [Conn].
 func (c *conn) TryRead(p []byte) (int, error) {
-	if c.file != nil || c.passed(&c.readBy) {
+	if c.interrupted(&c.readBy) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	return read(c.fd, p)
@@ -255,10 +262,7 @@ func (c *conn) TryRead(p []byte) (int, error) {
 
 // Write implements [net.Conn].
 func (c *conn) Write(p []byte) (int, error) {
-	if c.file != nil {
-		return c.file.Write(p)
-	}
-	if c.passed(&c.writeBy) {
+	if c.interrupted(&c.writeBy) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := syscall.Write(c.fd, p)
@@ -276,12 +280,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n + m, err
 }
 
-// passed reports whether a deadline of c, one that it guards, has passed.
-func (c *conn) passed(deadline *time.Time) bool {
+// interrupted reports whether a deadline of c is [Interrupt].
+func (c *conn) interrupted(deadline *time.Time) bool {
 	c.mu.Lock()
-	by := *deadline
-	c.mu.Unlock()
-	return !by.IsZero() && !time.Now().Before(by)
+	defer c.mu.Unlock()
+	return interrupts(*deadline)
 }
 
 // SetDeadline implements [net.Conn].
@@ -299,16 +302,16 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(t, (*os.File).SetWriteDeadline, &c.writeBy)
 }
 
-// setDeadline sets a deadline of the file, or, as long as there is none, those
-// that it will begin with.
+// setDeadline sets a deadline, and that of the file if there is one. A later
+// file begins with it.
 func (c *conn) setDeadline(t time.Time, ofFile func(*os.File, time.Time) error, ofConn ...*time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.file != nil {
-		return ofFile(c.file, t)
-	}
 	for _, deadline := range ofConn {
 		*deadline = t
+	}
+	if c.file != nil {
+		return ofFile(c.file, t)
 	}
 	return nil
 }

@@ -22,5 +22,5 @@ func (l netListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return netConn{conn}, nil
+	return &netConn{TCPConn: conn}, nil
 }

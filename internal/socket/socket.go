@@ -35,14 +35,27 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"balancelab/internal/neterr"
 )
 
+// Interrupt is the deadline that ends reading and writing now, for a caller that
+// gives up. Every other deadline gives the peer a time, and what has come by
+// then counts: after it has passed, one look without waiting takes what is
+// there. Otherwise a process that was suspended (by the lid of a laptop, or by
+// SIGSTOP) would refuse answers that had come in time.
+var Interrupt = time.Unix(1, 0)
+
+// interrupts reports whether a deadline is [Interrupt], or from before it.
+func interrupts(deadline time.Time) bool {
+	return !deadline.IsZero() && !deadline.After(Interrupt)
+}
+
 // A Conn is a TCP connection, with what this project asks of one besides the
 // methods of [net.Conn]. It is for one goroutine at a time; only its deadlines
-// may be set by others.
+// may be set by others. See [Interrupt] for what a passed deadline means.
 type Conn interface {
 	net.Conn
 	// CloseWrite tells the peer that nothing follows, as net.TCPConn's does.
@@ -53,8 +66,9 @@ type Conn interface {
 	// Quiet reports whether the connection is open and has nothing to read. It
 	// looks without waiting; where it can't tell (on Windows) it reports false.
 	Quiet() bool
-	// TryRead reads what is there, without waiting. If nothing is there, or
-	// where it can't tell, the error is [os.ErrDeadlineExceeded].
+	// TryRead reads what is there, without waiting, unless the connection was
+	// interrupted. If nothing is there, or where it can't tell (on Windows), the
+	// error is [os.ErrDeadlineExceeded].
 	TryRead(p []byte) (int, error)
 }
 
@@ -97,7 +111,7 @@ func dialNet(ctx context.Context, addr string, within time.Duration) (Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	return netConn{conn.(*net.TCPConn)}, nil
+	return &netConn{TCPConn: conn.(*net.TCPConn)}, nil
 }
 
 // Of returns conn as a [Conn]. One of another package has the abilities of
@@ -107,19 +121,48 @@ func Of(conn net.Conn) Conn {
 	case Conn:
 		return c
 	case *net.TCPConn:
-		return netConn{c}
+		return &netConn{TCPConn: c}
 	}
 	return plain{conn}
 }
 
 // netConn is a connection of package net.
-type netConn struct{ *net.TCPConn }
+type netConn struct {
+	*net.TCPConn
+	interrupted atomic.Bool // the latest deadline for reading was Interrupt
+}
+
+// Read implements [net.Conn].
+func (c *netConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.TryRead(p)
+	}
+	return n, err
+}
+
+// SetDeadline implements [net.Conn].
+func (c *netConn) SetDeadline(t time.Time) error {
+	c.interrupted.Store(interrupts(t))
+	return c.TCPConn.SetDeadline(t)
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *netConn) SetReadDeadline(t time.Time) error {
+	c.interrupted.Store(interrupts(t))
+	return c.TCPConn.SetReadDeadline(t)
+}
 
 // Quiet implements [Conn].
-func (c netConn) Quiet() bool { return quiet(c.TCPConn) }
+func (c *netConn) Quiet() bool { return quiet(c.TCPConn) }
 
 // TryRead implements [Conn].
-func (c netConn) TryRead(p []byte) (int, error) { return tryRead(c.TCPConn, p) }
+func (c *netConn) TryRead(p []byte) (int, error) {
+	if c.interrupted.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return tryRead(c.TCPConn, p)
+}
 
 // plain is a connection that can do no more than any.
 type plain struct{ net.Conn }

@@ -196,16 +196,41 @@ func TestReadDeadlines(t *testing.T) {
 	}
 }
 
-func TestPassedDeadlineEndsWhatNeedNotWait(t *testing.T) {
-	dialed, accepted := pair(t)
-	io.WriteString(dialed, "there")
-	waitUntilThere(t, accepted)
-	accepted.SetDeadline(time.Now().Add(-time.Second))
-	if n, err := accepted.Write([]byte("x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("wrote %d, %v", n, err)
-	}
-	if n, err := accepted.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("read %d, %v", n, err)
+// What has come before a deadline passed is taken, and what can be sent without
+// waiting is sent, however late; whether the connection has had to wait before
+// makes no difference. After an interrupt nothing is.
+func TestPassedDeadlineLooksOnceMore(t *testing.T) {
+	for _, waited := range []bool{false, true} {
+		dialed, accepted := pair(t)
+		for _, ends := range [][2]net.Conn{{dialed, accepted}, {accepted, dialed}} {
+			from, to := ends[0], ends[1]
+			if waited {
+				to.SetReadDeadline(time.Now().Add(-time.Second))
+				to.Read(make([]byte, 1))
+			}
+			io.WriteString(from, "there")
+			waitUntilThere(t, to)
+			to.SetDeadline(time.Now().Add(-time.Second))
+			b := make([]byte, 2)
+			if n, err := to.Read(b); n != 2 || err != nil {
+				t.Errorf("waited %v: read %d, %v", waited, n, err)
+			}
+			if n, err := to.Write([]byte("x")); runtime.GOOS == "linux" && (n != 1 || err != nil) {
+				t.Errorf("waited %v: wrote %d, %v", waited, n, err)
+			}
+			to.SetDeadline(Interrupt)
+			if n, err := to.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("waited %v, interrupted: read %d, %v", waited, n, err)
+			}
+			if n, err := to.Write([]byte("x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("waited %v, interrupted: wrote %d, %v", waited, n, err)
+			}
+			to.SetDeadline(time.Time{})
+			if n, err := to.Read(make([]byte, 8)); n != 3 || err != nil {
+				t.Errorf("waited %v: the rest is %d bytes, %v", waited, n, err)
+			}
+			from.Read(make([]byte, 8))
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
+	"balancelab/internal/socket"
 )
 
 // errLeft says that the asker went away while its job waited.
@@ -73,7 +74,7 @@ func (w *disconnectWatch) run() {
 // end ends the watch and reports whether the asker has gone. The connection is
 // left without a deadline for reading.
 func (w *disconnectWatch) end() (left bool) {
-	w.in.conn.SetReadDeadline(longAgo)
+	w.in.conn.SetReadDeadline(socket.Interrupt)
 	<-w.over
 	w.in.conn.SetReadDeadline(time.Time{})
 	select {
@@ -83,5 +84,3 @@ func (w *disconnectWatch) end() (left bool) {
 		return false
 	}
 }
-
-var longAgo = time.Unix(1, 0)
