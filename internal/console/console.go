@@ -9,12 +9,13 @@
 //
 // Text that came over the network is shown as [protocol.Printable] has it.
 //
-// A line that comes alone is written at once. Under load, what comes within a
-// few milliseconds of a write is written together, so Close has to be called
+// Everything is written by a [Writer], which never holds up its caller: work
+// goes on whether or not somebody reads the output. Close has to be called
 // before the program ends.
 package console
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,10 +31,10 @@ import (
 )
 
 // A Broker prints the broker's lines. It is a [broker.Observer].
-type Broker struct{ *lines }
+type Broker struct{ *Writer }
 
 // NewBroker returns a Broker that prints to w.
-func NewBroker(w io.Writer) *Broker { return &Broker{newLines(w)} }
+func NewBroker(w io.Writer) *Broker { return &Broker{NewWriter(w, nil)} }
 
 // Listening says where the broker listens.
 func (b *Broker) Listening(at net.Addr) {
@@ -87,10 +88,10 @@ func (b *Broker) Summary(workers []balance.Status) {
 }
 
 // A Worker prints a worker's lines. It is a worker.Observer.
-type Worker struct{ *lines }
+type Worker struct{ *Writer }
 
 // NewWorker returns a Worker that prints to w.
-func NewWorker(w io.Writer) *Worker { return &Worker{newLines(w)} }
+func NewWorker(w io.Writer) *Worker { return &Worker{NewWriter(w, nil)} }
 
 // Listening says where the worker listens.
 func (w *Worker) Listening(id int, at net.Addr) {
@@ -119,17 +120,25 @@ func (w *Worker) Paused(err error, pause time.Duration) {
 
 // A BrokerJSON writes the broker's events as JSON. It is a [broker.Observer].
 type BrokerJSON struct {
-	*lines
+	*Writer
 	log *slog.Logger
 }
 
 // NewBrokerJSON returns a BrokerJSON that writes to w.
 func NewBrokerJSON(w io.Writer) *BrokerJSON {
-	l := newLines(w)
-	return &BrokerJSON{l, newJSON(l)}
+	out, log := newJSON(w)
+	return &BrokerJSON{out, log}
 }
 
-func newJSON(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
+// newJSON returns a Writer to w and a logger that writes events to it.
+func newJSON(w io.Writer) (*Writer, *slog.Logger) {
+	out := NewWriter(w, func(lines int) []byte {
+		var event bytes.Buffer
+		slog.New(slog.NewJSONHandler(&event, nil)).Warn("not shown", "lines", lines)
+		return event.Bytes()
+	})
+	return out, slog.New(slog.NewJSONHandler(out, nil))
+}
 
 // Listening says where the broker listens.
 func (b *BrokerJSON) Listening(at net.Addr) { b.log.Info("listening", "address", at.String()) }
@@ -196,14 +205,14 @@ func (b *BrokerJSON) Summary(workers []balance.Status) {
 
 // A WorkerJSON writes a worker's events as JSON. It is a worker.Observer.
 type WorkerJSON struct {
-	*lines
+	*Writer
 	log *slog.Logger
 }
 
 // NewWorkerJSON returns a WorkerJSON that writes to w.
 func NewWorkerJSON(w io.Writer) *WorkerJSON {
-	l := newLines(w)
-	return &WorkerJSON{l, newJSON(l)}
+	out, log := newJSON(w)
+	return &WorkerJSON{out, log}
 }
 
 // Listening says where the worker listens.

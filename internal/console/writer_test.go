@@ -1,0 +1,218 @@
+package console
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// writes remembers each write and when it came.
+type writes struct {
+	start time.Time
+	texts []string
+	at    []time.Duration
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.texts = append(w.texts, string(p))
+	w.at = append(w.at, time.Since(w.start))
+	return len(p), nil
+}
+
+// A line that comes alone is written at once, and what comes soon after a write
+// is written together.
+func TestLinesAreGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &writes{start: time.Now()}
+		l := NewWriter(w, nil)
+		l.print("alone")
+		synctest.Wait()
+		for range 1000 {
+			l.print("at once")
+		}
+		time.Sleep(time.Second)
+		l.print("alone", " again")
+		synctest.Wait()
+		l.print("last")
+		l.Close()
+		many := strings.Repeat("at once\n", 1000)
+		want := []string{"alone\n", many, "alone again\n", "last\n"}
+		if len(w.texts) != len(want) {
+			t.Fatalf("%d writes: %q", len(w.texts), w.texts)
+		}
+		for i, at := range []time.Duration{0, gather, time.Second, time.Second} {
+			if w.texts[i] != want[i] || w.at[i] != at {
+				t.Errorf("write %d: %.30q after %v, want %.30q after %v", i, w.texts[i], w.at[i], want[i], at)
+			}
+		}
+	})
+}
+
+// Output that is not read holds up nobody. What is more than a bound is dropped,
+// and a line in its place says how much when reading goes on.
+func TestUnreadOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, pipe := io.Pipe()
+		w := NewWriter(pipe, nil)
+		line := strings.Repeat("x", 1023)
+		start := time.Now()
+		w.print("first")
+		synctest.Wait() // it is being written, and nobody reads
+		for range bufferBytes/1024 + 1234 {
+			w.print(line)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("the caller waited %v", took)
+		}
+		if n := w.Dropped(); n != 1234 {
+			t.Errorf("%d lines are dropped", n)
+		}
+		time.Sleep(time.Hour)
+		text := read(r, pipe, w)
+		if got := strings.Count(text, line+"\n"); got != bufferBytes/1024 {
+			t.Errorf("%d lines were kept, want %d", got, bufferBytes/1024)
+		}
+		if !strings.HasPrefix(text, "first\n") || !strings.HasSuffix(text, "x\n… 1,234 lines were not shown\n") {
+			t.Errorf("it begins with %.20q and ends with %q", text, text[len(text)-80:])
+		}
+	})
+}
+
+// read returns all that w writes to a pipe within some seconds.
+func read(r io.Reader, pipe io.Closer, w *Writer) string {
+	go func() {
+		time.Sleep(5 * time.Second)
+		w.Close()
+		pipe.Close()
+	}()
+	text, _ := io.ReadAll(r)
+	return string(text)
+}
+
+// The notice stands where the lines are missing, and what follows is shown.
+func TestNotice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, pipe := io.Pipe()
+		w := NewWriter(pipe, nil)
+		w.print("first")
+		synctest.Wait()
+		w.print(strings.Repeat("x", bufferBytes-1))
+		for range 1_234_567 {
+			w.Write([]byte("not shown\n"))
+		}
+		go func() {
+			time.Sleep(time.Second)
+			w.print("last")
+		}()
+		got := read(r, pipe, w)
+		want := "first\n" + strings.Repeat("x", bufferBytes-1) + "\n… 1,234,567 lines were not shown\nlast\n"
+		if got != want {
+			t.Errorf("it ends with %q", got[max(0, len(got)-80):])
+		}
+	})
+}
+
+// A stop waits for output that is not read, for a bounded time.
+func TestCloseDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, pipe := io.Pipe()
+		w := NewWriter(pipe, nil)
+		w.print("first")
+		synctest.Wait()
+		w.print("second")
+		for range 2 {
+			start := time.Now()
+			w.Close()
+			if took := time.Since(start); took != closeWait {
+				t.Errorf("closed after %v", took)
+			}
+		}
+		if n := w.Dropped(); n != 1 {
+			t.Errorf("%d lines are dropped, want 1", n)
+		}
+		r.Close()
+	})
+}
+
+// A disk has room for a number of bytes.
+type disk struct {
+	mu   sync.Mutex // guards all below
+	room int
+	text bytes.Buffer
+}
+
+func (d *disk) grow(room int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room += room
+}
+
+func (d *disk) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := min(len(p), d.room)
+	d.text.Write(p[:n])
+	d.room -= n
+	if n < len(p) {
+		return n, errors.New("no space left on device")
+	}
+	return n, nil
+}
+
+// A disk that was full and has room again has no torn line.
+func TestFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{room: 25}
+		w := NewWriter(d, nil)
+		var want strings.Builder
+		for i := range 10 {
+			fmt.Fprintf(&want, "line %d\n", i)
+			w.print(fmt.Sprintf("line %d", i))
+			time.Sleep(time.Second)
+		}
+		d.grow(1000)
+		time.Sleep(time.Second)
+		w.Close()
+		if d.text.String() != want.String() || w.Dropped() != 0 {
+			t.Errorf("got %q, %d dropped", d.text.String(), w.Dropped())
+		}
+	})
+}
+
+// Output that can't be written any more is counted, and holds up no stop.
+func TestBrokenOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWriter(&disk{}, nil)
+		w.print("one")
+		synctest.Wait()
+		w.Write([]byte("two\nthree\n"))
+		start := time.Now()
+		w.Close()
+		if took := time.Since(start); took != 0 || w.Dropped() != 3 {
+			t.Errorf("closed after %v, %d dropped, want 3", took, w.Dropped())
+		}
+		w.Close()
+	})
+}
+
+// As JSON the notice is an event.
+func TestNoticeAsJSON(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, pipe := io.Pipe()
+		b := NewBrokerJSON(pipe)
+		for range bufferBytes / 64 {
+			b.Unreachable("Worker-1", errors.New("refused"))
+		}
+		all := events(t, read(r, pipe, b.Writer))
+		last := all[len(all)-1]
+		if last["msg"] != "not shown" || last["level"] != "WARN" || last["lines"] != float64(b.Dropped()) || b.Dropped() == 0 {
+			t.Errorf("the last event is %v, and %d lines are dropped", last, b.Dropped())
+		}
+	})
+}
