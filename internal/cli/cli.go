@@ -1,9 +1,19 @@
-// Package cli is what the doorways of the three programs share: signals,
-// exit codes, and how a wrong command line is answered.
+// Package cli is what the doorways of the three programs share: signals, exit
+// codes, and how a wrong command line is answered.
 //
-// A program's usage is one text, written by hand, that stands in the command's
-// doc comment, in its -h and in the README. The flag package's own listing is
-// not used: it has no place for an example.
+// A program's usage is one text, written by hand, that stands in its -h and in
+// the README of cmd. The flag package's own listing is not used: it has no place
+// for an example. A wrong command line is answered with one line, which names
+// the cure and points at -h: in a small terminal a whole usage text would push
+// the error out of sight.
+//
+// # How a program is stopped
+//
+// The first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal was closed) stops a
+// program in good order; the second one ends it at once. One stop may arrive as
+// two signals: timeout(1) signals its child and then the whole group. So a
+// second signal counts only after 250 ms. A SIGHUP that was ignored at the
+// start, as nohup(1) has it, stays ignored.
 package cli
 
 import (
@@ -16,6 +26,9 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
+
+	"balancelab/internal/console"
 )
 
 // The exit codes of all programs.
@@ -25,25 +38,43 @@ const (
 	Usage  = 2
 )
 
-// Main runs a program and exits with its code. Its context is done at the
-// first SIGINT or SIGTERM; the second one ends the program at once.
+// echo is how long after the first signal another one is taken for its echo.
+const echo = 250 * time.Millisecond
+
+// Main runs a program and exits with its code. Its context is done at the first
+// signal that stops it. Its standard error never holds it up.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
-	ctx, cancel := context.WithCancel(context.Background())
-	// Ctrl-C also ends who reads our output through a pipe. That must not end a
-	// program that drains.
+	// Ctrl-C also ends the program that reads our output through a pipe. That
+	// must not end one that drains.
 	signal.Ignore(syscall.SIGPIPE)
+	stops := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		stops = append(stops, syscall.SIGHUP)
+	}
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(Failed)
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	signal.Notify(signals, stops...)
+	ctx, stop := context.WithCancel(context.Background())
+	go obey(signals, stop, func() { os.Exit(Failed) })
+
+	stderr := console.NewWriter(os.Stderr, nil)
+	code := run(ctx, os.Args[1:], os.Stdout, stderr)
+	stderr.Close()
+	os.Exit(code)
 }
 
-// A Line is a program's command line.
+// obey calls stop at the first signal, and end at the next one that is no echo
+// of it.
+func obey(signals <-chan os.Signal, stop, end func()) {
+	<-signals
+	stop()
+	for first := time.Now(); time.Since(first) < echo; {
+		<-signals
+	}
+	end()
+}
+
+// A Line is a program's command line. Its flags for numbers and times say what
+// would have been right.
 type Line struct {
 	*flag.FlagSet
 	usage          string
@@ -63,11 +94,10 @@ func NewLine(name, usage string, stdout, stderr io.Writer) *Line {
 // what is wrong.
 func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
 	err := l.FlagSet.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(l.stdout, l.usage)
-		return OK, false
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return l.Print(l.usage), false
+	case err != nil:
 		return l.Wrong("%v", err), false
 	}
 	for i, arg := range l.Args() {
@@ -84,20 +114,58 @@ func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
 	return OK, true
 }
 
-// Wrong answers a wrong command line with one line and the usage, and returns
-// the exit code.
+// IsSet reports whether the command line has one of the flags with these names.
+func (l *Line) IsSet(names ...string) (found bool) {
+	l.Visit(func(f *flag.Flag) {
+		for _, name := range names {
+			found = found || f.Name == name
+		}
+	})
+	return found
+}
+
+// Print prints the last text of a program on standard output, and returns the
+// exit code: a text that can't be written is a failure.
+func (l *Line) Print(text string) int {
+	if _, err := io.WriteString(l.stdout, text); err != nil {
+		return l.Fail(fmt.Errorf("standard output: %w", err))
+	}
+	return OK
+}
+
+// Wrong says in one line what is wrong with the command line, and returns the
+// exit code.
 func (l *Line) Wrong(format string, args ...any) int {
-	fmt.Fprintf(l.stderr, "%s: %s\n\n%s", l.Name(), fmt.Sprintf(format, args...), l.usage)
+	fmt.Fprintf(l.stderr, "%s: %s (see %s -h)\n", l.Name(), fmt.Sprintf(format, args...), l.Name())
 	return Usage
+}
+
+// Note says something on standard error that is no failure.
+func (l *Line) Note(format string, args ...any) {
+	fmt.Fprintf(l.stderr, "%s: %s\n", l.Name(), fmt.Sprintf(format, args...))
 }
 
 // Fail says on standard error why the program ends, and returns the exit code.
 func (l *Line) Fail(err error) int {
-	fmt.Fprintf(l.stderr, "%s: %v\n", l.Name(), err)
+	l.Note("%v", err)
 	return Failed
+}
+
+// Finishing says what a stop waits for: a number of what is named in the
+// singular, for at most the time within.
+func (l *Line) Finishing(n int, what string, within time.Duration) {
+	switch n {
+	case 0:
+		l.Note("stopping; no %s is in flight", what)
+		return
+	case 1:
+	default:
+		what += "s"
+	}
+	l.Note("finishing %d %s, at most %v; once more to end now", n, what, within)
 }
 
 // Panicked says on standard error that a handler has panicked, and where.
 func (l *Line) Panicked(value any, stack []byte) {
-	fmt.Fprintf(l.stderr, "%s: a connection was closed, since its handler panicked: %v\n%s", l.Name(), value, stack)
+	l.Note("a connection was closed, since its handler panicked: %v\n%s", value, stack)
 }
