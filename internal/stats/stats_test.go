@@ -421,8 +421,12 @@ func TestPassesEverythingOn(t *testing.T) {
 	l.answer(protocol.RoundRobin, 0)
 	l.Unreachable("Worker-1", syscall.ECONNREFUSED)
 	l.Left(&broker.Visit{Client: client}, syscall.ECONNRESET)
-	if got := strings.Join(j.words, " "); got != "connected done unreachable left" {
+	l.HandedOn("Worker-2", syscall.ECONNRESET)
+	if got := strings.Join(j.words, " "); got != "connected done unreachable left handed on" {
 		t.Errorf("the next journal was told %q", got)
+	}
+	if e := l.Snapshot().Workers[1].Error; e == nil || e.Text != syscall.ECONNRESET.Error() {
+		t.Errorf("the latest error of a worker whose request was handed on is %v", e)
 	}
 }
 
