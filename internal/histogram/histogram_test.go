@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// makes are the two kinds of histogram that the programs use, with the error
-// that a percentile may have.
-var makes = []struct {
-	name  string
-	make  func() *Histogram
-	error float64
+// kinds are the two kinds of histogram that the programs use, with the largest
+// error of a percentile.
+var kinds = []struct {
+	name     string
+	create   func() *Histogram
+	maxError float64
 }{
 	{"fine", fine, 0.004},
 	{"with sums", withSums, 0.125},
@@ -60,10 +60,10 @@ func counted(h *Histogram, all ...time.Duration) *Histogram {
 }
 
 func TestAgainstExactFigures(t *testing.T) {
-	for _, kind := range makes {
+	for _, kind := range kinds {
 		for _, n := range []int{1, 2, 3, 99, 100, 101, 20_000} {
 			all := drawn(uint64(n), n)
-			h := counted(kind.make(), all...)
+			h := counted(kind.create(), all...)
 			slices.Sort(all)
 			var sum time.Duration
 			for _, d := range all {
@@ -76,7 +76,7 @@ func TestAgainstExactFigures(t *testing.T) {
 			for percent := 1; percent <= 100; percent++ {
 				rank := (percent*n + 99) / 100
 				what := fmt.Sprintf("%s: p%d of %d", kind.name, percent, n)
-				within(t, what, h.Percentile(float64(percent)), all[rank-1], kind.error)
+				within(t, what, h.Percentile(float64(percent)), all[rank-1], kind.maxError)
 			}
 			expect(t, "p100", h.Percentile(100), all[n-1])
 		}
@@ -89,7 +89,7 @@ func TestRank(t *testing.T) {
 		percent float64
 		rank    uint64
 	}{
-		{0, 1}, {0.001, 1}, {0.05, 1}, {0.051, 2}, {7, 140}, {50, 1000}, {50.001, 1001},
+		{0, 1}, {0.001, 1}, {0.05, 1}, {0.051, 2}, {1.001, 21}, {7, 140}, {50, 1000}, {50.001, 1001},
 		{99.9, 1998}, {99.95, 1999}, {99.951, 2000}, {100, 2000},
 	} {
 		expect(t, fmt.Sprintf("rank of p%v", test.percent), h.rank(test.percent), test.rank)
@@ -101,9 +101,9 @@ func TestRank(t *testing.T) {
 }
 
 func TestPercentilesAreMonotone(t *testing.T) {
-	for _, kind := range makes {
+	for _, kind := range kinds {
 		for seed := range uint64(50) {
-			h := counted(kind.make(), drawn(seed, 1+int(seed*seed))...)
+			h := counted(kind.create(), drawn(seed, 1+int(seed*seed))...)
 			before := h.Min()
 			for percent := 0.0; percent <= 100; percent++ {
 				p := h.Percentile(percent)
@@ -136,11 +136,11 @@ func TestMiddleIsKeptWithinTheRange(t *testing.T) {
 }
 
 func TestEnds(t *testing.T) {
-	for _, kind := range makes {
-		h := kind.make()
+	for _, kind := range kinds {
+		h := kind.create()
 		expect(t, "p50 of nothing", h.Percentile(50), 0)
 		expect(t, "mean of nothing", h.Mean(), 0)
-		h.Merge(kind.make())
+		h.Merge(kind.create())
 		expect(t, "count of nothing", h.Count(), 0)
 		h.Add(-time.Second)
 		expect(t, "max of a negative duration", h.Max(), 0)
@@ -192,13 +192,13 @@ func TestBucketsAreWide(t *testing.T) {
 }
 
 func TestMergedIsTheSame(t *testing.T) {
-	for _, kind := range makes {
+	for _, kind := range kinds {
 		all := drawn(1, 1000)
-		whole, merged, other := counted(kind.make(), all...), counted(kind.make(), all[:300]...), counted(kind.make(), all[300:]...)
+		whole, merged, other := counted(kind.create(), all...), counted(kind.create(), all[:300]...), counted(kind.create(), all[300:]...)
 		before := *other
 		before.counts = slices.Clone(other.counts)
 		merged.Merge(other)
-		merged.Merge(kind.make())
+		merged.Merge(kind.create())
 		if !reflect.DeepEqual(whole, merged) {
 			t.Errorf("%s: two merged histograms differ from the one of all durations", kind.name)
 		}
@@ -222,18 +222,18 @@ func TestMergeOfDifferentKindsPanics(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	for _, kind := range makes {
-		h := counted(kind.make(), drawn(1, 100)...)
+	for _, kind := range kinds {
+		h := counted(kind.create(), drawn(1, 100)...)
 		h.Reset()
-		if !reflect.DeepEqual(h, kind.make()) {
+		if !reflect.DeepEqual(h, kind.create()) {
 			t.Errorf("%s: something is left", kind.name)
 		}
 	}
 }
 
 func TestNoAllocation(t *testing.T) {
-	for _, kind := range makes {
-		h, o := kind.make(), counted(kind.make(), drawn(1, 100)...)
+	for _, kind := range kinds {
+		h, o := kind.create(), counted(kind.create(), drawn(1, 100)...)
 		if n := testing.AllocsPerRun(100, func() { h.Add(time.Second); h.Merge(o); h.Percentile(99); h.Reset() }); n != 0 {
 			t.Errorf("%s: %v allocations", kind.name, n)
 		}
@@ -241,9 +241,9 @@ func TestNoAllocation(t *testing.T) {
 }
 
 func BenchmarkAdd(b *testing.B) {
-	for _, kind := range makes {
+	for _, kind := range kinds {
 		b.Run(kind.name, func(b *testing.B) {
-			h := kind.make()
+			h := kind.create()
 			for i := range b.N {
 				h.Add(time.Duration(i) * 1000)
 			}
@@ -252,9 +252,9 @@ func BenchmarkAdd(b *testing.B) {
 }
 
 func BenchmarkMerge(b *testing.B) {
-	for _, kind := range makes {
+	for _, kind := range kinds {
 		b.Run(kind.name, func(b *testing.B) {
-			h, o := kind.make(), counted(kind.make(), drawn(1, 1000)...)
+			h, o := kind.create(), counted(kind.create(), drawn(1, 1000)...)
 			for b.Loop() {
 				h.Merge(o)
 			}

@@ -188,6 +188,21 @@ func TestLatencyFromPlannedStart(t *testing.T) {
 	})
 }
 
+func TestPercentiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := *aim(func(ctx context.Context, i int) (string, error) {
+			return protocol.Response, pause(ctx, time.Duration(i+1)*time.Millisecond)
+		}).load(100, 1, 0).Latency
+		expect(t, "min", l.Min, Span(time.Millisecond))
+		expect(t, "mean", l.Mean, Span(50500*time.Microsecond))
+		near(t, "p50", l.P50, 50*time.Millisecond)
+		near(t, "p90", l.P90, 90*time.Millisecond)
+		near(t, "p95", l.P95, 95*time.Millisecond)
+		near(t, "p99", l.P99, 99*time.Millisecond)
+		expect(t, "max", l.Max, Span(100*time.Millisecond))
+	})
+}
+
 // The same without a rate measures from the actual start.
 func TestLatencyFromActualStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

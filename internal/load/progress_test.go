@@ -57,6 +57,7 @@ func TestProgressRateNow(t *testing.T) {
 		expect(t, "rate in the beginning", seen[0].Rate, 4)
 		expect(t, "in flight", seen[0].InFlight, 2)
 		expect(t, "rate later", seen[1].Rate, 0)
+		expect(t, "rate over all", seen[5].Rate, 10/(10998*time.Millisecond).Seconds())
 	})
 }
 

@@ -114,6 +114,54 @@ func TestCounts(t *testing.T) {
 			if h.Approach == protocol.RoundRobin && (h.Count != 6 || h.Sum != 18 || h.Buckets[len(h.Buckets)-1].Count != 6 || h.Buckets[0].Count != 0) {
 				t.Errorf("durations: %+v", h)
 			}
+			if h.Approach == protocol.LeastConnections && (h.Count != 1 || h.Sum != .02) {
+				t.Errorf("durations: %+v", h)
+			}
+		}
+	})
+}
+
+// TestWorkers has one worker fail and the other answer.
+func TestWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, console.Off{})
+		lease := func() balance.Lease {
+			lease, ok := l.pool.Assign(int(protocol.LeastConnections), new(balance.Tried))
+			if !ok {
+				t.Fatal("no worker was assigned")
+			}
+			return lease
+		}
+		for range 3 { // one request at Worker-1 and one at Worker-2
+			all := []balance.Lease{lease(), lease()}
+			for _, one := range all {
+				outcome := balance.Answered
+				if one.Worker().Name == "Worker-2" {
+					outcome = balance.Failed
+				}
+				one.Release(outcome)
+			}
+		}
+		l.answer(protocol.RoundRobin, time.Second)
+		lease()
+		lease()
+		time.Sleep(250 * time.Millisecond)
+		got := l.Snapshot().Workers
+		want := []Worker{
+			{
+				Name: "Worker-1", State: "up", Weight: 2, FairShare: 2. / 3, InFlight: 2, Peak: 2, Assigned: 6,
+				Answered: map[protocol.Approach]int{protocol.RoundRobin: 1, protocol.LeastConnections: 3}, History: []int{},
+			},
+			{
+				Name: "Worker-2", State: "cooling down", Cooling: .75, Weight: 1, FairShare: 1. / 3, Peak: 1, Assigned: 3, Failed: 3,
+				Answered: map[protocol.Approach]int{protocol.RoundRobin: 0, protocol.LeastConnections: 0}, History: []int{},
+			},
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+		if !got[0].Up() || got[1].Up() {
+			t.Errorf("up: %v and %v, want true and false", got[0].Up(), got[1].Up())
 		}
 	})
 }
@@ -160,6 +208,10 @@ func TestLatestErrorOfAWorker(t *testing.T) {
 	}
 	if got, want := w[1].Error.Text, "no whole answer within 30s"; got != want {
 		t.Errorf("Worker-2: got %q, want %q", got, want)
+	}
+	l.Unreachable("Worker-1", errors.New("bell \a"))
+	if got, want := l.Snapshot().Workers[0].Error.Text, `"bell \a"`; got != want {
+		t.Errorf("a hostile text: got %s, want %s", got, want)
 	}
 }
 
@@ -209,6 +261,13 @@ func TestExactWhereAllAreAlike(t *testing.T) {
 	if m := l.Snapshot().LastMinute; m.P50 != 5.003 || m.P99 != 5.003 {
 		t.Errorf("got %v and %v, want 5.003", m.P50, m.P99)
 	}
+	for range 8 {
+		l.answer(protocol.LeastConnections, 1002*time.Millisecond)
+	}
+	l.answer(protocol.LeastConnections, 20*time.Second)
+	if m := l.Snapshot().LastMinute; m.P50 != 5.003 || m.P99 != 20 {
+		t.Errorf("among shorter and longer ones: got %v and %v, want 5.003 and 20", m.P50, m.P99)
+	}
 }
 
 // TestWindowLaw compares what a window says with all that was ever added,
@@ -221,7 +280,7 @@ func TestWindowLaw(t *testing.T) {
 	w := newWindow()
 	var all []event
 	var age time.Duration
-	for range 3000 {
+	for range 2000 {
 		step := time.Second
 		if rand.IntN(100) == 0 {
 			step = time.Minute
@@ -376,8 +435,12 @@ func TestPassesEverythingOn(t *testing.T) {
 	l.answer(protocol.RoundRobin, 0)
 	l.Unreachable("Worker-1", neterr.Errno(neterr.Refused))
 	l.ClientGone(&broker.Exchange{Client: client}, neterr.Errno(neterr.Reset))
-	if got := strings.Join(j.words, " "); got != "connected done unreachable left" {
+	l.Redispatched("Worker-2", neterr.Errno(neterr.Reset))
+	if got := strings.Join(j.words, " "); got != "connected done unreachable left handed on" {
 		t.Errorf("the next journal was told %q", got)
+	}
+	if e := l.Snapshot().Workers[1].Error; e == nil || e.Text != neterr.Reset.String() {
+		t.Errorf("the latest error of a worker whose request was handed on is %v", e)
 	}
 }
 
@@ -418,6 +481,7 @@ func TestSpread(t *testing.T) {
 		{[]int{9, 3}, []int{3, 1}, 0, 1},
 		{[]int{10, 0}, []int{1, 1}, .5, .5},
 		{[]int{10, 0}, []int{3, 1}, .25, .5},
+		{[]int{10, 10, 0}, []int{1, 1, 1}, 1. / 3, 2. / 3}, // farther below its fair share than above
 	} {
 		s := newSpread(test.answered, test.weights)
 		if s.MaxDeviation != test.deviation || s.Evenness != test.evenness {
