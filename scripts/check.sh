@@ -75,6 +75,7 @@ crossbuilds() {
 }
 
 formatted
+run go test -count=1 ./internal/house # the links in all documents, and the size of README.md
 run go vet ./...
 run go run "$staticcheck" ./...
 run go mod tidy -diff

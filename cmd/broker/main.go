@@ -1,25 +1,6 @@
-// Broker hands each client's request to one of the workers and relays the
-// answer.
-//
-//	usage: broker [flags]
-//
-//	  -listen addr           where clients connect (default 127.0.0.1:8000)
-//	  -workers list          the workers, in order; host:port=3 has a weight of 3
-//	                         (default 127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:9004)
-//	  -request-timeout time  for a client's whole request (default 5s)
-//	  -dial-timeout time     for one connect to a worker (default 2s)
-//	  -answer-timeout time   for a worker's answer (default 30s)
-//	  -drain-timeout time    how long the first Ctrl-C waits for requests (default 30s)
-//	  -max-conns n           how many clients at once; more wait to be accepted
-//	                         (default: from the limit on open files)
-//	  -redispatch            hand a request on even after it was sent, when its
-//	                         worker failed; jobs may then run twice
-//	  -keepalive             keep connections to workers that can (not the original)
-//	  -status addr           where to show a live page, such as 127.0.0.1:8080;
-//	                         /status.json and /metrics are there too (default: none)
-//	  -log format            text, json or off (default text)
-//
-//	example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
+// Broker gives each client's request to one of the workers and relays the
+// answer. Its usage is the text below, and stands in cmd/README.md with what
+// there is to know of its events.
 package main
 
 import (
@@ -38,6 +19,8 @@ import (
 	"balancelab/internal/socket"
 )
 
+// usage is what -h prints. The same text stands in cmd/README.md, and a test of
+// internal/e2e compares the two.
 const usage = `usage: broker [flags]
 
   -listen addr           where clients connect (default 127.0.0.1:8000)

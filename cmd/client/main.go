@@ -1,27 +1,6 @@
-// Client sends one request to the broker and prints the answer; or it sends
-// many, and reports how they fared.
-//
-//	usage: client [flags] <type> <approach>
-//
-//	  <type>      Long (5 seconds of work) or Short (1 second); a load run takes
-//	              a list too, and cycles through it: Long,Short,Short
-//	  <approach>  round_robin or least_connections
-//
-//	  -broker addr   where the broker listens (default 127.0.0.1:8000)
-//	  -timeout time  how long to wait for the answer; 0 means for ever (default 0)
-//
-//	Any of the following, or a list of types, makes it a load run: many requests,
-//	and a report at the end.
-//
-//	  -n count       how many requests in all (default 1)
-//	  -c count       how many at once, at most (default 1, with -rate 1000)
-//	  -rate number   how many are started a second, whether or not the ones before
-//	                 were answered; latency counts from these planned starts;
-//	                 0 means as fast as -c allows (default 0)
-//	  -json          the report as JSON
-//
-//	example: client Long least_connections
-//	example: client -n 300 -rate 20 Long,Short,Short least_connections
+// Client sends one request to the broker and prints the answer; or it sends many
+// and reports how they fared. Its usage is the text below, and stands in
+// cmd/README.md with what there is to know of a load run.
 package main
 
 import (
@@ -37,6 +16,8 @@ import (
 	"balancelab/internal/protocol"
 )
 
+// usage is what -h prints. The same text stands in cmd/README.md, and a test of
+// internal/e2e compares the two.
 const usage = `usage: client [flags] <type> <approach>
 
   <type>      Long (5 seconds of work) or Short (1 second); a load run takes

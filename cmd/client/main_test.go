@@ -296,22 +296,14 @@ func TestHelp(t *testing.T) {
 	expect(t, "-h", client("-h"), result{0, usage, ""})
 }
 
-// The doc comment holds the usage text as it stands.
-func TestUsageInDocComment(t *testing.T) {
-	source, err := os.ReadFile("main.go")
+// The usage stands in the room's README as it is.
+func TestUsageInReadme(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	comment, _, _ := strings.Cut(string(source), "\npackage main\n")
-	var want strings.Builder
-	for line := range strings.Lines(usage) {
-		if line == "\n" {
-			want.WriteString("//\n")
-			continue
-		}
-		want.WriteString("//\t" + line)
-	}
-	contains(t, comment+"\n", want.String())
+	text := strings.ReplaceAll(string(readme), "\r\n", "\n")
+	contains(t, text, "\n```\n"+usage+"```\n")
 }
 
 // Every flag of the command line is in the usage text.

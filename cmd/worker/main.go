@@ -1,18 +1,5 @@
-// Worker does the work that the broker hands out.
-//
-//	usage: worker [flags] <id>
-//
-//	  <id>  1, 2, 3, ...: the worker's number
-//
-//	  -listen addr         where to listen (default 127.0.0.1, port 9001+id)
-//	  -long time           how long a Long job takes (default 5s)
-//	  -short time          how long a Short job takes (default 1s)
-//	  -slots n             how many jobs at once; more wait their turn, first come
-//	                       first served (default 0: no limit)
-//	  -drain-timeout time  how long the first Ctrl-C waits for jobs (default 30s)
-//	  -log format          text, json or off (default text)
-//
-//	example: worker 1
+// Worker does the jobs that the broker sends it. Its usage is the text below,
+// and stands in cmd/README.md.
 package main
 
 import (
@@ -31,6 +18,8 @@ import (
 	"balancelab/internal/worker"
 )
 
+// usage is what -h prints. The same text stands in cmd/README.md, and a test of
+// internal/e2e compares the two.
 const usage = `usage: worker [flags] <id>
 
   <id>  1, 2, 3, ...: the worker's number

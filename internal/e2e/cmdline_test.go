@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"go/parser"
-	"go/token"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,52 +10,36 @@ import (
 
 var programs = []string{"client", "broker", "worker"}
 
-// docUsage returns the usage text in a command's doc comment: its indented
-// part, from the first indented line on.
-func docUsage(t *testing.T, name string) string {
+// readmeUsage returns the usage text of a program as cmd/README.md has it: the
+// block of code that begins with it.
+func readmeUsage(t *testing.T, name string) string {
 	t.Helper()
-	path := filepath.Join("..", "..", "cmd", name, "main.go")
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.PackageClauseOnly)
+	text, err := os.ReadFile(filepath.Join("..", "..", "cmd", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var text strings.Builder
-	for _, c := range file.Doc.List {
-		line := strings.TrimPrefix(c.Text, "//")
-		if indented, ok := strings.CutPrefix(line, "\t"); ok {
-			text.WriteString(indented + "\n")
-		} else if text.Len() > 0 && line == "" {
-			text.WriteString("\n")
-		}
+	begin := "usage: " + name + " "
+	_, rest, found := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n```\n"+begin)
+	usage, _, closed := strings.Cut(rest, "\n```\n")
+	if !found || !closed {
+		t.Fatalf("cmd/README.md has no block of code that begins with %q", begin)
 	}
-	return text.String()
+	return begin + usage + "\n"
 }
 
+// The usage text stands in two places: a constant, which -h prints, and
+// cmd/README.md.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, name := range programs {
-		usage := docUsage(t, name)
-		if !strings.HasPrefix(usage, "usage: "+name) || !strings.Contains(usage, "\nexample: "+name+" ") {
-			t.Errorf("%s: the doc comment's usage is\n%s", name, usage)
+		usage := readmeUsage(t, name)
+		if !strings.Contains(usage, "\nexample: "+name+" ") {
+			t.Errorf("%s: the usage in cmd/README.md has no example:\n%s", name, usage)
 		}
 		for _, flag := range []string{"-h", "-help", "--help"} {
 			if got := run(t, name, flag); got != (result{stdout: usage}) {
-				t.Errorf("%s %s: %+v, want exactly the usage of the doc comment:\n%s", name, flag, got, usage)
+				t.Errorf("%s %s: %+v, want exactly the usage of cmd/README.md:\n%s", name, flag, got, usage)
 			}
-		}
-	}
-}
-
-// The README has each usage text too.
-func TestReadmeHasTheUsage(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range programs {
-		if !strings.Contains(string(readme), "```\n"+docUsage(t, name)+"```\n") {
-			t.Errorf("the README does not have the usage of %s as it is", name)
 		}
 	}
 }
@@ -129,7 +111,7 @@ func TestWrongCommandLines(t *testing.T) {
 				t.Errorf("exit %d with %q on standard output, want 2 and nothing; standard error: %s", got.code, got.stdout, got.stderr)
 			case strings.Contains(line, "\n") || !strings.HasPrefix(line, name+": ") || !strings.Contains(line, c.says):
 				t.Errorf("says %q, want one line with %q", line, c.says)
-			case usage != docUsage(t, name):
+			case usage != readmeUsage(t, name):
 				t.Errorf("the usage is missing: %s", got.stderr)
 			}
 		})
