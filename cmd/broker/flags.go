@@ -32,11 +32,15 @@ func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 	if code, ok := line.Parse(args); !ok {
 		return f, code, false
 	}
-	var err error
-	f.workers, err = parseWorkers(*list)
+	workers, err := parseWorkers(*list)
+	f.workers = workers
 	switch {
 	case err != nil:
 		return f, line.Wrong("-workers: %v", err), false
+	case cli.CheckListen(f.listen) != nil:
+		return f, line.Wrong("-listen: %v", cli.CheckListen(f.listen)), false
+	case f.status != "" && cli.CheckListen(f.status) != nil:
+		return f, line.Wrong("-status: %v", cli.CheckListen(f.status)), false
 	case min(f.request, f.dial, f.answer) <= 0:
 		return f, line.Wrong("-request-timeout, -dial-timeout and -answer-timeout must be more than 0"), false
 	case f.drain < 0:

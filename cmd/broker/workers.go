@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
 	"balancelab/internal/balance"
+	"balancelab/internal/cli"
 )
 
 // maxWeight keeps a mistyped weight from starving the other workers.
@@ -38,13 +40,16 @@ func parseWorker(item string) (addr string, weight int, err error) {
 		return "", 0, errors.New("a worker is missing: want host:port,host:port")
 	}
 	addr, share, weighted := strings.Cut(item, "=")
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || host == "" {
+	host, port, err := cli.SplitAddr(addr)
+	switch {
+	case err != nil:
+		return "", 0, err
+	case host == "":
 		return "", 0, fmt.Errorf("%q is no address: want host:port or host:port=weight", item)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	case port == 0:
 		return "", 0, fmt.Errorf("%q has no port from 1 to 65535", item)
 	}
+	addr = canonical(host, port)
 	if !weighted {
 		return addr, 1, nil
 	}
@@ -53,4 +58,13 @@ func parseWorker(item string) (addr string, weight int, err error) {
 		return "", 0, fmt.Errorf("%q has no weight from 1 to %d", item, maxWeight)
 	}
 	return addr, weight, nil
+}
+
+// canonical returns the one spelling of an address. A name stays as it is
+// written.
+func canonical(host string, port int) string {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }

@@ -3,17 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math"
 	"net"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"balancelab/internal/cli"
+	"balancelab/internal/console"
 	"balancelab/internal/load"
 	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
@@ -44,13 +42,23 @@ type loadFlags struct {
 // isLoadRun reports whether the command line asks for a load run: by one of
 // its flags, even one with its default value, or by a list of types.
 func isLoadRun(line *cli.Line) bool {
-	return strings.Contains(line.Arg(0), ",") || isSet(line, "n", "c", "rate", "json")
+	return strings.Contains(line.Arg(0), ",") || line.IsSet("n", "c", "rate", "json")
 }
 
-// isSet reports whether the command line has one of these flags.
-func isSet(line *cli.Line, names ...string) (found bool) {
-	line.Visit(func(f *flag.Flag) { found = found || slices.Contains(names, f.Name) })
-	return found
+// needsN returns what on the command line makes sense only with -n, and stands
+// there without it; "" if nothing does.
+func needsN(line *cli.Line) string {
+	switch {
+	case line.IsSet("n"):
+		return ""
+	case line.IsSet("c"):
+		return "-c"
+	case line.IsSet("rate"):
+		return "-rate"
+	case strings.Contains(line.Arg(0), ","):
+		return "a list of types"
+	}
+	return ""
 }
 
 // check returns what is wrong with the flags, or nil.
@@ -82,10 +90,13 @@ func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io
 	if err := f.check(); err != nil {
 		return line.Wrong("%v", err)
 	}
-	if f.rate > 0 && !isSet(line, "c") {
+	if alone := needsN(line); alone != "" {
+		return line.Wrong("%s takes -n, the number of requests", alone)
+	}
+	if f.rate > 0 && !line.IsSet("c") {
 		f.c = atOnce
 	}
-	terminal := isTerminal(stderr)
+	terminal := console.IsTerminal(stderr)
 	every := everyElsewhere
 	if terminal {
 		every = everyOnTerminal
@@ -100,22 +111,12 @@ func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io
 		write = report.WriteJSON
 	}
 	if err := write(stdout); err != nil {
-		return line.Fail(err)
+		return line.Fail(fmt.Errorf("standard output: %w", err))
 	}
 	if !report.Complete() {
 		return cli.Failed
 	}
 	return cli.OK
-}
-
-// isTerminal reports whether w is a file that is a character device.
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // ask returns what carries out one request of a load run, with a connection of

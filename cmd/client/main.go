@@ -54,6 +54,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code, ok := line.Parse(args, "type", "approach"); !ok {
 		return code
 	}
+	if err := cli.CheckDial(*broker); err != nil {
+		return line.Wrong("-broker: %v", err)
+	}
 	if isLoadRun(line) {
 		return loadRun(ctx, line, loadFlags{*broker, *timeout, *n, *c, *rate, *asJSON}, stdout, stderr)
 	}
@@ -78,8 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "[Client] Error: %s\n", explain(ctx, err, *broker, *timeout))
 		return cli.Failed
 	}
-	fmt.Fprintf(stdout, "[Client] Received: %s\n", protocol.Printable(answer))
-	return cli.OK
+	return line.Print(fmt.Sprintf("[Client] Received: %s\n", protocol.Printable(answer)))
 }
 
 // dialer returns what connects to addr. Its connections notice that the

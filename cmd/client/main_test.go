@@ -137,8 +137,8 @@ func TestSingleRequest(t *testing.T) {
 
 func TestWhatMakesALoadRun(t *testing.T) {
 	for _, args := range []string{
-		"-n 1 Short round_robin", "-c 1 Short round_robin", "-rate 0 Short round_robin",
-		"-json Short round_robin", "Short,Short round_robin",
+		"-n 1 Short round_robin", "-n 1 -c 1 Short round_robin", "-n 1 -rate 0 Short round_robin",
+		"-json Short round_robin", "-n 1 Short,Short round_robin",
 	} {
 		f := newFake(t, always(protocol.Response))
 		got := f.client(strings.Fields(args)...)
@@ -283,11 +283,18 @@ func TestWrongCommandLines(t *testing.T) {
 		"Long, round_robin":              `unknown type "": want Long or Short`,
 		"Long,Medium round_robin":        `unknown type "Medium": want Long or Short`,
 		"Medium round_robin":             `unknown type "Medium": want Long or Short`,
-		"-n many Short round_robin":      `invalid value "many" for flag -n: parse error`,
+		"-n many Short round_robin":      `invalid value "many" for flag -n: want a whole number`,
+		"-timeout 5 Short round_robin":   `invalid value "5" for flag -timeout: want a unit, such as 5s`,
+		"-rate fast Short round_robin":   `invalid value "fast" for flag -rate: want a number`,
+		"-c 5 Short round_robin":         "-c takes -n, the number of requests",
+		"-rate 5 Short round_robin":      "-rate takes -n, the number of requests",
+		"Long,Short round_robin":         "a list of types takes -n, the number of requests",
+		"-broker 8001 Short round_robin": `-broker: "8001" is no address: want host:port, such as 127.0.0.1:8001`,
+		"-broker :8001 Short x":          `-broker: ":8001" has no host: want host:port, such as 127.0.0.1:8001`,
 		"Short round_robin -n 5":         `flags come before the arguments: put "-n" before "Short"`,
 		"Short":                          "<approach> is missing",
 	} {
-		want := result{2, "", "client: " + reason + "\n\n" + usage}
+		want := result{2, "", "client: " + reason + " (see client -h)\n"}
 		expect(t, args, client(strings.Fields(args)...), want)
 	}
 }
@@ -311,22 +318,6 @@ func TestUsageNamesEveryFlag(t *testing.T) {
 	for _, name := range []string{"broker", "timeout", "n", "c", "rate", "json"} {
 		contains(t, usage, "\n  -"+name+" ")
 	}
-}
-
-func TestIsTerminal(t *testing.T) {
-	file, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	expect(t, "a file", isTerminal(file), false)
-	expect(t, "a buffer", isTerminal(new(bytes.Buffer)), false)
-	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip("no character device here: ", err)
-	}
-	defer device.Close()
-	expect(t, "a character device", isTerminal(device), true)
 }
 
 func BenchmarkAsk(b *testing.B) {

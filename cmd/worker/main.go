@@ -59,6 +59,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if min(*long, *short, *drain) < 0 {
 		return line.Wrong("a time must not be negative")
 	}
+	if line.IsSet("listen") && cli.CheckListen(*listen) != nil {
+		return line.Wrong("-listen: %v", cli.CheckListen(*listen))
+	}
 	if *slots < 0 {
 		return line.Wrong("-slots must not be negative: %d", *slots)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -219,4 +220,18 @@ func pause(d time.Duration, c <-chan struct{}) {
 	case <-t.C:
 	case <-c:
 	}
+}
+
+// IsTerminal reports whether w, or what a [Writer] writes to, is a file that is
+// a character device.
+func IsTerminal(w io.Writer) bool {
+	if behind, ok := w.(*Writer); ok {
+		w = behind.w
+	}
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

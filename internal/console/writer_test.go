@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -215,4 +216,26 @@ func TestNoticeAsJSON(t *testing.T) {
 			t.Errorf("the last event is %v, and %d lines are dropped", last, b.Dropped())
 		}
 	})
+}
+
+func TestIsTerminal(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if IsTerminal(file) || IsTerminal(NewWriter(file, nil)) {
+		t.Error("a file is taken for a terminal")
+	}
+	if IsTerminal(new(bytes.Buffer)) {
+		t.Error("a buffer is taken for a terminal")
+	}
+	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no character device here: ", err)
+	}
+	defer device.Close()
+	if !IsTerminal(device) || !IsTerminal(NewWriter(device, nil)) {
+		t.Error("a character device is not taken for a terminal")
+	}
 }

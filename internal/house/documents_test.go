@@ -228,3 +228,24 @@ func TestBrokenLinksAreSeen(t *testing.T) {
 		t.Errorf("%d links, want %d", links, len(want)+9)
 	}
 }
+
+// TestMapIsWhole compares the map in README.md with the rooms that there are.
+func TestMapIsWhole(t *testing.T) {
+	h := read(t, os.DirFS("../.."))
+	_, text, _ := strings.Cut(h.documents["README.md"], "\n## A map of the house\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	drawn := map[string]bool{}
+	for _, room := range regexp.MustCompile("`((?:cmd|internal|scripts)/[^`]*)`").FindAllStringSubmatch(text, -1) {
+		drawn[room[1]] = true
+		if !h.paths[room[1]] {
+			t.Errorf("the map has %s, and there is no such room", room[1])
+		}
+	}
+	for name := range h.paths {
+		room := path.Dir(name)
+		if path.Ext(name) == ".go" && !strings.Contains(name, "testdata/") && !drawn[room] {
+			t.Errorf("the map lacks %s", room)
+			drawn[room] = true
+		}
+	}
+}

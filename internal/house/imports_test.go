@@ -1,4 +1,4 @@
-package cli
+package house
 
 import (
 	"go/parser"
@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"console", "stats"},
 	{"status"},
 	{"cli", "programs"},
+	{"house"},
 }
 
 // Imports go one way, and no room is forgotten.
