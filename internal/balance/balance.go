@@ -1,15 +1,15 @@
-// Package balance decides who gets the next request.
+// Package balance decides which worker gets the next request.
 //
 // A [Pool] holds the workers under one lock. [Pool.Assign] chooses one of them
-// and counts the request as in flight in the same critical section; a balancer
+// and counts the request as in flight in the same critical section. A balancer
 // that picks, dials and then counts sends a whole burst to the one worker that
-// looked idle. What Assign hands out is a [Lease], released exactly once, with
-// the [Outcome].
+// looked idle. Assign hands out a [Lease], to be released exactly once, with an
+// [Outcome].
 //
-//	roundRobin := new(balance.RoundRobin)
-//	pool := balance.NewPool(workers, roundRobin, new(balance.LeastConnections))
+//	const roundRobin, leastConnections = 1, 2 // 0 is no approach
+//	pool := balance.NewPool(workers, nil, new(balance.RoundRobin), new(balance.LeastConnections))
 //	var tried balance.Tried
-//	lease, ok := pool.Assign(roundRobin, &tried)
+//	lease, ok := pool.Assign(leastConnections, &tried)
 //	...
 //	lease.Release(balance.Answered)
 //
@@ -18,19 +18,32 @@
 // [RoundRobin] equalises the number of requests, in proportion to the weights.
 // [LeastConnections] equalises the requests in flight. Both look at the same
 // workers, and every request in flight counts, whichever selector brought it.
+// Read leastconnections.go first: it is the shorter one.
 //
 // # Health
 //
 // A worker that fails three times in a row cools down: for a second at first,
 // twice as long after each further failure, 30 seconds at most. Without that, a
 // worker that fails at once always has the fewest requests in flight and
-// attracts everything. When the time is over the worker is on trial: it gets
-// one request, and nothing more until that one is answered (then the worker is
-// up) or has failed (then it cools down again). Nobody waits for a trial, and
-// no probe is ever sent. Any answer ends a cool-down.
+// attracts everything. When the time is over the worker is due for a trial: it
+// gets one request, and nothing more until that one is answered (then the
+// worker is up) or has failed (then it cools down again). The field calls this
+// a circuit breaker, and a worker on trial half-open. No request waits for a
+// trial, and no probe is ever sent. Any answer ends a cool-down.
 //
-// A cooling worker is used all the same when a request has no other worker
-// left to try. So a pool whose workers are all down needs no restart.
+// A worker that is not eligible (it cools down, or is on trial) is used all the
+// same when a request has no other worker left to try. So a pool whose workers
+// are all down needs no restart.
+//
+// # Further attempts
+//
+// A request whose worker failed is assigned again with the same [Tried], and
+// meets each worker at most once. Each attempt gets the worker that the
+// selector would choose now, if the request has not met it yet; otherwise the
+// best one of an order that is taken once, and kept for its further attempts.
+// So all attempts of a request together look at n log n workers, if there are
+// n, and not at all of them again each time. [Tried] says what of that order may
+// be out of date.
 //
 // The pool neither dials nor knows the wire.
 package balance
@@ -53,25 +66,19 @@ const (
 	// Failed counts towards a cool-down.
 	Failed
 	// NotCounted is a failure that is not the worker's: our own side ran out of
-	// something, or gave up. It is counted as failed, and not held against it.
+	// something, or gave up. It does not count towards a cool-down. In
+	// [Status.Failed] it is included: the request was not answered.
 	NotCounted
-)
-
-// Cool-downs: after failuresInARow, from the first to the longest, doubling.
-const (
-	failuresInARow  = 3
-	firstCoolDown   = 1 * time.Second
-	longestCoolDown = 30 * time.Second
 )
 
 // A State is what a worker may get.
 type State int
 
 const (
-	Up      State = iota // any request
-	Cooling              // nothing, unless a request has no other worker left
-	Trial                // the cool-down is over: one request
-	OnTrial              // that request is in flight
+	Up          State = iota // any request
+	Cooling                  // nothing, unless a request has no other worker left
+	DueForTrial              // the cool-down is over: one request
+	OnTrial                  // that request is in flight: as Cooling
 )
 
 // String returns the state in words, as a page shows it.
@@ -87,6 +94,6 @@ type Status struct {
 	InFlight int
 	Peak     int   // the most that were in flight at once
 	Assigned int   // leases handed out
-	Answered []int // leases answered, for each selector in the order of NewPool
+	Answered []int // leases answered, by the selector's index in the list of NewPool
 	Failed   int   // leases released as Failed or NotCounted
 }

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -10,35 +11,42 @@ import (
 	"time"
 )
 
+// The selectors of every lab, by their index. An index of 0 is none.
+const (
+	none = iota
+	rr
+	lc
+)
+
+func newSelectors() []Selector {
+	return []Selector{none: nil, rr: new(RoundRobin), lc: new(LeastConnections)}
+}
+
 // lab is a pool with both selectors and the words that the tests are told in.
 type lab struct {
-	t  *testing.T
-	rr *RoundRobin
-	lc *LeastConnections
+	t *testing.T
 	*Pool
 }
 
 func newLab(t *testing.T, weights ...int) *lab {
-	l := &lab{t: t, rr: new(RoundRobin), lc: new(LeastConnections)}
 	var workers []Worker
 	for i, w := range weights {
 		workers = append(workers, Worker{Name: string(rune('a' + i)), Weight: w})
 	}
-	l.Pool = NewPool(workers, l.rr, l.lc)
-	return l
+	return &lab{t, NewPool(workers, newSelectors()...)}
 }
 
-func (l *lab) take(s Selector) Lease {
+func (l *lab) take(s int) Lease {
 	l.t.Helper()
 	lease, ok := l.Assign(s, new(Tried))
 	if !ok {
-		l.t.Fatal("nobody was assigned")
+		l.t.Fatal("no worker was assigned")
 	}
 	return lease
 }
 
-// ask assigns n requests one after another and returns who got them.
-func (l *lab) ask(s Selector, n int, o Outcome) (order string) {
+// ask assigns n requests one after another and returns which workers got them.
+func (l *lab) ask(s int, n int, o Outcome) (order string) {
 	l.t.Helper()
 	for range n {
 		lease := l.take(s)
@@ -52,7 +60,7 @@ func (l *lab) ask(s Selector, n int, o Outcome) (order string) {
 func (l *lab) fail(name string, n int) {
 	l.t.Helper()
 	for n > 0 {
-		lease := l.take(l.rr)
+		lease := l.take(rr)
 		if lease.Worker().Name == name {
 			lease.Release(Failed)
 			n--
@@ -81,15 +89,15 @@ func expect(t *testing.T, what, got, want string) {
 
 func TestOrder(t *testing.T) {
 	l := newLab(t, 1, 1, 1)
-	expect(t, "round robin", l.ask(l.rr, 7, Answered), "abcabca")
-	expect(t, "least connections, one after another", l.ask(l.lc, 7, Answered), "abcabca")
+	expect(t, "round robin", l.ask(rr, 7, Answered), "abcabca")
+	expect(t, "least connections, one after another", l.ask(lc, 7, Answered), "abcabca")
 }
 
 // The course notes' session: each selector keeps its own place.
 func TestCourseNotes(t *testing.T) {
 	l := newLab(t, 1, 1, 1)
 	var got string
-	for _, s := range []Selector{l.rr, l.lc, l.rr, l.lc, l.rr, l.rr} {
+	for _, s := range []int{rr, lc, rr, lc, rr, rr} {
 		got += l.ask(s, 1, Answered)
 	}
 	expect(t, "the course notes' session", got, "aabbca")
@@ -97,9 +105,9 @@ func TestCourseNotes(t *testing.T) {
 
 func TestSmoothWeights(t *testing.T) {
 	l := newLab(t, 5, 1, 1)
-	expect(t, "weights 5, 1, 1", l.ask(l.rr, 14, Answered), "aabacaa"+"aabacaa")
+	expect(t, "weights 5, 1, 1", l.ask(rr, 14, Answered), "aabacaa"+"aabacaa")
 	l = newLab(t, 1, 2, 3)
-	expect(t, "weights 1, 2, 3", l.ask(l.rr, 6, Answered), nginxOrder([]int{1, 2, 3}, 6))
+	expect(t, "weights 1, 2, 3", l.ask(rr, 6, Answered), nginxOrder([]int{1, 2, 3}, 6))
 }
 
 // nginxOrder is nginx's rule taken literally.
@@ -128,58 +136,23 @@ func TestClassesFollowNginx(t *testing.T) {
 			weights[i] = 1 + r.IntN(6)
 		}
 		l := newLab(t, weights...)
-		expect(t, fmt.Sprint("weights ", weights), l.ask(l.rr, 100, Answered), nginxOrder(weights, 100))
+		expect(t, fmt.Sprint("weights ", weights), l.ask(rr, 100, Answered), nginxOrder(weights, 100))
 	}
 }
 
 func TestLeastConnections(t *testing.T) {
 	l := newLab(t, 1, 1, 1)
-	first, second := l.take(l.rr), l.take(l.rr) // round robin's requests count too
-	expect(t, "with one in flight at a and b", l.ask(l.lc, 1, Answered), "c")
+	first, second := l.take(rr), l.take(rr) // round robin's requests count too
+	expect(t, "with one in flight at a and b", l.ask(lc, 1, Answered), "c")
 	first.Release(Answered)
-	expect(t, "b is busy, a was never chosen by least connections", l.ask(l.lc, 2, Answered), "ac")
+	expect(t, "b is busy, a was never chosen by least connections", l.ask(lc, 2, Answered), "ac")
 	second.Release(Failed)
-}
-
-func TestLeastConnectionsFollowsItsRule(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for range 200 {
-		weights := make([]int, 1+r.IntN(9))
-		for i := range weights {
-			weights[i] = 1 + r.IntN(3)
-		}
-		l := newLab(t, weights...)
-		var held []Lease
-		for range 200 {
-			if len(held) > 0 && r.IntN(2) == 0 {
-				i := r.IntN(len(held))
-				held[i].Release(Answered)
-				held = append(held[:i], held[i+1:]...)
-				continue
-			}
-			best := l.members[0]
-			for _, m := range l.members {
-				if less(m, best) {
-					best = m
-				}
-			}
-			s := Selector(l.lc)
-			if r.IntN(4) == 0 {
-				s = l.rr
-			}
-			lease := l.take(s)
-			if s == l.lc && lease.member != best {
-				t.Fatalf("weights %v: chose %s, the least loaded is %s", weights, lease.Worker().Name, best.config.Name)
-			}
-			held = append(held, lease)
-		}
-	}
 }
 
 func TestWeightedLeastConnections(t *testing.T) {
 	l := newLab(t, 3, 1)
 	for range 40 {
-		l.take(l.lc)
+		l.take(lc)
 	}
 	if a, b := l.state("a").InFlight, l.state("b").InFlight; a != 30 || b != 10 {
 		t.Errorf("40 in flight with weights 3 and 1: %d and %d, want 30 and 10", a, b)
@@ -189,31 +162,35 @@ func TestWeightedLeastConnections(t *testing.T) {
 // Choosing and counting are one step: while requests only come, from however
 // many goroutines, no two workers are ever seen more than one request apart.
 func TestNeverMoreThanOneApart(t *testing.T) {
-	for _, pick := range []func(*lab) Selector{
-		func(l *lab) Selector { return l.lc },
-		func(l *lab) Selector { return l.rr },
-	} {
+	for _, s := range []int{lc, rr} {
 		l := newLab(t, 1, 1, 1)
 		var wg sync.WaitGroup
 		for range 300 {
 			wg.Go(func() {
-				l.take(pick(l))
-				lo, hi := 1<<30, 0
-				for _, s := range l.Snapshot() {
-					lo, hi = min(lo, s.InFlight), max(hi, s.InFlight)
-				}
-				if hi-lo > 1 {
-					t.Errorf("in flight between %d and %d", lo, hi)
+				for range 60 {
+					l.take(s)
+					if lo, hi := l.spread(); hi-lo > 1 {
+						t.Errorf("in flight between %d and %d", lo, hi)
+					}
 				}
 			})
 		}
 		wg.Wait()
 		for _, s := range l.Snapshot() {
-			if s.InFlight != 100 || s.Most != 100 {
-				t.Errorf("%s: %d in flight, at most %d, want 100", s.Name, s.InFlight, s.Most)
+			if s.InFlight != 6000 || s.Peak != 6000 {
+				t.Errorf("%s: %d in flight, at most %d, want 6000", s.Name, s.InFlight, s.Peak)
 			}
 		}
 	}
+}
+
+// spread returns the fewest and the most requests in flight at a worker.
+func (l *lab) spread() (lo, hi int) {
+	lo = math.MaxInt
+	for _, s := range l.Snapshot() {
+		lo, hi = min(lo, s.InFlight), max(hi, s.InFlight)
+	}
+	return lo, hi
 }
 
 func TestCountsAddUp(t *testing.T) {
@@ -222,9 +199,9 @@ func TestCountsAddUp(t *testing.T) {
 	for i := range 64 {
 		wg.Go(func() {
 			for j := range 50 {
-				s := []Selector{l.rr, l.lc}[(i+j)%2]
+				s := []int{rr, lc}[(i+j)%2]
 				lease := l.take(s)
-				lease.Release([]Outcome{Answered, Failed, Spared}[(i*j)%3])
+				lease.Release([]Outcome{Answered, Failed, NotCounted}[(i*j)%3])
 			}
 		})
 	}
@@ -232,7 +209,7 @@ func TestCountsAddUp(t *testing.T) {
 	assigned := 0
 	for _, s := range l.Snapshot() {
 		assigned += s.Assigned
-		if s.InFlight != 0 || s.Assigned != s.Answered[0]+s.Answered[1]+s.Failed {
+		if s.InFlight != 0 || s.Assigned != s.Answered[rr]+s.Answered[lc]+s.Failed {
 			t.Errorf("%+v: assigned is not answered + failed", s)
 		}
 	}
@@ -241,64 +218,48 @@ func TestCountsAddUp(t *testing.T) {
 	}
 }
 
-// A request that its first worker answers allocates nothing, however many
-// workers there are and whatever their weights.
-func TestAssignDoesNotAllocate(t *testing.T) {
-	for _, n := range []int{3, 10_000} {
-		for _, weighted := range []bool{false, true} {
-			p, selectors := benchPool(n, weighted)
-			tried := new(Tried)
-			for _, s := range selectors {
-				allocs := testing.AllocsPerRun(1000, func() {
-					*tried = Tried{}
-					l, _ := p.Assign(s, tried)
-					l.Release(Answered)
-				})
-				if allocs != 0 {
-					t.Errorf("%T, %d workers, weighted %v: %v allocations", s, n, weighted, allocs)
-				}
-			}
-		}
-	}
-}
-
-func TestReleaseTwicePanics(t *testing.T) {
-	l := newLab(t, 1)
-	lease := l.take(l.rr)
-	lease.Release(Answered)
-	defer func() {
-		if recover() == nil {
-			t.Error("the second release passed")
-		}
-	}()
-	lease.Release(Answered)
-}
-
-func TestTriedMeetsEachWorkerOnce(t *testing.T) {
-	for _, weights := range [][]int{{1, 1, 1, 1}, {3, 1, 2, 1}} {
-		l := newLab(t, weights...)
-		for _, s := range []Selector{l.rr, l.lc} {
-			var tried Tried
-			seen := map[string]bool{}
-			for {
-				lease, ok := l.Assign(s, &tried)
-				if !ok {
-					break
-				}
-				seen[lease.Worker().Name] = true
-				lease.Release(Spared)
-			}
-			if len(seen) != 4 || tried.n != 4 {
-				t.Errorf("met %d workers in %d attempts, want 4 in 4", len(seen), tried.n)
-			}
-		}
-	}
-}
-
 func TestNoWorkers(t *testing.T) {
 	l := newLab(t)
-	if _, ok := l.Assign(l.lc, new(Tried)); ok {
-		t.Error("somebody was assigned")
+	if _, ok := l.Assign(lc, new(Tried)); ok {
+		t.Error("a worker was assigned")
+	}
+}
+
+// The caller indexes the selectors by an enumeration of its own: an index that
+// has none is a mistake in the program, and says so without harm to the pool.
+func TestUnknownSelectorPanics(t *testing.T) {
+	l := newLab(t, 1)
+	for _, s := range []int{none, -1, 3} {
+		func() {
+			defer func() {
+				want := fmt.Sprintf("balance: Assign by selector %d, which NewPool was not given", s)
+				if got := recover(); got != want {
+					t.Errorf("panic %v, want %s", got, want)
+				}
+			}()
+			l.take(s)
+		}()
+	}
+	expect(t, "afterwards", l.ask(lc, 1, Answered), "a")
+	if s := l.state("a"); s.Assigned != 1 {
+		t.Errorf("%d assigned, want 1", s.Assigned)
+	}
+}
+
+// Two approaches may share one selector, and with it the turns.
+func TestSharedSelector(t *testing.T) {
+	for _, shared := range []Selector{new(RoundRobin), new(LeastConnections)} {
+		l := &lab{t, NewPool([]Worker{{Name: "a"}, {Name: "b"}, {Name: "c"}}, shared, nil, shared)}
+		expect(t, "in turn", l.ask(0, 1, Answered)+l.ask(2, 2, Answered)+l.ask(0, 1, Answered), "abca")
+		if got := fmt.Sprint(l.state("a").Answered, l.state("b").Answered); got != "[2 0 0] [0 0 1]" {
+			t.Errorf("answered %s", got)
+		}
+		for range 5 {
+			l.take(2)
+		}
+		if lo, hi := l.spread(); hi-lo > 1 {
+			t.Errorf("%T: between %d and %d in flight", shared, lo, hi)
+		}
 	}
 }
 
@@ -306,7 +267,7 @@ func TestCoolDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 1, 1, 1)
 		l.fail("a", 2)
-		l.ask(l.rr, 3, Answered)
+		l.ask(rr, 3, Answered)
 		l.fail("a", 2)
 		if s := l.state("a"); s.State != Up {
 			t.Fatalf("%v after failures with an answer between them", s.State)
@@ -317,46 +278,46 @@ func TestCoolDown(t *testing.T) {
 			if s := l.state("a"); s.State != Cooling || s.Cooling != cool {
 				t.Fatalf("%v for %v, want it to cool for %v", s.State, s.Cooling, cool)
 			}
-			expect(t, "while a cools", l.ask(l.lc, 4, Answered)[:2], l.ask(l.lc, 2, Answered))
+			expect(t, "while a cools", l.ask(lc, 4, Answered)[:2], l.ask(lc, 2, Answered))
 			time.Sleep(cool)
-			if s := l.state("a"); s.State != Trial {
+			if s := l.state("a"); s.State != DueForTrial {
 				t.Fatalf("after %v: %v", cool, s.State)
 			}
-			trial := l.take(l.lc)
+			trial := l.take(lc)
 			for trial.Worker().Name != "a" {
 				trial.Release(Answered)
-				trial = l.take(l.lc)
+				trial = l.take(lc)
 			}
 			if s := l.state("a"); s.State != OnTrial {
 				t.Fatalf("with its trial in flight: %v", s.State)
 			}
-			for _, who := range l.ask(l.rr, 4, Answered) + l.ask(l.lc, 4, Answered) {
-				if who == 'a' {
+			for _, name := range l.ask(rr, 4, Answered) + l.ask(lc, 4, Answered) {
+				if name == 'a' {
 					t.Fatal("a second request while on trial")
 				}
 			}
 			trial.Release(Failed)
 		}
 		time.Sleep(30 * time.Second)
-		l.ask(l.lc, 4, Answered)
+		l.ask(lc, 4, Answered)
 		if s := l.state("a"); s.State != Up {
 			t.Errorf("after an answered trial: %v", s.State)
 		}
-		expect(t, "round robin afterwards", fmt.Sprint(len(l.ask(l.rr, 3, Answered))), "3")
+		expect(t, "round robin afterwards", fmt.Sprint(len(l.ask(rr, 3, Answered))), "3")
 	})
 }
 
-// Who comes back gets its share and not the turns that it missed.
+// A worker that comes back gets its share and not the turns that it missed.
 func TestNotFloodedAfterCoolDown(t *testing.T) {
 	for _, weights := range [][]int{{1, 1, 1}, {2, 1, 1}, {1, 2, 3}} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLab(t, weights...)
 			l.fail("a", 3)
-			l.ask(l.rr, 1000, Answered)
+			l.ask(rr, 1000, Answered)
 			time.Sleep(time.Second)
-			order, n := l.ask(l.rr, 120, Answered), 0
-			for _, who := range order {
-				if who == 'a' {
+			order, n := l.ask(rr, 120, Answered), 0
+			for _, name := range order {
+				if name == 'a' {
 					n++
 				}
 			}
@@ -368,18 +329,32 @@ func TestNotFloodedAfterCoolDown(t *testing.T) {
 	}
 }
 
-// When nobody else is left, cool-downs are ignored, and one answer is enough.
+// Nor is any worker given, while all cool, what it missed before.
+func TestNotFloodedWhenAllCool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 2, 1)
+		l.fail("a", 3)
+		l.ask(rr, 1000, Answered)
+		l.fail("b", 3)
+		order := l.ask(rr, 30, Failed)
+		if n := strings.Count(order, "a"); n != 20 {
+			t.Errorf("a got %d of 30, its share is 20: %s", n, order)
+		}
+	})
+}
+
+// When no other worker is left, cool-downs are ignored, and one answer is enough.
 func TestAllCooling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 1, 1, 1)
-		l.ask(l.rr, 9, Failed)
+		l.ask(rr, 9, Failed)
 		for _, s := range l.Snapshot() {
 			if s.State != Cooling {
 				t.Fatalf("%s is %v", s.Name, s.State)
 			}
 		}
-		expect(t, "all cooling", l.ask(l.rr, 3, Failed), "abc")
-		l.ask(l.lc, 1, Answered)
+		expect(t, "all cooling", l.ask(rr, 3, Failed), "abc")
+		l.ask(lc, 1, Answered)
 		up := 0
 		for _, s := range l.Snapshot() {
 			if s.State == Up {
@@ -392,9 +367,9 @@ func TestAllCooling(t *testing.T) {
 	})
 }
 
-func TestSparedIsNotHeldAgainst(t *testing.T) {
+func TestNotCountedIsNotHeldAgainst(t *testing.T) {
 	l := newLab(t, 1)
-	l.ask(l.rr, 10, Spared)
+	l.ask(rr, 10, NotCounted)
 	if s := l.state("a"); s.State != Up || s.Failed != 10 {
 		t.Errorf("%v, %d failed", s.State, s.Failed)
 	}
@@ -411,45 +386,47 @@ func TestTwoCoolDowns(t *testing.T) {
 		l.fail("a", 1) // cools for 4 s
 		l.fail("b", 3) // cools for 1 s
 		time.Sleep(time.Second)
-		if s := l.state("b"); s.State != Trial {
+		if s := l.state("b"); s.State != DueForTrial {
 			t.Errorf("b is %v", s.State)
 		}
 		time.Sleep(3 * time.Second)
-		if s := l.state("a"); s.State != Trial {
+		if s := l.state("a"); s.State != DueForTrial {
 			t.Errorf("a is %v", s.State)
+		}
+	})
+}
+
+// Only the trial itself decides how the trial ends. A request that comes beside
+// it, since no other worker is left, may end it with an answer only.
+func TestBesideATrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, o := range []Outcome{Failed, NotCounted, Answered} {
+			l := newLab(t, 1)
+			l.ask(rr, 3, Failed)
+			time.Sleep(time.Second)
+			trial := l.take(rr)
+			l.ask(rr, 1, o)
+			want := OnTrial
+			if o == Answered {
+				want = Up
+			}
+			if s := l.state("a"); s.State != want {
+				t.Errorf("after outcome %d of another request: %v, want %v", o, s.State, want)
+			}
+			trial.Release(NotCounted)
 		}
 	})
 }
 
 // A trial that our own side spoiled is given again.
-func TestSparedTrial(t *testing.T) {
+func TestNotCountedTrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 1)
-		l.ask(l.rr, 3, Failed)
+		l.ask(rr, 3, Failed)
 		time.Sleep(time.Second)
-		l.ask(l.rr, 1, Spared)
-		if s := l.state("a"); s.State != Trial {
+		l.ask(rr, 1, NotCounted)
+		if s := l.state("a"); s.State != DueForTrial {
 			t.Errorf("a is %v", s.State)
 		}
 	})
-}
-
-// Further attempts of a request are not turns: whatever fails, the shares of
-// the others stay as they are.
-func TestFailoverDoesNotShiftWeights(t *testing.T) {
-	l := newLab(t, 5, 1)
-	for range 1000 {
-		var tried Tried
-		for {
-			lease, ok := l.Assign(l.rr, &tried)
-			if !ok {
-				break
-			}
-			lease.Release(Spared)
-		}
-	}
-	order := l.ask(l.rr, 60, Answered)
-	if n := strings.Count(order, "b"); n < 9 || n > 11 {
-		t.Errorf("b got %d of 60, its share is 10: %s", n, order)
-	}
 }

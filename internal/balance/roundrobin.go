@@ -7,102 +7,154 @@ import "slices"
 // the order that nginx publishes for its smooth weighted round robin). It keeps
 // its own place, which other selectors do not move.
 //
-// nginx's rule is: at every choice each worker gains its weight, the one that
-// has most is chosen, and pays the sum of all weights. Taken literally that
-// visits every worker at every choice. But workers of equal weight gain
-// equally and so simply take turns; it is enough to compare, for each weight
-// that occurs, the one whose turn it is. A choice costs as much as there are
-// different weights, whatever the number of workers.
+// nginx's rule: at every choice each worker's credit grows by its weight. The
+// worker with the most credit is chosen, and pays the sum of all weights.
+//
+// Done literally, that visits every worker at every choice. Two steps avoid it.
+// First, credits are computed when they are needed: the number of choices so
+// far, times the weight, less what the worker has paid. Second, workers of
+// equal weight earn equally, so among themselves they simply take turns. They
+// form a class, and only the one whose turn it is can be the best. A choice
+// looks at one worker for each weight that occurs, whatever the number of
+// workers.
+//
+// Workers that are not eligible earn nothing. A worker that comes back starts
+// with no credit and no debt. If it had earned all the time, it would now be
+// given all the turns that it missed.
 //
 // The zero value is ready for [NewPool].
 type RoundRobin struct {
 	classes []class
-	choices int // each is a gain of one weight for every member
-	weights int // the sum over the eligible members
-	total   int // the sum over all
-	counted []bool
+	in, out side // the eligible workers, and the others
 }
 
-// A class is the members of one weight, in order, and whose turn it is.
+// A class is the workers of one weight, in order, and whose turn it is.
 type class struct {
-	weight  int
-	members []*member
-	next    int
+	weight   int
+	members  []*member
+	eligible set // of places in members
+	next     int // the place from which the next turn is looked for
 }
 
-func (r *RoundRobin) begin(members []*member) {
-	r.counted = make([]bool, len(members))
-	for _, m := range members {
-		i := slices.IndexFunc(r.classes, func(c class) bool { return c.weight == m.weight })
-		if i < 0 {
-			i = len(r.classes)
-			r.classes = append(r.classes, class{weight: m.weight})
-		}
-		m.class, m.place = i, len(r.classes[i].members)
-		r.classes[i].members = append(r.classes[i].members, m)
-		r.counted[m.index] = true
-		r.total += m.weight
+// A side is what RoundRobin knows of the eligible workers together; and again,
+// of those that are not. While no worker is eligible, the others take turns by
+// the same rule. A choice on one side earns nothing for the other.
+type side struct {
+	choices int
+	weights int // the sum
+}
+
+func (r *RoundRobin) side(eligible bool) *side {
+	if eligible {
+		return &r.in
 	}
-	r.weights = r.total
+	return &r.out
 }
 
-// changed keeps the sum of the weights. Who comes back starts with nothing
-// gained, or it would be given all the turns that it missed.
+func (r *RoundRobin) add(m *member) {
+	i := slices.IndexFunc(r.classes, func(c class) bool { return c.weight == m.weight })
+	if i < 0 {
+		i = len(r.classes)
+		r.classes = append(r.classes, class{weight: m.weight})
+	}
+	c := &r.classes[i]
+	m.class, m.place = i, len(c.members)
+	c.members = append(c.members, m)
+	r.join(m)
+}
+
+// join puts m on its side, with nothing earned and nothing owed.
+func (r *RoundRobin) join(m *member) {
+	if m.eligible {
+		r.classes[m.class].eligible.add(m.place)
+	}
+	s := r.side(m.eligible)
+	s.weights += m.weight
+	m.paid = s.choices * m.weight
+}
+
 func (r *RoundRobin) changed(m *member) {
-	if r.counted[m.index] == m.eligible {
+	eligible := &r.classes[m.class].eligible
+	was := eligible.has(m.place)
+	if was == m.eligible {
 		return
 	}
-	r.counted[m.index] = m.eligible
-	if !m.eligible {
-		r.weights -= m.weight
-		return
-	}
-	r.weights += m.weight
-	m.spent = r.choices * m.weight
+	eligible.remove(m.place)
+	r.side(was).weights -= m.weight
+	r.join(m)
 }
 
-func (r *RoundRobin) choose(among candidates) *member {
-	var best *member
-	gained := 0
-	for i := range r.classes {
-		c := &r.classes[i]
-		m := c.turn(among)
-		if m == nil {
-			continue
-		}
-		has := (r.choices+1)*m.weight - m.spent
-		if best == nil || has > gained || has == gained && m.index < best.index {
-			best, gained = m, has
+func (r *RoundRobin) first() *member {
+	best := r.classes[0].turn()
+	for i := range r.classes[1:] {
+		m := r.classes[1+i].turn()
+		if c := r.compare(m, best); c < 0 || c == 0 && m.index < best.index {
+			best = m
 		}
 	}
 	return best
 }
 
-// turn returns the first candidate from the next member on, or nil.
-func (c *class) turn(among candidates) *member {
-	for i := range c.members {
-		if m := c.members[(c.next+i)%len(c.members)]; among.has(m) {
-			return m
-		}
+func (r *RoundRobin) compares() int { return len(r.classes) }
+
+// turn returns the first eligible member from next on; or, if no member is
+// eligible, the next one. It passes over 64 members at a time that are not
+// eligible: when one of 10,000 is left, a choice takes 0.4 µs (BenchmarkOneLeft).
+func (c *class) turn() *member {
+	i := c.eligible.next(c.next)
+	if i < 0 {
+		i = c.eligible.next(0)
 	}
-	return nil
+	if i < 0 {
+		i = c.next
+	}
+	return c.members[i]
 }
 
-// sum returns the weights of all who had a chance, which the chosen one pays.
-func (r *RoundRobin) sum(among candidates) int {
-	if among.all {
-		return r.total
+// compare returns a negative number if a comes before b, a positive one if b
+// comes before a, and 0 if neither eligibility nor credit tells them apart.
+func (r *RoundRobin) compare(a, b *member) int {
+	switch {
+	case a.eligible == b.eligible:
+		return r.credit(b) - r.credit(a)
+	case a.eligible:
+		return -1
 	}
-	return r.weights
+	return 1
 }
 
-func (r *RoundRobin) assigned(m *member, among candidates) {
-	// A further attempt of the same request is not a turn: counted as one, a
-	// worker that keeps failing would pile up debts on the others.
-	if among.tried.n == 0 {
-		r.choices++
-		m.spent += r.sum(among)
+// credit is what m has if the next choice is made on its side.
+func (r *RoundRobin) credit(m *member) int {
+	return (r.side(m.eligible).choices+1)*m.weight - m.paid
+}
+
+// before puts members of equal credit in the order of their turns.
+func (r *RoundRobin) before(a, b *member) bool {
+	if c := r.compare(a, b); c != 0 {
+		return c < 0
 	}
+	if x, y := r.hadTurn(a), r.hadTurn(b); x != y {
+		return y
+	}
+	return a.index < b.index
+}
+
+// hadTurn reports whether m's turn comes only when its class starts again.
+func (r *RoundRobin) hadTurn(m *member) bool { return m.place < r.classes[m.class].next }
+
+// assigned passes the turn on. A further attempt of a request costs m no
+// credit: otherwise a worker that keeps failing would pile up debts on the
+// others. Nor does it move a turn that was not m's, which happens when the
+// attempt followed an order taken earlier.
+func (r *RoundRobin) assigned(m *member, again bool) {
 	c := &r.classes[m.class]
-	c.next = (m.place + 1) % len(c.members)
+	if m == c.turn() {
+		c.next = (m.place + 1) % len(c.members)
+	}
+	if again {
+		return
+	}
+	s := r.side(m.eligible)
+	s.choices++
+	m.paid += s.weights
 }

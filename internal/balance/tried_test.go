@@ -1,0 +1,301 @@
+package balance
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// attempt assigns a request once more and returns its lease.
+func (l *lab) attempt(s int, tried *Tried) Lease {
+	l.t.Helper()
+	lease, ok := l.Assign(s, tried)
+	if !ok {
+		l.t.Fatal("no worker was assigned")
+	}
+	return lease
+}
+
+// exhaust assigns a request until no worker is left, and returns which it met.
+func (l *lab) exhaust(s int, tried *Tried, o Outcome) (order string) {
+	l.t.Helper()
+	before := l.names()
+	defer func() { expect(l.t, "the list of workers afterwards", l.names(), before) }()
+	for {
+		lease, ok := l.Assign(s, tried)
+		if !ok {
+			return order
+		}
+		order += lease.Worker().Name
+		lease.Release(o)
+	}
+}
+
+func (l *lab) names() (list string) {
+	for _, s := range l.Snapshot() {
+		list += s.Name
+	}
+	return list
+}
+
+func TestTriedMeetsEachWorkerOnce(t *testing.T) {
+	for _, weights := range [][]int{{1, 1, 1, 1}, {3, 1, 2, 1}} {
+		l := newLab(t, weights...)
+		for _, s := range []int{rr, lc} {
+			var tried Tried
+			seen := map[string]bool{}
+			for {
+				lease, ok := l.Assign(s, &tried)
+				if !ok {
+					break
+				}
+				seen[lease.Worker().Name] = true
+				lease.Release(NotCounted)
+			}
+			if len(seen) != 4 || tried.n != 4 {
+				t.Errorf("met %d workers in %d attempts, want 4 in 4", len(seen), tried.n)
+			}
+		}
+	}
+}
+
+// Further attempts of a request are not turns: whatever fails, the shares of
+// the others stay as they are.
+func TestFailoverDoesNotShiftWeights(t *testing.T) {
+	l := newLab(t, 5, 1)
+	for range 1000 {
+		var tried Tried
+		for {
+			lease, ok := l.Assign(rr, &tried)
+			if !ok {
+				break
+			}
+			lease.Release(NotCounted)
+		}
+	}
+	order := l.ask(rr, 60, Answered)
+	if n := strings.Count(order, "b"); n < 9 || n > 11 {
+		t.Errorf("b got %d of 60, its share is 10: %s", n, order)
+	}
+}
+
+// What a dead worker leaves undone is shared among the others.
+func TestFailoverIsShared(t *testing.T) {
+	for _, weights := range [][]int{{1, 1, 1, 1}, {9, 1, 1, 1}} {
+		l := newLab(t, weights...)
+		var answered string
+		for range 300 {
+			var tried Tried
+			lease := l.attempt(rr, &tried)
+			if lease.Worker().Name == "a" {
+				lease.Release(NotCounted)
+				lease = l.attempt(rr, &tried)
+			}
+			answered += lease.Worker().Name
+			lease.Release(Answered)
+		}
+		for _, name := range []string{"b", "c", "d"} {
+			if n := strings.Count(answered, name); n < 95 || n > 105 {
+				t.Errorf("weights %v: %s answered %d of 300, its share is 100", weights, name, n)
+			}
+		}
+	}
+}
+
+// A request on its own meets the workers in the selector's order.
+func TestOrderOfAttempts(t *testing.T) {
+	l := newLab(t, 1, 1, 1, 1)
+	expect(t, "least connections, idle", l.exhaust(lc, new(Tried), NotCounted), "abcd")
+	l.take(lc) // a
+	l.take(lc) // b
+	c := l.take(lc)
+	c.Release(Answered)
+	expect(t, "two busy: c was chosen last", l.exhaust(lc, new(Tried), NotCounted), "dcab")
+
+	l = newLab(t, 1, 1, 1, 1)
+	l.ask(rr, 1, Answered)
+	expect(t, "round robin", l.exhaust(rr, new(Tried), NotCounted), "bcda")
+	l = newLab(t, 9, 1, 2, 1)
+	expect(t, "round robin, by weight", l.exhaust(rr, new(Tried), NotCounted), "acbd")
+}
+
+// busyAllButA returns a pool in which least connections would choose a again
+// and again; the leases of the others; and a request that has tried a and b. It
+// keeps an order, in which c, d, e are left.
+func busyAllButA(t *testing.T) (l *lab, held []Lease, tried *Tried) {
+	l, tried = newLab(t, 1, 1, 1, 1, 1), new(Tried)
+	for range 5 {
+		held = append(held, l.take(rr))
+	}
+	held[0].Release(Answered)
+	for _, want := range []string{"a", "b"} {
+		lease := l.attempt(lc, tried)
+		expect(t, "attempt", lease.Worker().Name, want)
+		lease.Release(NotCounted)
+	}
+	if !tried.again.ordered {
+		t.Fatal("the request keeps no order")
+	}
+	return l, held, tried
+}
+
+func TestKeptOrder(t *testing.T) {
+	l, _, tried := busyAllButA(t)
+	expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "cde")
+}
+
+// A worker that cools down after the order was taken is put off until no other
+// is left.
+func TestKeptOrderPutsOffCooling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, tried := busyAllButA(t)
+		l.fail("c", 3)
+		l.fail("d", 3)
+		expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "ecd")
+	})
+}
+
+// So is one that is on trial.
+func TestKeptOrderPutsOffOnTrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, tried := busyAllButA(t)
+		l.fail("c", 3)
+		time.Sleep(firstCoolDown)
+		for l.state("c").State != OnTrial {
+			if lease := l.take(rr); lease.Worker().Name != "c" {
+				lease.Release(Answered)
+			}
+		}
+		expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "dec")
+	})
+}
+
+// A worker that was put off, came back, and was met meanwhile, is not met again.
+func TestPutOffIsMetOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, held, tried := busyAllButA(t)
+		l.fail("c", 3)
+		l.fail("d", 3)
+		lease := l.attempt(lc, tried)
+		expect(t, "while c and d cool", lease.Worker().Name, "e")
+		lease.Release(NotCounted)
+		held[2].Release(NotCounted) // c is idle
+		time.Sleep(firstCoolDown)
+		expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "cd")
+	})
+}
+
+// A request goes to a worker that cools down only if it has tried all others.
+func TestCoolingLast(t *testing.T) {
+	for _, s := range []int{rr, lc} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 5, 1, 1, 2)
+			l.fail("a", 3)
+			l.fail("c", 3)
+			order := l.exhaust(s, new(Tried), NotCounted)
+			if first := order[:2]; first != "bd" && first != "db" || len(order) != 4 {
+				t.Errorf("selector %d: met %s, while a and c cooled", s, order)
+			}
+		})
+	}
+}
+
+// The order that is kept is used only when the selector's own choice was tried:
+// a worker that has become idle since comes first.
+func TestLiveOrderComesFirst(t *testing.T) {
+	l, held, tried := busyAllButA(t)
+	l.take(lc) // a is as busy as the others
+	held[3].Release(Answered)
+	expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "dce")
+}
+
+// counting is a selector that counts the members that are looked at.
+type counting struct {
+	Selector
+	looks *int
+}
+
+func (c counting) first() *member {
+	*c.looks += c.compares()
+	return c.Selector.first()
+}
+
+func (c counting) before(a, b *member) bool {
+	*c.looks++
+	return c.Selector.before(a, b)
+}
+
+// All attempts of a request together look at n log n workers, whatever state
+// they are in, and whatever other requests do meanwhile.
+func TestAllAttemptsTogether(t *testing.T) {
+	const n = 6000
+	bound := int(4 * n * math.Log2(n))
+	for name, scene := range map[string]struct {
+		weight func(i int) int
+		busy   func(i int) bool // has a request in flight
+		cool   int              // how many cool down
+		others int              // requests that come between two attempts
+	}{
+		"idle":                          {},
+		"half are busy":                 {busy: func(i int) bool { return i%2 == 0 }},
+		"all cool":                      {cool: n},
+		"others come":                   {others: 3},
+		"all but one cool, others come": {cool: n - 1, others: 3},
+		"ten weights, others come":      {weight: func(i int) int { return 1 + i%10 }, others: 3},
+		"each has its own weight":       {weight: func(i int) int { return 1 + i }},
+	} {
+		for _, s := range []int{rr, lc} {
+			workers := make([]Worker, n)
+			for i := range workers {
+				if scene.weight != nil {
+					workers[i].Weight = scene.weight(i)
+				}
+			}
+			looks := 0
+			selectors := newSelectors()
+			selectors[s] = counting{selectors[s], &looks}
+			p := NewPool(workers, selectors...)
+			for i, m := range p.members {
+				if scene.busy != nil && scene.busy(i) {
+					m.inFlight++
+					p.changed(m)
+				}
+			}
+			p.cool(scene.cool)
+			var tried Tried
+			attempts, work := 0, 0
+			for ; ; attempts++ {
+				looks = 0
+				left := tried.left()
+				lease, ok := p.Assign(s, &tried)
+				if !ok {
+					break
+				}
+				work += looks
+				if left > 0 {
+					work += left - tried.left()
+				}
+				lease.Release(NotCounted)
+				for range scene.others {
+					other, _ := p.Assign(s, new(Tried))
+					other.Release(NotCounted)
+				}
+			}
+			if attempts != n || work > bound {
+				t.Errorf("%s, selector %d: %d attempts looked at %d workers, want %d and at most %d", name, s, attempts, work, n, bound)
+			}
+			t.Logf("%s, selector %d: %d", name, s, work)
+		}
+	}
+}
+
+// left returns how much of the order that is kept is still to be looked at; a
+// worker that is put off is looked at twice.
+func (t *Tried) left() int {
+	if t.again == nil {
+		return 0
+	}
+	return 2*len(t.again.order) + len(t.again.putOff)
+}
