@@ -17,6 +17,7 @@ import (
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 	"balancelab/internal/socket"
+	"balancelab/internal/status"
 )
 
 // usage is what -h prints. The same text stands in cmd/README.md, and a test of
@@ -55,14 +56,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Wrong("%v", err)
 	}
 	defer log.Close()
-	if err := serve(ctx, line, f, log, stdout); err != nil {
+	if err := serve(ctx, line, f, log); err != nil {
 		return line.Fail(err)
 	}
 	return cli.OK
 }
 
 // serve runs the broker until ctx is done and what is in flight is finished.
-func serve(ctx context.Context, line *cli.Line, f flags, log observer, stdout io.Writer) error {
+func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	l, err := socket.Listen(ctx, f.listen)
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer, stdout io
 	}
 	log.Listening(l.Addr())
 	if page != nil {
-		page.announce(f.log, stdout)
+		log.StatusPage(status.URL(page.Addr()))
 		b.Observer = page.start(ctx, b.Pool, l.Addr(), log, func(err error) { line.Fail(err) })
 		defer page.close()
 	}
@@ -108,6 +109,7 @@ func selectors() []balance.Selector {
 type observer interface {
 	broker.Observer
 	Listening(at net.Addr)
+	StatusPage(url string)
 	Paused(err error, pause time.Duration)
 	Close()
 	Summary([]balance.Status)
@@ -116,6 +118,7 @@ type observer interface {
 type off struct{ console.Off }
 
 func (off) Listening(net.Addr) {}
+func (off) StatusPage(string)  {}
 
 func newLog(format string, w io.Writer) (observer, error) {
 	switch format {

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"sync"
 
@@ -33,17 +30,6 @@ func openPage(ctx context.Context, addr string) (*page, error) {
 		return nil, err
 	}
 	return &page{Listener: l}, nil
-}
-
-// announce says where the page is, in the format of -log.
-func (p *page) announce(format string, w io.Writer) {
-	url := status.URL(p.Addr())
-	switch format {
-	case "text":
-		fmt.Fprintf(w, "[Broker] Status page on %s\n", url)
-	case "json":
-		slog.New(slog.NewJSONHandler(w, nil)).Info("status page", "url", url)
-	}
 }
 
 // start serves the page until close is called, and returns the observer that

@@ -147,10 +147,10 @@ func TestStatusPageThatCannotBeBound(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, addr := range []string{l.Addr().String(), "8080", "127.0.0.1:70000"} {
+	for addr, want := range map[string]int{l.Addr().String(): 1, "8080": 2, "127.0.0.1:70000": 2, ":": 2} {
 		var stdout, stderr strings.Builder
 		code := run(t.Context(), []string{"-listen", "127.0.0.1:0", "-status", addr}, &stdout, &stderr)
-		if code != 1 || stdout.Len() > 0 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), addr) {
+		if code != want || stdout.Len() > 0 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), addr) {
 			t.Errorf("-status %s: exit code %d, stdout %q, stderr %q", addr, code, stdout.String(), stderr.String())
 		}
 	}

@@ -22,9 +22,13 @@ func TestParseWorkers(t *testing.T) {
 
 func TestParseWorkersRefuses(t *testing.T) {
 	for list, reason := range map[string]string{
-		"":                  "a worker is missing",
-		"a:1,":              "a worker is missing",
-		"a":                 "is no address",
+		"":                                  "a worker is missing",
+		"a:1,":                              "a worker is missing",
+		"a":                                 "is no address",
+		"a b:9002":                          "is no host",
+		"127.0.0.1:9002,127.0.0.1:09002":    "127.0.0.1:9002 is there twice",
+		"[::1]:9002,[0:0:0:0:0:0:0:1]:9002": "[::1]:9002 is there twice",
+		"127.0.0.1:9002,[::ffff:127.0.0.1]:9002=2": "127.0.0.1:9002 is there twice",
 		":9002":             "is no address",
 		"a:0":               "no port",
 		"a:65536":           "no port",

@@ -2,8 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestParse(t *testing.T) {
@@ -22,7 +26,7 @@ func TestParse(t *testing.T) {
 		{[]string{"a", "b", "c"}, Usage, false, `"c" is one argument too many`},
 		{[]string{"a", "b", "-n", "3"}, Usage, false, `flags come before the arguments: put "-n" before "a"`},
 		{[]string{"-x"}, Usage, false, "flag provided but not defined: -x"},
-		{[]string{"-n", "many"}, Usage, false, `invalid value "many" for flag -n: parse error`},
+		{[]string{"-n", "many"}, Usage, false, `invalid value "many" for flag -n: want a whole number`},
 	} {
 		var out, errs bytes.Buffer
 		l := NewLine("program", "usage: program\n", &out, &errs)
@@ -33,7 +37,7 @@ func TestParse(t *testing.T) {
 		}
 		want := ""
 		if test.wrong != "" {
-			want = "program: " + test.wrong + "\n\nusage: program\n"
+			want = "program: " + test.wrong + " (see program -h)\n"
 		}
 		if errs.String() != want {
 			t.Errorf("%q says\n%s\nwant\n%s", test.args, &errs, want)
@@ -42,4 +46,154 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q prints %q", test.args, &out)
 		}
 	}
+}
+
+// The first signal stops the program, an echo of it does nothing, and the next
+// one ends it.
+func TestSignals(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		second time.Duration // after the first; 0 means none
+		third  time.Duration
+		ended  time.Duration
+	}{
+		{"two at once are one", 0, 0, 0},
+		{"the echo is passed over", echo - 1, 0, 0},
+		{"the second one", echo, 0, echo},
+		{"the one after the echo", time.Millisecond, time.Minute, time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			signals := make(chan os.Signal)
+			defer close(signals)
+			var stopped, ended []time.Duration
+			start := time.Now()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				obey(signals, func() { stopped = append(stopped, time.Since(start)) }, func() { ended = append(ended, time.Since(start)) })
+			}()
+			signals <- os.Interrupt
+			signals <- os.Interrupt
+			for _, at := range []time.Duration{test.second, test.third} {
+				if at > 0 {
+					time.Sleep(at - time.Since(start))
+					signals <- os.Interrupt
+				}
+			}
+			synctest.Wait()
+			if len(stopped) != 1 || stopped[0] != 0 {
+				t.Errorf("%s: stopped after %v", test.name, stopped)
+			}
+			if test.ended == 0 && len(ended) > 0 || test.ended > 0 && (len(ended) != 1 || ended[0] != test.ended) {
+				t.Errorf("%s: ended after %v", test.name, ended)
+			}
+			if test.ended == 0 {
+				time.Sleep(time.Hour)
+				signals <- os.Interrupt
+			}
+			<-done
+		})
+	}
+}
+
+// A text that can't be written is a failure, wherever a program ends by itself.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	var errs bytes.Buffer
+	l := NewLine("program", "usage: program\n", full{}, &errs)
+	if code, ok := l.Parse([]string{"-h"}); code != Failed || ok {
+		t.Errorf("-h: %d, %v", code, ok)
+	}
+	if want := "program: standard output: no space left on device\n"; errs.String() != want {
+		t.Errorf("it says %q, want %q", &errs, want)
+	}
+}
+
+// full is a device that has no room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestWords(t *testing.T) {
+	var errs bytes.Buffer
+	l := NewLine("program", "", nil, &errs)
+	l.Finishing(0, "request", time.Minute)
+	l.Finishing(1, "request", time.Minute)
+	l.Finishing(3, "request", 30*time.Second)
+	l.Panicked("on purpose", []byte("goroutine 1\n"))
+	if code := l.Fail(errors.New("no")); code != Failed {
+		t.Errorf("exit code %d", code)
+	}
+	const want = `program: stopping; no request is in flight
+program: finishing 1 request, at most 1m0s; once more to end now
+program: finishing 3 requests, at most 30s; once more to end now
+program: a connection was closed, since its handler panicked: on purpose
+goroutine 1
+
+program: no
+`
+	if errs.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &errs, want)
+	}
+}
+
+func TestValues(t *testing.T) {
+	l := NewLine("program", "", nil, nil)
+	d, n, f := l.Duration("d", time.Second, ""), l.Int("n", 1, ""), l.Float64("f", 1, "")
+	if *d != time.Second || *n != 1 || *f != 1 || l.IsSet("d") {
+		t.Errorf("at first: %v, %v, %v", *d, *n, *f)
+	}
+	if code, ok := l.Parse([]string{"-d", "100ms", "-n", "-3", "-f", "0.5"}); !ok || *d != 100*time.Millisecond || *n != -3 || *f != .5 {
+		t.Errorf("exit code %d; %v, %v, %v", code, *d, *n, *f)
+	}
+	if !l.IsSet("x", "n") || l.IsSet("x") {
+		t.Error("IsSet does not tell which flags there are")
+	}
+	for text, want := range map[string]string{
+		"5":    "want a unit, such as 5s",
+		"0.5":  "want a unit, such as 0.5s",
+		"soon": "want a time with a unit, such as 5s or 100ms",
+		"5 s":  "want a time with a unit, such as 5s or 100ms",
+	} {
+		if _, err := parseDuration(text); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:8000": "", "[::1]:0": "", ":8000": "", "localhost:65535": "", "[fe80::1%eth0]:9002": "",
+		"":                `"" is no address: want host:port, such as 127.0.0.1:8001`,
+		":":               `":" has no port from 0 to 65535`,
+		":0":              `":0" would listen for everybody, at any port: want host:port, such as 127.0.0.1:8001`,
+		"8001":            `"8001" is no address: want host:port, such as 127.0.0.1:8001`,
+		"localhost":       `"localhost" is no address: want host:port, such as localhost:8001`,
+		"127.0.0.1:65536": `"127.0.0.1:65536" has no port from 0 to 65535`,
+		"127.0.0.1:-1":    `"127.0.0.1:-1" has no port from 0 to 65535`,
+		"127.0.0.1:http":  `"127.0.0.1:http" has no port from 0 to 65535`,
+		"127.0.0.1:":      `"127.0.0.1:" has no port from 0 to 65535`,
+		"a b:9002":        `"a b" is no host: want a name or an address, such as 127.0.0.1:9002`,
+		"::1":             `"::1" is no address: want host:port, such as [::1]:8001`,
+	} {
+		if got := text(CheckListen(addr)); got != want {
+			t.Errorf("listen at %q: %s, want %s", addr, got, want)
+		}
+	}
+	for addr, want := range map[string]string{
+		"127.0.0.1:8000": "", "broker:1": "",
+		":8000":       `":8000" has no host: want host:port, such as 127.0.0.1:8000`,
+		"127.0.0.1:0": `"127.0.0.1:0" has no port from 1 to 65535`,
+		"x":           `"x" is no address: want host:port, such as x:8001`,
+	} {
+		if got := text(CheckDial(addr)); got != want {
+			t.Errorf("connect to %q: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

@@ -41,6 +41,9 @@ func (b *Broker) Listening(at net.Addr) {
 	b.print("[Broker] Listening on port ", port(at), "...")
 }
 
+// StatusPage says where the live page is.
+func (b *Broker) StatusPage(url string) { b.print("[Broker] Status page on ", url) }
+
 // Connected implements [broker.Observer].
 func (b *Broker) Connected(client net.Addr) {
 	b.print("[Broker] Connected with ", tuple(client))
@@ -142,6 +145,9 @@ func newJSON(w io.Writer) (*Writer, *slog.Logger) {
 
 // Listening says where the broker listens.
 func (b *BrokerJSON) Listening(at net.Addr) { b.log.Info("listening", "address", at.String()) }
+
+// StatusPage says where the live page is.
+func (b *BrokerJSON) StatusPage(url string) { b.log.Info("status page", "url", url) }
 
 // Connected implements [broker.Observer]. One event a request is enough: Done's.
 func (b *BrokerJSON) Connected(net.Addr) {}

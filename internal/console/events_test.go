@@ -30,6 +30,7 @@ func TestEventsAsJSON(t *testing.T) {
 		"error:reset level:WARN msg:handed on worker:Worker-1":                                                       func(b *BrokerJSON) { b.Redispatched("Worker-1", reset) },
 		"error:reset level:WARN msg:paused pause:5ms":                                                                func(b *BrokerJSON) { b.Paused(reset, 5*time.Millisecond) },
 		"answered_least_connections:2 answered_round_robin:3 failed:1 level:INFO most:2 msg:summary worker:Worker-1": func(b *BrokerJSON) { b.Summary(summary) },
+		"level:INFO msg:status page url:http://127.0.0.1:8080/":                                                      func(b *BrokerJSON) { b.StatusPage("http://127.0.0.1:8080/") },
 		"": func(b *BrokerJSON) { b.Connected(peer) },
 	} {
 		var out bytes.Buffer
@@ -77,6 +78,7 @@ func TestFurtherLines(t *testing.T) {
 	b.Paused(errors.New("too many open files"), 5*time.Millisecond)
 	b.Connected(unusual("a pipe"))
 	b.Listening(unusual("a pipe"))
+	b.StatusPage("http://127.0.0.1:8080/")
 	b.Close()
 	w := NewWorker(&out)
 	w.Refused(addr("127.0.0.1:57730"), "no \x1b[2Jjob")
@@ -85,6 +87,7 @@ func TestFurtherLines(t *testing.T) {
 	const want = `[Broker] Waiting 5ms before the next client: too many open files
 [Broker] Connected with ('a pipe', 0)
 [Broker] Listening on port a pipe...
+[Broker] Status page on http://127.0.0.1:8080/
 [Worker] Refused ('127.0.0.1', 57730): "no \x1b[2Jjob"
 [Worker] Waiting 1s before the next job: too many open files
 `
