@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"time"
 
 	"balancelab/internal/balance"
@@ -13,6 +14,7 @@ type flags struct {
 	workers                      []balance.Worker
 	request, dial, answer, drain time.Duration
 	maxConns                     int // with the default worked out
+	viewers                      int // connections to the live page at once
 	redispatch, keepalive        bool
 }
 
@@ -47,8 +49,22 @@ func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 		return f, line.Wrong("-drain-timeout must not be negative: %v", f.drain), false
 	case f.maxConns < 0:
 		return f, line.Wrong("-max-conns must not be negative: %d", f.maxConns), false
-	case f.maxConns == 0:
-		f.maxConns = f.defaultMaxConns()
 	}
+	f.setMaxConns(line)
 	return f, cli.OK, true
+}
+
+// setMaxConns works out the default of -max-conns. A number that the open files
+// do not allow is lowered, and that is said.
+func (f *flags) setMaxConns(line *cli.Line) {
+	limit, limited := cli.OpenFiles()
+	b := f.budget(limit, limited)
+	f.viewers = b.viewers
+	if limited && f.maxConns > b.clients {
+		line.Note("-max-conns %d needs more than the %d open files that are allowed; it is lowered to %d, and more clients wait (see ulimit -n)",
+			f.maxConns, limit, b.clients)
+	}
+	if f.maxConns == 0 || limited {
+		f.maxConns = min(cmp.Or(f.maxConns, b.clients), b.clients)
+	}
 }

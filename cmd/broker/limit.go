@@ -1,10 +1,9 @@
 package main
 
-import "balancelab/internal/status"
-
-// anyConns is the default of -max-conns where the system sets no limit on open
-// files.
-const anyConns = 100_000
+import (
+	"balancelab/internal/cli"
+	"balancelab/internal/status"
+)
 
 // idleMax is how many idle connections to each worker -keepalive keeps at most.
 const idleMax = 128
@@ -13,26 +12,35 @@ const idleMax = 128
 // all than there are clients at once, unless that were less than one.
 func (f *flags) idle() int { return min(idleMax, max(1, f.maxConns/len(f.workers))) }
 
-// defaultMaxConns is how many clients the limit on open files allows at once,
-// with room for what is open anyway.
-func (f *flags) defaultMaxConns() int {
-	limit, ok := openFiles()
-	if !ok {
-		return anyConns
-	}
-	room, idle := limit-16, 0
+// A budget says how the open files are shared out.
+type budget struct {
+	clients int // at once
+	viewers int // connections to the live page
+}
+
+// budget shares out limit open files, if limited, between clients, connections
+// to workers, and the live page. Accepting a client must leave what serving it
+// needs.
+func (f *flags) budget(limit int, limited bool) (b budget) {
 	if f.status != "" {
-		room -= status.MaxConns
+		b.viewers = status.MaxConns
 	}
+	b.clients = cli.AnyConns
+	if !limited {
+		return b
+	}
+	b.viewers = min(b.viewers, limit/4)
+	room, idle := limit-cli.OtherFiles-b.viewers, 0
 	if f.keepalive {
 		idle = idleMax * len(f.workers)
 	}
-	return min(anyConns, clientsIn(room, idle))
+	b.clients = min(b.clients, clientsIn(room, idle))
+	return b
 }
 
 // clientsIn returns how many clients there is room for, in files, when up to
-// idle connections are kept, and no more than there are clients. An exchange takes
-// two files, the client's connection and the worker's.
+// idle connections are kept, and no more than there are clients. An exchange
+// takes two files, the client's connection and the worker's.
 func clientsIn(room, idle int) int {
 	return max(1, room/3, (room-idle)/2)
 }

@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"balancelab/internal/balance"
+)
 
 // However many clients and kept connections there are, they fit into the
 // limit on open files; and none that would fit has to wait.
@@ -22,6 +26,31 @@ func TestClientsIn(t *testing.T) {
 			if c := clientsIn(room, idle); !fits(c) || fits(c+1) && fits(c+2) {
 				t.Fatalf("clientsIn(%d, %d) = %d", room, idle, c)
 			}
+		}
+	}
+}
+
+// The smaller of two limits holds, and whatever is asked for fits into the open
+// files.
+func TestBudget(t *testing.T) {
+	three := make([]balance.Worker, 3)
+	for _, test := range []struct {
+		name    string
+		flags   flags
+		limit   int
+		limited bool
+		want    budget
+	}{
+		{"no limit", flags{workers: three}, 0, false, budget{100_000, 0}},
+		{"no limit, with the page", flags{workers: three, status: "x"}, 0, false, budget{100_000, 128}},
+		{"more files than clients", flags{workers: three}, 1 << 20, true, budget{100_000, 0}},
+		{"few files", flags{workers: three}, 40, true, budget{11, 0}},
+		{"few files, with the page", flags{workers: three, status: "x"}, 128, true, budget{39, 32}},
+		{"few files, with the page and kept connections", flags{workers: three, status: "x", keepalive: true}, 128, true, budget{26, 32}},
+		{"next to none", flags{workers: three, status: "x", keepalive: true}, 10, true, budget{1, 2}},
+	} {
+		if got := test.flags.budget(test.limit, test.limited); got != test.want {
+			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 	}
 }

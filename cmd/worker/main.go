@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"balancelab/internal/cli"
@@ -78,18 +80,55 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Fail(err)
 	}
 	log.Listening(id, l.Addr())
+	tellBroker(line, id, l.Addr().String())
 	w := worker.Worker{
 		Work:  [protocol.NumTypes]time.Duration{protocol.Long: *long, protocol.Short: *short},
 		Slots: *slots, Observer: log,
 	}
 	s := server.Server{
 		Handle: w.Handle, DrainTimeout: *drain,
-		Paused: log.Paused, Panicked: line.Panicked,
+		Paused: log.Paused, Panicked: line.Panicked, MaxConns: maxConns(),
+		Stopping: func(n int) { line.Finishing(n, "job", *drain) },
 	}
 	if err := s.Serve(ctx, l); err != nil {
 		return line.Fail(err)
 	}
 	return cli.OK
+}
+
+// maxConns returns how many connections the limit on open files allows.
+func maxConns() int {
+	limit, limited := cli.OpenFiles()
+	if !limited {
+		return cli.AnyConns
+	}
+	return max(1, limit-cli.OtherFiles)
+}
+
+// known is how many workers a broker knows without being told.
+const known = 3
+
+// tellBroker says what the broker has to be told of a worker that it does not
+// know. Of one that listens at every address it says nothing: which of them the
+// broker can reach is not known here.
+func tellBroker(line *cli.Line, id int, addr string) {
+	if at, err := netip.ParseAddrPort(addr); err == nil && at.Addr().IsUnspecified() {
+		return
+	}
+	var workers []string
+	for i := 1; i <= known; i++ {
+		at := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+i))
+		if at == addr {
+			return
+		}
+		workers = append(workers, at)
+	}
+	if id > known {
+		workers = append(workers, addr)
+	} else {
+		workers[id-1] = addr
+	}
+	line.Note("tell the broker of this worker: broker -workers %s", strings.Join(workers, ","))
 }
 
 // An observer is what -log chooses.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
+	"time"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/neterr"
@@ -17,10 +19,11 @@ import (
 
 // An attempt is one worker's chance to answer a request.
 type attempt struct {
-	lease  balance.Lease
-	held   bool        // the lease is to be released
-	conn   socket.Conn // on which the answer comes; nil while there is none
-	reused bool        // conn was idle: that it fails says nothing of the worker
+	lease balance.Lease
+	held  bool        // the lease is to be released
+	conn  socket.Conn // on which the answer comes; nil while there is none
+	name  protocol.Name
+	taken time.Time // when conn was taken from the idle ones; zero if it is new
 }
 
 // release ends the lease, after the connection was closed or kept.
@@ -54,12 +57,12 @@ func (x *Exchange) abandonIfPanicking(next server.Handler) {
 // one, else on a new one.
 func (b *Broker) send(ctx context.Context, x *Exchange) *AttemptError {
 	a := &x.attempt
-	a.conn, a.reused = nil, false
+	a.conn, a.name, a.taken = nil, 0, time.Time{}
 	if ctx.Err() != nil {
 		return x.attemptError(NotSent, ctx.Err())
 	}
 	if conn := b.Idle.take(a.lease.Index()); conn != nil {
-		a.conn, a.reused = conn, true
+		a.conn, a.taken = conn, time.Now()
 	} else {
 		conn, err := b.Dial(ctx, a.lease.Worker().Addr, b.DialTimeout)
 		x.Connecting += x.lap()
@@ -69,12 +72,16 @@ func (b *Broker) send(ctx context.Context, x *Exchange) *AttemptError {
 		a.conn = conn
 	}
 	a.conn.SetDeadline(x.mark.Add(b.AnswerTimeout))
-	job := protocol.Job{Type: x.Request.Type, Keep: b.Idle != nil}
+	if b.Idle != nil {
+		a.name = newName()
+	}
+	job := protocol.Job{Type: x.Request.Type, Name: a.name}
 	n, err := io.WriteString(a.conn, job.String())
 	if err == nil {
 		return nil
 	}
 	a.close()
+	b.discardOlder(a)
 	if n == 0 {
 		return x.attemptError(NotSent, err)
 	}
@@ -97,31 +104,64 @@ func (b *Broker) late(err error) error {
 	return err
 }
 
+// newName returns the name of a job. It is drawn at random, so that a name which
+// was not asked for is met by no chance.
+func newName() protocol.Name { return protocol.Name(rand.Uint64() | 1) } // never 0
+
 // receive waits for the answer. It does nothing else, so that a request that
 // waits has a small stack.
 func (b *Broker) receive(ctx context.Context, x *Exchange) *AttemptError {
 	conn := x.attempt.conn
 	cancelWatch := context.AfterFunc(ctx, func() { conn.SetDeadline(socket.Interrupt) })
-	answer, whole, err := protocol.ReadAnswer(conn)
-	return b.received(x, answer, cancelWatch() && whole, err)
+	answer, err := protocol.ReadNamedAnswer(conn)
+	if !cancelWatch() {
+		answer.Line = false
+	}
+	return b.received(x, answer, err)
 }
 
-// received ends an attempt whose answer was read, or could not be. reusable
-// says that the connection is good for another job.
-func (b *Broker) received(x *Exchange, answer string, reusable bool, err error) *AttemptError {
+// received ends an attempt whose answer was read, or could not be.
+func (b *Broker) received(x *Exchange, answer protocol.Answer, err error) *AttemptError {
 	a := &x.attempt
 	x.Serving += x.lap()
-	if reusable && b.Idle != nil {
+	if err == nil && !a.own(&answer) {
+		err = errNotItsAnswer
+	}
+	if err == nil && answer.Line && answer.Name != 0 {
 		b.Idle.put(a.lease.Index(), a.conn)
 	} else {
 		a.conn.Close()
 	}
 	a.conn = nil
+	if err != nil {
+		b.discardOlder(a)
+		return b.unanswered(x, err)
+	}
+	x.Answer = answer.Text
+	if reason, refused := protocol.CutRefusal(answer.Text); refused {
+		return x.attemptError(JobRefused, &protocol.RefusalError{Reason: reason})
+	}
+	a.release(balance.Answered)
+	return nil
+}
+
+// errNotItsAnswer says that a connection's answers can't be trusted.
+var errNotItsAnswer = errors.New("an answer that is not to this job")
+
+// own reports whether an answer is that to the attempt's job. One without a name
+// is, on a new connection: an original worker, or one of another make, does not
+// know names. Without -keepalive no job has a name, and what looks like one is
+// part of the answer.
+func (a *attempt) own(answer *protocol.Answer) bool {
+	if a.name == 0 && answer.Name != 0 {
+		answer.Text, answer.Name = answer.Name.String()+" "+answer.Text, 0
+	}
+	return answer.Name == a.name || answer.Name == 0 && a.taken.IsZero()
+}
+
+// unanswered says why there is no answer, and what that means for the job.
+func (b *Broker) unanswered(x *Exchange, err error) *AttemptError {
 	switch {
-	case err == nil:
-		x.Answer = answer
-		a.release(balance.Answered)
-		return nil
 	case !errors.Is(err, protocol.ErrNotTaken):
 		return x.attemptError(MayHaveRun, b.late(err))
 	case b.Idle != nil:
@@ -131,13 +171,25 @@ func (b *Broker) received(x *Exchange, answer string, reusable bool, err error) 
 	return x.attemptError(MayHaveRun, protocol.ErrNoAnswer)
 }
 
+// discardOlder throws away, after a connection that was idle has failed, those
+// that had been idle for longer.
+func (b *Broker) discardOlder(a *attempt) {
+	if !a.taken.IsZero() {
+		b.Idle.discard(a.lease.Index(), a.taken)
+	}
+}
+
 func (x *Exchange) attemptError(job JobState, err error) *AttemptError {
 	return &AttemptError{Worker: x.Worker, Job: job, Err: err}
 }
 
-// outcome says what a failure means for the worker: nothing, if it is ours.
-func outcome(ctx context.Context, err *AttemptError) balance.Outcome {
-	if ctx.Err() != nil || neterr.Exhausted(err) {
+// outcome says what a failure means for the worker: nothing, if it is ours, or
+// that of a connection that was idle.
+func (a *attempt) outcome(ctx context.Context, err *AttemptError) balance.Outcome {
+	switch {
+	case err.Job == JobRefused:
+		return balance.Failed
+	case ctx.Err() != nil || neterr.Exhausted(err) || !a.taken.IsZero():
 		return balance.NotCounted
 	}
 	return balance.Failed

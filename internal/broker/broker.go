@@ -8,13 +8,23 @@
 //	the job was        by default             with Redispatch
 //	not sent           the next worker        the next worker
 //	not taken          the next worker        the next worker
+//	refused            the client is told     the next worker
 //	perhaps started    the client is told     the next worker
 //
 // A request goes to the next worker at once, and to each worker at most once.
 // A job that was sent may have run, and the client is told so: at most once is
-// the default. With Redispatch a job may run twice. An idle connection that
-// fails before the worker has taken the job says nothing of the worker: it is
-// asked again, on another connection.
+// the default. With Redispatch a job may run twice.
+//
+// A refusal is an answer that begins with "Error: ". It is relayed word for
+// word, and counts as the worker's failure: otherwise a worker that refuses at
+// once would have the fewest requests in flight, and attract everything.
+//
+// # Idle connections
+//
+// A connection that was idle and fails says nothing of the worker, but something
+// of all that have been idle for longer: they are thrown away together, and the
+// worker is asked again on another connection if the job was not taken. Only a
+// new connection that fails is held against the worker.
 //
 // A connection to a worker is opened only for a request, and the job is written
 // at once: an original worker reads in its accept loop, so a silent connection
@@ -84,7 +94,7 @@ type Exchange struct {
 	Request  protocol.Request // zero if there was none
 	Worker   string           // the worker that was asked last; "" if none
 	Attempts int              // how many workers it was assigned to
-	Answer   string           // what the worker answered, if Failure is nil
+	Answer   string           // what the worker answered, a refusal too
 	Failure  *Failure         // why there is no answer
 
 	Reading    time.Duration // until the request was whole
@@ -124,16 +134,21 @@ func (b *Broker) Handle(ctx context.Context, client *server.Conn) server.Handler
 func (b *Broker) readRequest(client *server.Conn, x *Exchange) *Failure {
 	client.BeginRead(b.RequestTimeout)
 	request, err := protocol.ReadRequest(client)
-	stopped := client.EndRead()
+	end := client.EndRead()
 	x.Request, x.Reading = request, x.lap()
+	late := errors.Is(err, os.ErrDeadlineExceeded)
 	switch {
 	case err == nil:
 		return nil
+	case end == server.GaveWay:
+		return &Failure{Reason: GaveWay}
+	case end == server.Stopped && !errors.Is(err, protocol.ErrMalformed):
+		return &Failure{Reason: Stopping}
+	case errors.Is(err, protocol.ErrEmpty) && !late:
+		return &Failure{Reason: NoRequest, Err: err}
 	case errors.Is(err, protocol.ErrMalformed):
 		return &Failure{Reason: Malformed, Err: err}
-	case stopped:
-		return &Failure{Reason: Stopping}
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case late:
 		return &Failure{Reason: Incomplete, Err: err, Within: b.RequestTimeout}
 	}
 	return &Failure{Reason: Incomplete, Err: err}
@@ -179,14 +194,22 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 // reply answers the client.
 func (b *Broker) reply(client *server.Conn, x *Exchange) {
 	b.Observer.Done(x)
-	var err error
-	if x.Failure != nil {
-		err = client.Finish(protocol.Refusal(x.Failure.Error()))
-	} else {
-		err = client.Answer(x.Answer)
-	}
-	if err != nil {
+	if err := x.send(client); err != nil {
 		b.Observer.ClientGone(x, err)
+	}
+}
+
+// send sends the client what the exchange has come to.
+func (x *Exchange) send(client *server.Conn) error {
+	switch f := x.Failure; {
+	case f == nil || f.Reason == Refused:
+		return client.Answer(x.Answer)
+	case errors.Is(f, protocol.ErrHTTP):
+		return client.Finish(protocol.HTTPRefusal("broker"))
+	case f.Reason == GaveWay:
+		return client.Answer(protocol.Refusal(f.Error())) // there is nothing unread to wait for
+	default:
+		return client.Finish(protocol.Refusal(f.Error()))
 	}
 }
 
@@ -202,15 +225,18 @@ const (
 // worker, or the end. It is the only place that does.
 func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) step {
 	a := &x.attempt
-	if a.reused && err.Job != MayHaveRun && ctx.Err() == nil {
+	if !a.taken.IsZero() && err.Job < JobRefused && ctx.Err() == nil {
 		return again // the idle connection failed, not the worker
 	}
-	a.release(outcome(ctx, err))
+	a.release(a.outcome(ctx, err))
 	switch {
+	case err.Job == JobRefused && (!b.Redispatch || ctx.Err() != nil):
+		x.Failure = &Failure{Reason: Refused, Attempts: []*AttemptError{err}}
+		return giveUp
 	case ctx.Err() != nil:
 		x.Failure = &Failure{Reason: CutOff}
 		return giveUp
-	case err.Job != MayHaveRun:
+	case err.Job < JobRefused:
 		b.Observer.Unreachable(x.Worker, err.Err)
 	case b.Redispatch:
 		b.Observer.Redispatched(x.Worker, err.Err)
@@ -218,6 +244,7 @@ func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) ste
 		x.Failure = &Failure{Reason: WorkerFailed, Attempts: []*AttemptError{err}}
 		return giveUp
 	}
+	x.Answer = ""
 	x.failed = append(x.failed, err)
 	if x.Failure = b.choose(x); x.Failure != nil {
 		return giveUp

@@ -182,6 +182,9 @@ func (l *lab) end() {
 	if err := <-l.done; err != nil {
 		l.t.Errorf("the broker ended with %v", err)
 	}
+	if l.Idle != nil {
+		l.Idle.Close()
+	}
 	for _, w := range l.Pool.Snapshot() {
 		if w.InFlight != 0 || w.Assigned != answered(w)+w.Failed {
 			l.t.Errorf("%s at the end: %+v", w.Name, w)

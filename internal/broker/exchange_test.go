@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/memnet"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 	"balancelab/internal/socket"
@@ -21,15 +23,17 @@ import (
 func keepsIdle(b *Broker) { b.Idle = NewIdlePool(3, 10) }
 
 // keeps is a worker that does one job after another on a connection: it
-// answers as answers says, one text a job, and hangs after the last.
+// answers as answers says, one text a job, and hangs after the last. A # stands
+// for the job's name.
 func keeps(answers ...string) func(*memnet.Conn) {
 	return func(c *memnet.Conn) {
 		defer c.Close()
 		for _, text := range answers {
-			if _, err := protocol.ReadJob(c); err != nil {
+			job, err := protocol.ReadJob(c)
+			if err != nil {
 				return
 			}
-			io.WriteString(c, text)
+			io.WriteString(c, strings.Replace(text, "#", job.Name.String(), 1))
 		}
 		io.Copy(io.Discard, c)
 	}
@@ -39,11 +43,11 @@ func keeps(answers ...string) func(*memnet.Conn) {
 // connection is.
 func TestAnswerDeadlineOnIdleConnection(t *testing.T) {
 	inLab(t, keepsIdle, func(l *lab) {
-		l.worker("Worker-1", keeps("first\n"))
+		l.worker("Worker-1", keeps("# first\n"))
 		l.expect(long, "first", 0)
-		l.worker("Worker-2", keeps("second\n"))
+		l.worker("Worker-2", keeps("# second\n"))
 		l.expect(long, "second", 0)
-		if n := len(l.Idle.idle[0]); n != 1 {
+		if n := l.idle(); n != 1 {
 			t.Fatalf("%d idle connections to Worker-1, want 1", n)
 		}
 		l.expect("AppID:Long:least_connections", "Error: Worker-1: no whole answer within 30s; the job may have run, so it was not sent again (see broker -redispatch)", 30*time.Second)
@@ -56,7 +60,7 @@ func TestAnswerDeadlineOnIdleConnection(t *testing.T) {
 func TestAnswerWithMoreBytesIsNotKept(t *testing.T) {
 	inLab(t, keepsIdle, func(l *lab) {
 		conns := 0
-		serve := keeps("own answer\nsomebody else's\n")
+		serve := keeps("# own answer\nsomebody else's\n")
 		l.worker("Worker-1", func(c *memnet.Conn) { conns++; serve(c) })
 		for range 3 {
 			l.expect("AppID:Long:least_connections", "own answer", 0)
@@ -148,6 +152,7 @@ func TestPanicReleasesTheLease(t *testing.T) {
 			if at == "write" || at == "read" || at == "done" {
 				<-closed // or the bubble reports a deadlock
 			}
+			synctest.Wait()
 			if told != 1 {
 				t.Errorf("%s: told %d times", at, told)
 			}
@@ -178,6 +183,11 @@ func (c explosive) Read(p []byte) (int, error) {
 		panic("on purpose, read")
 	}
 	return c.Conn.Read(p)
+}
+
+// refusedBy is the attempt at a worker that can't be reached.
+func refusedBy(worker int) *AttemptError {
+	return &AttemptError{Worker: fmt.Sprintf("Worker-%d", worker), Err: neterr.Errno(neterr.Refused)}
 }
 
 // Each reason has its own words for the client.

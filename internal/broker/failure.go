@@ -12,10 +12,12 @@ import (
 // A JobState is what is known of a job whose attempt failed.
 type JobState uint8
 
-// The states.
+// The states. In those before JobRefused the job has not been looked at by any
+// worker.
 const (
 	NotSent    JobState = iota // not a byte of it was written
 	NotTaken                   // the worker says that it did not take it
+	JobRefused                 // the worker's answer is a refusal
 	MayHaveRun                 // the worker may have done it, or may do it still
 )
 
@@ -28,8 +30,10 @@ type AttemptError struct {
 
 // Error names the worker and the reason, and not what became of the job.
 func (e *AttemptError) Error() string {
-	return fmt.Sprintf("%s: %v", e.Worker, neterr.Reason(e.Err))
+	return e.Worker + ": " + e.cause()
 }
+
+func (e *AttemptError) cause() string { return neterr.Reason(e.Err).Error() }
 
 // Unwrap returns the reason.
 func (e *AttemptError) Unwrap() error { return e.Err }
@@ -39,10 +43,13 @@ type Reason uint8
 
 // The reasons.
 const (
-	Malformed    Reason = iota // what came is no request
+	NoRequest    Reason = iota // the client has left without sending a byte
+	Malformed                  // what came is no request
 	Incomplete                 // the request did not come whole
+	GaveWay                    // the request had not come, and another client needed the place
 	Stopping                   // the broker stopped before the request came
 	NoWorker                   // no worker could be asked, or no one was left
+	Refused                    // the worker's answer is a refusal
 	WorkerFailed               // a worker failed that may have done the job
 	CutOff                     // the broker stopped before the answer came
 )
@@ -50,21 +57,26 @@ const (
 // A Failure is why an exchange has no answer.
 type Failure struct {
 	Reason Reason
-	// Err is what was wrong with the request; for Malformed and Incomplete.
+	// Err is what was wrong with the request; for NoRequest, Malformed and
+	// Incomplete.
 	Err error
 	// Within is the time that was not enough for the request; 0 if that was not
 	// the reason.
 	Within time.Duration
 	// Attempts are the workers that failed: all that were asked for NoWorker,
-	// the last one for WorkerFailed.
+	// the last one for Refused and WorkerFailed.
 	Attempts []*AttemptError
 }
 
 // Error returns what the client is told.
 func (f *Failure) Error() string {
 	switch f.Reason {
-	case Malformed:
+	case NoRequest, Malformed:
 		return f.Err.Error()
+	case Refused:
+		return f.Attempts[0].Err.Error()
+	case GaveWay:
+		return "no request had come when another client needed the place; send it at once"
 	case Incomplete:
 		return f.incomplete()
 	case Stopping:
@@ -74,11 +86,39 @@ func (f *Failure) Error() string {
 	case CutOff:
 		return "the broker stopped before the answer came"
 	}
-	workers := make([]string, 0, len(f.Attempts))
-	for _, a := range f.Attempts {
-		workers = append(workers, a.Error())
+	return "no worker available: " + f.workers()
+}
+
+// listed is how many workers are listed each by itself.
+const listed = 5
+
+// workers names the workers that failed, and why: each one, or if there are many
+// each reason once, in the order of their first workers.
+func (f *Failure) workers() string {
+	var texts []string
+	if len(f.Attempts) <= listed {
+		for _, a := range f.Attempts {
+			texts = append(texts, a.Error())
+		}
+		return strings.Join(texts, "; ")
 	}
-	return "no worker available: " + strings.Join(workers, "; ")
+	var causes []string
+	first, count := map[string]string{}, map[string]int{}
+	for _, a := range f.Attempts {
+		cause := a.cause()
+		if count[cause]++; count[cause] == 1 {
+			first[cause] = a.Worker
+			causes = append(causes, cause)
+		}
+	}
+	for _, cause := range causes {
+		who := first[cause]
+		if more := count[cause] - 1; more > 0 {
+			who = fmt.Sprintf("%s and %d more", who, more)
+		}
+		texts = append(texts, who+": "+cause)
+	}
+	return strings.Join(texts, "; ")
 }
 
 func (f *Failure) incomplete() string {

@@ -1,35 +1,50 @@
 package broker
 
 import (
+	"slices"
 	"sync"
+	"time"
 
 	"balancelab/internal/socket"
 )
 
+// idleTimeout is how long a connection is kept that is not used.
+const idleTimeout = 60 * time.Second
+
 // An IdlePool keeps idle connections to workers, for the next request to use.
 // Most of what a request costs the broker is opening and closing one.
 //
-// Only a worker that ends its answer with a newline is kept connected; an
-// original worker closes. A connection is looked at before it is used again,
-// without waiting: one that the worker has closed is thrown away. On systems
-// where that look is not implemented nothing is kept.
+// Only a worker that speaks the extension of package protocol is kept connected.
+// A connection is looked at before it is used again, without waiting: one that
+// the worker has closed is thrown away. On systems where that look is not
+// implemented nothing is kept.
 //
-// One case is left: the worker stops while a job is on its way to it. It says
-// so, with an empty line, and the job goes out on another connection. Anything
-// else, a reset too, may mean that the job has run.
+// Two cases are left. The worker closes while a job is on its way to it: it says
+// so, with an empty line, and the job goes out on another connection. Or the
+// worker's machine has vanished without a word: TCP's keep-alive probes find
+// that out in seconds, unless a job is sent before that and gets no answer. Then
+// every connection that has been idle for longer is thrown away too.
 type IdlePool struct {
 	limit int
 
-	mu     sync.Mutex      // guards idle and closed
-	idle   [][]socket.Conn // for each worker, the latest used last
+	mu     sync.Mutex   // guards all below
+	idle   [][]idleConn // for each worker, the latest used last
+	count  int          // of all
+	sweep  *time.Timer  // closes what was not used for long; nil while nothing is idle
 	closed bool
+}
+
+// An idleConn is a connection that was put at a time.
+type idleConn struct {
+	socket.Conn
+	since time.Time
 }
 
 // NewIdlePool returns an empty pool for a number of workers, with at most limit
 // idle connections to each of them. The caller closes it when the broker has
 // stopped.
 func NewIdlePool(workers, limit int) *IdlePool {
-	return &IdlePool{limit: limit, idle: make([][]socket.Conn, workers)}
+	return &IdlePool{limit: limit, idle: make([][]idleConn, workers)}
 }
 
 // take returns a connection to the worker that is still open, or nil. A nil
@@ -50,14 +65,12 @@ func (p *IdlePool) take(worker int) socket.Conn {
 func (p *IdlePool) pop(worker int) socket.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	idle := p.idle[worker]
-	if len(idle) == 0 {
+	last := len(p.idle[worker]) - 1
+	if last < 0 {
 		return nil
 	}
-	last := len(idle) - 1
-	conn := idle[last]
-	idle[last] = nil
-	p.idle[worker] = idle[:last]
+	conn := p.idle[worker][last].Conn
+	p.remove(worker, last, last+1)
 	return conn
 }
 
@@ -66,7 +79,10 @@ func (p *IdlePool) put(worker int, conn socket.Conn) {
 	p.mu.Lock()
 	full := p.closed || len(p.idle[worker]) >= p.limit
 	if !full {
-		p.idle[worker] = append(p.idle[worker], conn)
+		p.idle[worker] = append(p.idle[worker], idleConn{conn, time.Now()})
+		if p.count++; p.sweep == nil {
+			p.sweep = time.AfterFunc(idleTimeout, p.closeUnused)
+		}
 	}
 	p.mu.Unlock()
 	if full {
@@ -74,15 +90,62 @@ func (p *IdlePool) put(worker int, conn socket.Conn) {
 	}
 }
 
+// discard closes the connections to the worker that were idle at a time.
+func (p *IdlePool) discard(worker int, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closeSince(worker, at)
+}
+
+// closeUnused closes what was not used for long, and runs again when the next
+// connection will not have been.
+func (p *IdlePool) closeUnused() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	next := now
+	for worker := range p.idle {
+		p.closeSince(worker, now.Add(-idleTimeout))
+		if idle := p.idle[worker]; len(idle) > 0 && idle[0].since.Before(next) {
+			next = idle[0].since
+		}
+	}
+	if p.count > 0 {
+		p.sweep = time.AfterFunc(next.Add(idleTimeout).Sub(now), p.closeUnused)
+	} else {
+		p.sweep = nil
+	}
+}
+
+// closeSince closes the connections to the worker that have been idle since a
+// time, or for longer. They come first.
+func (p *IdlePool) closeSince(worker int, at time.Time) {
+	n := 0
+	for _, conn := range p.idle[worker] {
+		if conn.since.After(at) {
+			break
+		}
+		conn.Close()
+		n++
+	}
+	p.remove(worker, 0, n)
+}
+
+func (p *IdlePool) remove(worker, from, to int) {
+	p.idle[worker] = slices.Delete(p.idle[worker], from, to)
+	p.count -= to - from
+}
+
 // Close closes all idle connections; what is put afterwards is closed too.
 func (p *IdlePool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	for worker, idle := range p.idle {
-		for _, conn := range idle {
-			conn.Close()
-		}
-		p.idle[worker] = nil
+	if p.sweep != nil {
+		p.sweep.Stop()
+		p.sweep = nil
+	}
+	for worker := range p.idle {
+		p.closeSince(worker, time.Now())
 	}
 }

@@ -186,9 +186,10 @@ func TestOriginalWorkerIsNotKept(t *testing.T) {
 	}
 }
 
-// readJob reads one job that keeps its connection.
-func readJob(c net.Conn) {
-	_, _ = protocol.ReadJob(c)
+// readJob reads one job that keeps its connection, and returns its answer.
+func readJob(c net.Conn) (answer string) {
+	job, _ := protocol.ReadJob(c)
+	return job.Name.Line(protocol.Response)
 }
 
 // A job that met a stopping worker on the way goes out again, because it was
@@ -197,8 +198,7 @@ func TestNotTakenIsSentAgain(t *testing.T) {
 	l := listen(t)
 	fakeWorker(l, func(i int, c net.Conn) {
 		defer c.Close()
-		readJob(c)
-		io.WriteString(c, protocol.Response+"\n")
+		io.WriteString(c, readJob(c))
 		if i == 0 {
 			readJob(c)
 			io.WriteString(c, "\n")
@@ -217,9 +217,9 @@ func TestNotTakenTwiceIsAFailure(t *testing.T) {
 	l := listen(t)
 	fakeWorker(l, func(i int, c net.Conn) {
 		defer c.Close()
-		readJob(c)
+		answer := readJob(c)
 		if i == 0 {
-			io.WriteString(c, protocol.Response+"\n")
+			io.WriteString(c, answer)
 			readJob(c)
 		}
 		io.WriteString(c, "\n")
@@ -242,8 +242,7 @@ func TestClosedIsNotUsed(t *testing.T) {
 	l := listen(t)
 	closed := make(chan struct{})
 	fakeWorker(l, func(_ int, c net.Conn) {
-		readJob(c)
-		io.WriteString(c, protocol.Response+"\n")
+		io.WriteString(c, readJob(c))
 		c.Close()
 		closed <- struct{}{}
 	})
@@ -263,8 +262,7 @@ func TestTakenIsNotSentAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := listenNet(t)
 			fakeWorker(l, func(_ int, c net.Conn) {
-				readJob(c)
-				io.WriteString(c, protocol.Response+"\n")
+				io.WriteString(c, readJob(c))
 				readJob(c)
 				io.WriteString(c, last)
 				if name != "without a byte" {

@@ -158,3 +158,12 @@ func isHost(text string) bool {
 		return r != '.' && r != '-' && r != '_' && r < 0x80
 	})
 }
+
+// AnyConns is how many connections are served at once where the system sets no
+// limit on open files.
+const AnyConns = 100_000
+
+// OtherFiles is how many open files a program has room for besides its
+// connections: its terminal, its listener, what the runtime waits with, and one
+// client that has to wait.
+const OtherFiles = 17

@@ -24,6 +24,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
@@ -59,13 +62,19 @@ func (b *Broker) Redispatched(worker string, err error) {
 	b.print("[Broker] No answer from ", worker, ", asking the next one: ", protocol.Printable(err.Error()))
 }
 
-// Done implements [broker.Observer].
+// Done implements [broker.Observer]. A client that leaves without a byte has no
+// line: somebody has looked whether the broker listens.
 func (b *Broker) Done(x *broker.Exchange) {
-	if x.Failure != nil {
-		b.print("[Broker] Refused ", tuple(x.Client), ": ", protocol.Printable(x.Failure.Error()))
-		return
+	f := x.Failure
+	switch {
+	case f == nil || f.Reason == broker.Refused:
+		b.print("[Broker] Response from ", x.Worker, ": ", protocol.Printable(x.Answer))
+	case f.Reason == broker.NoRequest:
+	case x.Attempts == 0:
+		b.print("[Broker] Refused ", tuple(x.Client), ": ", protocol.Printable(f.Error()))
+	default:
+		b.print("[Broker] Failed ", tuple(x.Client), ": ", protocol.Printable(f.Error()))
 	}
-	b.print("[Broker] Response from ", x.Worker, ": ", protocol.Printable(x.Answer))
 }
 
 // ClientGone implements [broker.Observer].
@@ -140,7 +149,37 @@ func newJSON(w io.Writer) (*Writer, *slog.Logger) {
 		slog.New(slog.NewJSONHandler(&event, nil)).Warn("not shown", "lines", lines)
 		return event.Bytes()
 	})
-	return out, slog.New(slog.NewJSONHandler(out, nil))
+	return out, slog.New(slog.NewJSONHandler(escaper{out}, nil))
+}
+
+// An escaper passes JSON on. What a terminal may obey and slog lets through, such
+// as U+009B or U+202E, is escaped.
+type escaper struct{ w io.Writer }
+
+func (e escaper) Write(p []byte) (int, error) {
+	if i := bytes.IndexFunc(p, hidden); i < 0 {
+		return e.w.Write(p)
+	}
+	var escaped []byte
+	for _, r := range string(p) {
+		if hidden(r) {
+			for _, unit := range utf16.AppendRune(nil, r) {
+				escaped = fmt.Appendf(escaped, `\u%04x`, unit)
+			}
+			continue
+		}
+		escaped = utf8.AppendRune(escaped, r)
+	}
+	if _, err := e.w.Write(escaped); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// hidden reports whether r, in JSON, is to be escaped.
+func hidden(r rune) bool {
+	plain := r >= ' ' && r <= '~' || r == '\n'
+	return !plain && !unicode.IsPrint(r)
 }
 
 // Listening says where the broker listens.
@@ -167,6 +206,7 @@ func (b *BrokerJSON) Redispatched(worker string, err error) {
 // it was no request.
 func (b *BrokerJSON) Done(x *broker.Exchange) {
 	switch {
+	case x.Failure != nil && x.Failure.Reason == broker.NoRequest:
 	case x.Failure == nil:
 		b.log.Info("answered", attributes(x, "answer", x.Answer)...)
 	case x.Attempts > 0:
@@ -247,17 +287,29 @@ func (w *WorkerJSON) Paused(err error, pause time.Duration) {
 }
 
 // tuple returns an address as Python prints it: ('127.0.0.1', 57730), and with
-// flow and scope for IPv6.
+// flow and scope, which is the number of a zone, for IPv6.
 func tuple(a net.Addr) string {
 	p, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return "('" + a.String() + "', 0)"
 	}
-	s := "('" + p.Addr().String() + "', " + strconv.Itoa(int(p.Port()))
+	s := "('" + p.Addr().WithZone("").String() + "', " + strconv.Itoa(int(p.Port()))
 	if p.Addr().Is6() {
-		s += ", 0, 0"
+		s += ", 0, " + strconv.Itoa(scope(p.Addr().Zone()))
 	}
 	return s + ")"
+}
+
+// scope returns the number of a zone, which may be written as the name of a
+// network interface.
+func scope(zone string) int {
+	if n, err := strconv.Atoi(zone); err == nil {
+		return n
+	}
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return i.Index
+	}
+	return 0
 }
 
 func port(a net.Addr) string {

@@ -31,7 +31,10 @@ func TestLines(t *testing.T) {
 	b.Redispatched("Worker-1", errors.New("closed without an answer"))
 	b.Done(&broker.Exchange{Worker: "Worker-2", Answer: "Response from Worker"})
 	b.Done(&broker.Exchange{Worker: "Worker-2", Answer: "\x1b[2Jgone"})
-	b.Done(&broker.Exchange{Client: client, Failure: &broker.Failure{Err: errors.New("no")}})
+	b.Done(&broker.Exchange{Client: client, Failure: &broker.Failure{Reason: broker.Malformed, Err: errors.New("no")}})
+	b.Done(&broker.Exchange{Client: client, Failure: &broker.Failure{Reason: broker.NoRequest, Err: errors.New("nothing")}})
+	b.Done(&broker.Exchange{Client: client, Attempts: 3, Failure: &broker.Failure{Reason: broker.NoWorker}})
+	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Answer: "Error: disk full", Failure: &broker.Failure{Reason: broker.Refused}})
 	b.ClientGone(&broker.Exchange{Client: client}, errors.New("reset"))
 	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{protocol.RoundRobin: 3, protocol.LeastConnections: 2}, Failed: 1, Peak: 2}})
 	b.Close()
@@ -49,6 +52,8 @@ func TestLines(t *testing.T) {
 [Broker] Response from Worker-2: Response from Worker
 [Broker] Response from Worker-2: "\x1b[2Jgone"
 [Broker] Refused ('127.0.0.1', 57730): no
+[Broker] Failed ('127.0.0.1', 57730): no worker available: 
+[Broker] Response from Worker-2: Error: disk full
 [Broker] ('127.0.0.1', 57730) left before its answer
 [Broker] Worker-1: answered 3 by round_robin, 2 by least_connections; failed 1; at most 2 at once
 [Worker-1] Listening on port 9002...

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
@@ -48,7 +50,7 @@ func TestJSON(t *testing.T) {
 		Client: addr("127.0.0.1:57730"), Request: request, Worker: "Worker-2", Attempts: 2,
 		Reading: 250 * time.Millisecond, Connecting: 500 * time.Millisecond, Serving: 1500 * time.Millisecond,
 	}
-	answered, failed, refused := asked, asked, broker.Exchange{Client: asked.Client, Failure: &broker.Failure{Err: errors.New("no request")}}
+	answered, failed, refused := asked, asked, broker.Exchange{Client: asked.Client, Failure: &broker.Failure{Reason: broker.Malformed, Err: errors.New("no request")}}
 	answered.Answer = "a\nb"
 	failed.Failure = &broker.Failure{Reason: broker.WorkerFailed, Attempts: []*broker.AttemptError{{Worker: "Worker-2", Err: errors.New("gone")}}}
 	const text = "Worker-2: gone; the job may have run, so it was not sent again (see broker -redispatch)"
@@ -89,6 +91,47 @@ func TestJSON(t *testing.T) {
 				t.Errorf("%s: %s is %v, want %v", test.msg, key, got[0][key], want)
 			}
 		}
+	}
+}
+
+// Nothing that a terminal may obey passes, and nothing is lost.
+func TestJSONHasNoHiddenCharacters(t *testing.T) {
+	const odd = "a\u009b\u202e\x7f\x1b\u2028\U000e0001\ufeff b\u00e9\u4e16"
+	var out bytes.Buffer
+	b := NewBrokerJSON(&out)
+	b.Done(&broker.Exchange{Client: addr("127.0.0.1:57730"), Answer: odd})
+	b.Done(&broker.Exchange{Client: addr("127.0.0.1:57730"), Failure: &broker.Failure{Reason: broker.NoRequest}})
+	b.Close()
+	for _, r := range out.String() {
+		if r != '\n' && !unicode.IsPrint(r) {
+			t.Errorf("%U passes", r)
+		}
+	}
+	all := events(t, out.String())
+	if len(all) != 1 || all[0]["answer"] != odd {
+		t.Errorf("the events are %v", all)
+	}
+}
+
+// The tuple of an address with a zone is Python's.
+func TestTupleWithZone(t *testing.T) {
+	for at, want := range map[string]string{
+		"[fe80::77%1]:57730":       "('fe80::77', 57730, 0, 1)",
+		"[fe80::77%nowhere]:57730": "('fe80::77', 57730, 0, 0)",
+		"[::1]:57730":              "('::1', 57730, 0, 0)",
+		"127.0.0.1:57730":          "('127.0.0.1', 57730)",
+	} {
+		if got := tuple(unusual(at)); got != want {
+			t.Errorf("%s: %s, want %s", at, got, want)
+		}
+	}
+	all, err := net.Interfaces()
+	if err != nil || len(all) == 0 {
+		t.Skip("no network interface is known: ", err)
+	}
+	want := fmt.Sprintf("('fe80::77', 57730, 0, %d)", all[0].Index)
+	if got := tuple(unusual("[fe80::77%" + all[0].Name + "]:57730")); got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -40,7 +40,7 @@ func Ask(ctx context.Context, dial func(context.Context) (net.Conn, error), r Re
 	if _, err := io.WriteString(conn, r.String()); err != nil {
 		return "", &AskError{Send, causeOf(ctx, err)}
 	}
-	answer, _, err = ReadAnswer(conn)
+	answer, err = ReadAnswer(conn)
 	if err != nil {
 		return "", &AskError{Receive, causeOf(ctx, err)}
 	}

@@ -13,6 +13,14 @@ import (
 // would have been right.
 var ErrMalformed = errors.New("malformed")
 
+// ErrEmpty is wrapped by the error for a stream that ended, or failed, before a
+// byte had come. It wraps [ErrMalformed] if it ended.
+var ErrEmpty = errors.New("empty")
+
+// ErrHTTP is wrapped by the error for a request of HTTP. It wraps
+// [ErrMalformed] too.
+var ErrHTTP = errors.New("a request of HTTP")
+
 // ParseRequest parses s, whole, as [ReadRequest] would read it from a stream
 // that ends after s. On an error, which wraps [ErrMalformed], the request is
 // zero.
@@ -38,14 +46,14 @@ func newRequest(w *words) Request {
 	return Request{Type: Type(w.fields[0]), Approach: Approach(w.fields[1])}
 }
 
-func newJob(w *words) Job { return Job{Type: Type(w.fields[0]), Keep: w.keep} }
+func newJob(w *words) Job { return Job{Type: Type(w.fields[0]), Name: w.name} }
 
 // A grammar is a first field of any text, and then a word for each field.
 type grammar struct {
 	message string // what such a message is called
 	form    string // how one looks
 	fields  []field
-	keeps   bool // whether a first field of keepID keeps the connection
+	names   bool // whether the first field may name the message, which keeps the connection
 }
 
 // A field holds one of the names of a table, whose first entry is no name.
@@ -55,10 +63,10 @@ type field struct {
 }
 
 // words are what a message says: the places of its words in the tables of the
-// fields, in order, and whether the connection is to be kept.
+// fields, in order, and its name.
 type words struct {
 	fields [2]int
-	keep   bool
+	name   Name
 }
 
 var (
@@ -73,6 +81,9 @@ func (g *grammar) scan(b []byte, ended bool, found *words) (whole bool, err erro
 	full := len(b) >= MaxLen
 	text, _, line := bytes.Cut(b[:min(len(b), MaxLen)], []byte{'\n'})
 	ended = ended || line
+	if isHTTP(text) {
+		return false, &malformedError{"this is no HTTP server: want " + g.form, ErrHTTP}
+	}
 	first, rest, colon := bytes.Cut(text, []byte{':'})
 	if !validPrefix(first, !colon && !ended) {
 		return false, g.malformed(text, " is not UTF-8")
@@ -80,11 +91,13 @@ func (g *grammar) scan(b []byte, ended bool, found *words) (whole bool, err erro
 	if colon {
 		whole, err = g.scanFields(text, rest, ended, found)
 	}
-	found.keep = g.keeps && string(bytes.Trim(first, space)) == keepID
+	if name, keeps := bytes.CutPrefix(bytes.Trim(first, space), []byte(keepID)); keeps && g.names {
+		found.name = parseName(name)
+	}
 	switch {
 	case err != nil:
 		return false, err
-	case whole && (ended || !found.keep): // one that keeps its connection ends with a newline
+	case whole && (ended || found.name == 0): // one that keeps its connection ends with a newline
 		return true, nil
 	case ended:
 		return false, g.malformed(text, "")
@@ -176,21 +189,39 @@ func (g *grammar) wrongWord(f field, text, rest []byte) error {
 
 func (g *grammar) malformed(text []byte, why string) error {
 	if len(text) == 0 {
-		return &malformedError{fmt.Sprintf("empty %s: want %s", g.message, g.form)}
+		return &malformedError{fmt.Sprintf("empty %s: want %s", g.message, g.form), nil}
 	}
 	if why == "" {
-		return &malformedError{fmt.Sprintf("malformed %s %s: want %s", g.message, quote(text), g.form)}
+		return &malformedError{fmt.Sprintf("malformed %s %s: want %s", g.message, quote(text), g.form), nil}
 	}
-	return &malformedError{fmt.Sprintf("%s %s%s: want %s", g.message, quote(text), why, g.form)}
+	return &malformedError{fmt.Sprintf("%s %s%s: want %s", g.message, quote(text), why, g.form), nil}
 }
 
 func unknown(name, given string, known []string) error {
-	return &malformedError{fmt.Sprintf("unknown %s %s: want %s", name, quote(given), strings.Join(known, " or "))}
+	return &malformedError{fmt.Sprintf("unknown %s %s: want %s", name, quote(given), strings.Join(known, " or ")), nil}
 }
 
-// malformedError carries a text that needs no prefix, and is ErrMalformed.
-type malformedError struct{ text string }
+// malformedError carries a text that needs no prefix. It is ErrMalformed, and
+// what it is besides.
+type malformedError struct {
+	text string
+	also error // nil for nothing
+}
 
 func (e *malformedError) Error() string { return e.text }
 
-func (e *malformedError) Unwrap() error { return ErrMalformed }
+func (e *malformedError) Is(target error) bool {
+	return target == ErrMalformed || target == e.also && e.also != nil
+}
+
+// methods are those that a browser sends with a path.
+var methods = []string{"GET /", "HEAD /", "POST /", "PUT /", "PATCH /", "DELETE /", "OPTIONS /"}
+
+func isHTTP(text []byte) bool {
+	for _, m := range methods {
+		if len(text) >= len(m) && string(text[:len(m)]) == m {
+			return true
+		}
+	}
+	return false
+}

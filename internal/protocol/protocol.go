@@ -28,12 +28,26 @@
 //
 // # Kept connections
 //
-// An extension, between broker and worker only. A job whose first field is
-// AppID-keep ends with a newline, its answer does too, and the connection stays
-// open for the next job. A worker that stops says so on an idle kept connection
-// with an empty line, so that a job which crossed it on the way is known not to
-// have been taken. The next job is sent after the answer: what follows a job
-// before that is dropped.
+// An extension, between broker and worker only:
+//
+//	job       AppID-keep#1f3a:Long and a newline
+//	answer    #1f3a Response from Worker and a newline
+//
+// The connection then stays open for the next job, which is sent after the
+// answer: what follows a job before that is dropped. The number is the job's
+// name. An answer repeats it, so that no answer can be taken for that of another
+// job; it is no part of the answer's text. An original worker does not look at
+// the first field, answers without a newline, and closes.
+//
+// A worker that closes an idle kept connection of its own accord says so with an
+// empty line, so that a job which crossed it on the way is known not to have
+// been taken.
+//
+// # Browsers
+//
+// A browser can be made to send a request whose path reads as the rest of a
+// message: GET /x:Short:round_robin. So what begins with a method of HTTP, a
+// space and a slash is no message ([ErrHTTP]).
 //
 // What follows a message is left to the caller: to drop it before closing, see
 // package server.
@@ -185,27 +199,60 @@ func (r Request) Job() Job { return Job{Type: r.Type} }
 // A Job is what the broker asks of a worker.
 type Job struct {
 	Type Type
-	// Keep asks the worker to end its answer with a newline and to wait for
+	// Name, if not 0, asks the worker to answer by [Name.Line], and to wait for
 	// the next job on the same connection.
-	Keep bool
+	Name Name
 }
 
 // String returns the job as the broker sends it.
 func (j Job) String() string {
-	if j.Keep {
-		return keepID + ":" + j.Type.String() + "\n"
+	if j.Name != 0 {
+		return keepID + j.Name.String() + ":" + j.Type.String() + "\n"
 	}
 	return "AppID:" + j.Type.String()
 }
 
-// keepID is the first field of a job that keeps its connection. An original
-// worker does not look at that field, answers without a newline, and closes.
+// keepID begins the first field of a job that keeps its connection; the job's
+// name follows.
 const keepID = "AppID-keep"
+
+// A Name tells a job that keeps its connection apart from others. 0 is no name.
+type Name uint64
+
+// String returns the name as it is written: # and a hexadecimal number.
+func (n Name) String() string { return "#" + strconv.FormatUint(uint64(n), 16) }
+
+// Line returns the answer to a job with the name n, as the worker sends it.
+func (n Name) Line(answer string) string { return n.String() + " " + answer + "\n" }
+
+// parseName returns the name that text is, or 0.
+func parseName[T string | []byte](text T) Name {
+	if len(text) < 2 || len(text) > maxNameLen || text[0] != '#' {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(text[1:]), 16, 64)
+	if err != nil {
+		return 0
+	}
+	return Name(n)
+}
+
+const maxNameLen = len("#ffffffffffffffff")
 
 // Response is what a worker answers when the work is done.
 const Response = "Response from Worker"
 
 const refusalPrefix = "Error: "
+
+// HTTPRefusal returns the answer to a browser: a short page of plain text that
+// says what this is. program is the program that was asked.
+func HTTPRefusal(program string) string {
+	text := "This is the " + program + " of a load-balancing lab. It does not speak HTTP, but lines of plain text.\n" +
+		"To send a request, run: client Long least_connections\n" +
+		"To look at a live page, start the broker with: broker -status 127.0.0.1:8080\n"
+	return "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: " + strconv.Itoa(len(text)) +
+		"\r\nConnection: close\r\n\r\n" + text
+}
 
 // Refusal returns the answer that says why there is no other: one line, at
 // most [MaxLen] bytes.

@@ -98,15 +98,15 @@ func TestReadJobIgnoresFurtherFields(t *testing.T) {
 
 // A job that keeps its connection ends with its newline, or the newline would
 // be taken for the next job.
-func TestKeepJobEndsWithItsNewline(t *testing.T) {
-	want := Job{Type: Long, Keep: true}
-	for _, text := range []string{"AppID-keep:Long\n", " AppID-keep : Long \r\n", "AppID-keep:Long:round_robin\n", "AppID-keep:Long"} {
+func TestNamedJobEndsWithItsNewline(t *testing.T) {
+	want := Job{Type: Long, Name: 0x1f3a}
+	for _, text := range []string{"AppID-keep#1f3a:Long\n", " AppID-keep#1f3a : Long \r\n", "AppID-keep#1F3A:Long:round_robin\n", "AppID-keep#1f3a:Long"} {
 		if got, err := ReadJob(strings.NewReader(text)); got != want || err != nil {
 			t.Errorf("ReadJob(%q) = %v, %v", text, got, err)
 		}
 	}
-	r := iotest.OneByteReader(strings.NewReader("AppID-keep:Long\nAppID-keep:Short\n"))
-	for _, want := range []Job{{Long, true}, {Short, true}} {
+	r := iotest.OneByteReader(strings.NewReader("AppID-keep#1:Long\nAppID-keep#ffffffffffffffff:Short\n"))
+	for _, want := range []Job{{Long, 1}, {Short, 1<<64 - 1}} {
 		if got, err := ReadJob(r); got != want || err != nil {
 			t.Errorf("one job after another: %v, %v, want %v", got, err, want)
 		}
@@ -134,7 +134,7 @@ func TestReadAnswer(t *testing.T) {
 		{"cut off", io.MultiReader(strings.NewReader("Resp"), iotest.ErrReader(cut)), "", cut},
 		{"cut off at once", iotest.ErrReader(cut), "", cut},
 	} {
-		if got, _, err := ReadAnswer(test.r); got != test.want || !errors.Is(err, test.err) {
+		if got, err := ReadAnswer(test.r); got != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s: %.40q, %v; want %.40q, %v", test.name, got, err, test.want, test.err)
 		}
 	}
@@ -144,8 +144,90 @@ func TestReadAnswer(t *testing.T) {
 // for another one.
 func TestReadAnswerLine(t *testing.T) {
 	for text, want := range map[string]bool{"a\n": true, "a": false, "a\n\n": false, "a\nb": false} {
-		if got, line, err := ReadAnswer(strings.NewReader(text)); got != "a" || line != want || err != nil {
-			t.Errorf("%q: %q, %v, %v, want %v", text, got, line, err, want)
+		if got, err := ReadNamedAnswer(strings.NewReader(text)); got.Text != "a" || got.Line != want || err != nil {
+			t.Errorf("%q: %+v, %v, want %v", text, got, err, want)
+		}
+	}
+}
+
+// A name is no part of the answer, nor of its length. Only a name that is one is
+// taken for it, and only where names are spoken of.
+func TestReadNamedAnswer(t *testing.T) {
+	longest := strings.Repeat("x", MaxLen)
+	for _, test := range []struct {
+		text string
+		want Answer
+		err  error
+	}{
+		{"#1f3a Response from Worker\n", Answer{Response, true, 0x1f3a}, nil},
+		{"#ffffffffffffffff " + longest + "\n", Answer{longest, true, 1<<64 - 1}, nil},
+		{"#ffffffffffffffff " + longest + "x\n", Answer{}, ErrTooLong},
+		{longest + "x\n", Answer{}, ErrTooLong},
+		{"#1 a", Answer{"a", false, 1}, nil},
+		{"#1 \n", Answer{"", true, 1}, nil},
+		{"#1\n", Answer{"#1", true, 0}, nil},
+		{"# a\n", Answer{"# a", true, 0}, nil},
+		{"#0 a\n", Answer{"#0 a", true, 0}, nil},
+		{"#x a\n", Answer{"#x a", true, 0}, nil},
+		{"#10000000000000000 a\n", Answer{"#10000000000000000 a", true, 0}, nil},
+		{"\n", Answer{}, ErrNotTaken},
+	} {
+		for _, r := range []io.Reader{strings.NewReader(test.text), iotest.OneByteReader(strings.NewReader(test.text))} {
+			got, err := ReadNamedAnswer(r)
+			if got != test.want || !errors.Is(err, test.err) {
+				t.Errorf("%.40q: %.60v, %v, want %.60v, %v", test.text, got, err, test.want, test.err)
+			}
+		}
+		if got, err := ReadAnswer(strings.NewReader(test.text)); err == nil && len(test.text) < 64 && got != strings.TrimSuffix(test.text, "\n") {
+			t.Errorf("without names, %q is read as %q", test.text, got)
+		}
+	}
+	for _, n := range []Name{1, 0x1f3a, 1<<64 - 1} {
+		if got, err := ReadNamedAnswer(strings.NewReader(n.Line("a b"))); got != (Answer{"a b", true, n}) || err != nil {
+			t.Errorf("%v: %+v, %v", n, got, err)
+		}
+	}
+}
+
+// A browser is told apart however its request is cut, and nothing else is taken
+// for one.
+func TestHTTP(t *testing.T) {
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		text := method + " /x:Short:round_robin HTTP/1.1\r\nHost: localhost:8000\r\n\r\n"
+		for _, r := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text))} {
+			if got, err := ReadRequest(r); got != (Request{}) || !errors.Is(err, ErrHTTP) || !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s to the broker: %v, %v", method, got, err)
+			}
+		}
+		if got, err := ReadJob(iotest.OneByteReader(strings.NewReader(text))); got != (Job{}) || !errors.Is(err, ErrHTTP) {
+			t.Errorf("%s to a worker: %v, %v", method, got, err)
+		}
+	}
+	for _, text := range []string{"GETTER /:Short:round_robin", "GET:Short:round_robin", "get /:Short:round_robin", "GET x:Short:round_robin"} {
+		if _, err := ReadRequest(strings.NewReader(text)); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if answer := HTTPRefusal("broker"); len(answer) > MaxLen || !strings.HasPrefix(answer, "HTTP/1.1 400 ") || !strings.Contains(answer, "client Long least_connections") {
+		t.Errorf("the answer is %q", answer)
+	}
+}
+
+// A stream that ends without a byte is told apart from one that ends too early.
+func TestEmpty(t *testing.T) {
+	reset := errors.New("reset")
+	for _, test := range []struct {
+		r    io.Reader
+		want bool
+	}{
+		{strings.NewReader(""), true},
+		{iotest.ErrReader(reset), true},
+		{strings.NewReader("\n"), false},
+		{strings.NewReader("AppID"), false},
+		{io.MultiReader(strings.NewReader("A"), iotest.ErrReader(reset)), false},
+	} {
+		if _, err := ReadRequest(test.r); errors.Is(err, ErrEmpty) != test.want || err == nil {
+			t.Errorf("%v, want empty: %v", err, test.want)
 		}
 	}
 }
@@ -179,7 +261,7 @@ func TestWordsAreNoPrefixes(t *testing.T) {
 
 var seeds = []string{
 	"AppID:Long:least_connections", "AppID:Short:round_robin\r\n", " a : Long : round_robin ", "AppID:Long",
-	"AppID:Longer:round_robin", "AppID-keep:Long\n", "AppID-keep:Long", "AppID-keep:Long;\n", "AppID:Long:round_robinx", "::", "\n", "", "AppID:Long:\n", "\xff:Long:round_robin",
+	"AppID:Longer:round_robin", "AppID-keep#1:Long\n", "AppID-keep#1:Long", "AppID-keep#1:Long;\n", "AppID-keep#:Long\n", "AppID-keep#10000000000000000:Long\n", "AppID-keepx:Long\n", "GET /x:Long:round_robin", "GET x:Long:round_robin", "AppID:Long:round_robinx", "::", "\n", "", "AppID:Long:\n", "\xff:Long:round_robin",
 	"\xe2\x82:Long:round_robin", "ö:Long:round_robin", "AppID:Long:fastest", "AppID:Lo", strings.Repeat("x", MaxLen+1),
 	strings.Repeat("x", 1001) + ":Long:least_connections", strings.Repeat("x", 1002) + ":Long:least_connections",
 	strings.Repeat(" ", MaxLen) + "AppID:Long:round_robin", "AppID:" + strings.Repeat(" ", MaxLen) + "Long:round_robin",
@@ -245,24 +327,24 @@ func (c *countingReader) Read(p []byte) (int, error) {
 }
 
 func FuzzAnswer(f *testing.F) {
-	for _, s := range append(seeds, "Response from Worker", "Response from Worker\n", "\n") {
+	for _, s := range append(seeds, "Response from Worker", "Response from Worker\n", "\n", "#1f3a Response from Worker\n", "#x a\n") {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, cut uint8) {
-		whole, line, err := ReadAnswer(bytes.NewReader(text))
-		if err != nil && whole != "" || len(whole) > MaxLen {
-			t.Errorf("ReadAnswer(%q) = %q, %v", text, whole, err)
+		whole, err := ReadNamedAnswer(bytes.NewReader(text))
+		if err != nil && whole != (Answer{}) || len(whole.Text) > MaxLen {
+			t.Errorf("ReadNamedAnswer(%q) = %+v, %v", text, whole, err)
 		}
-		if err == nil && !bytes.HasPrefix(text, []byte(whole)) {
-			t.Errorf("ReadAnswer(%q) = %q, which it does not begin with", text, whole)
+		if err == nil && !bytes.Contains(text, []byte(whole.Text)) {
+			t.Errorf("ReadNamedAnswer(%q) = %+v, which is not in it", text, whole)
 		}
 		end := bytes.IndexByte(text, '\n')
-		if fullBuffer := end == usualLen-1 || end == MaxLen; line && end != len(text)-1 && !fullBuffer {
-			t.Errorf("ReadAnswer(%q): good for another answer, although more has come", text)
+		if fullBuffer := end == usualLen-1 || end == maxNamedLen; whole.Line && end != len(text)-1 && !fullBuffer {
+			t.Errorf("ReadNamedAnswer(%q): good for another answer, although more has come", text)
 		}
-		pieces, _, pieceErr := ReadAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
-		if pieces != whole || (pieceErr == nil) != (err == nil) {
-			t.Errorf("in pieces: %q, %v; whole: %q, %v", pieces, pieceErr, whole, err)
+		pieces, pieceErr := ReadNamedAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
+		if pieces.Text != whole.Text || pieces.Name != whole.Name || (pieceErr == nil) != (err == nil) {
+			t.Errorf("in pieces: %+v, %v; whole: %+v, %v", pieces, pieceErr, whole, err)
 		}
 	})
 }

@@ -37,48 +37,84 @@ func ReadJob(r io.Reader) (Job, error) {
 // byte.
 var ErrNoAnswer = errors.New("closed without an answer")
 
-// ErrNotTaken is the error of [ReadAnswer] for an empty line: the worker stops,
-// and did not take the job.
+// ErrNotTaken is the error of [ReadAnswer] for an empty line: the worker closes
+// the connection, and did not take the job.
 var ErrNotTaken = errors.New("the worker is stopping")
 
 // ErrTooLong is wrapped by the error of [ReadAnswer] for an answer of more
 // than [MaxLen] bytes.
 var ErrTooLong = fmt.Errorf("answer longer than %d bytes", MaxLen)
 
+// An Answer is what came back for a job or a request.
+type Answer struct {
+	Text string
+	// Line says that the answer ended with a newline, and that nothing came
+	// together with it: its stream may be good for another one.
+	Line bool
+	// Name is what the answer was given as its name; 0 for none.
+	Name Name
+}
+
 // ReadAnswer reads one answer from r: what comes before the first newline or
-// the end of the stream. line says that it was a newline, and that nothing came
-// together with it but the answer: r may be good for another one. An answer
-// that is cut off by another error, a reset or a deadline, is that error and
-// not an answer.
-func ReadAnswer(r io.Reader) (answer string, line bool, err error) {
+// the end of the stream. An answer that is cut off by another error, a reset or
+// a deadline, is that error and not an answer.
+func ReadAnswer(r io.Reader) (text string, err error) {
+	a, err := readAnswer(r, false)
+	return a.Text, err
+}
+
+// ReadNamedAnswer reads one answer, as [ReadAnswer] does, which may have a name
+// before its text.
+func ReadNamedAnswer(r io.Reader) (Answer, error) { return readAnswer(r, true) }
+
+// maxNamedLen is the length of the longest answer with a name.
+const maxNamedLen = maxNameLen + 1 + MaxLen
+
+func readAnswer(r io.Reader, named bool) (Answer, error) {
 	buf := make([]byte, usualLen)
 	n := 0
 	for {
 		if n == len(buf) {
-			buf = append(buf, make([]byte, MaxLen+1-n)...)
+			buf = append(buf, make([]byte, maxNamedLen+1-n)...)
 		}
 		m, err := r.Read(buf[n:])
 		end := bytes.IndexByte(buf[n:n+m], '\n')
-		switch {
-		case end >= 0 && n+end == 0:
-			return "", false, ErrNotTaken
-		case end >= 0:
-			return answerText(buf[:n+end]), end == m-1, nil
+		line := end >= 0
+		if line {
+			n += end
+		} else {
+			n += m
 		}
-		n += m
 		switch {
-		case n > MaxLen:
-			return "", false, ErrTooLong
-		case err == io.EOF && n == 0:
-			return "", false, ErrNoAnswer
-		case err == io.EOF:
-			return answerText(buf[:n]), false, nil
+		case line || err == io.EOF || n > maxNamedLen:
+			return newAnswer(buf[:n], line, end == m-1, named)
 		case err != nil && n > 0:
-			return "", false, cutOff(buf[:n], err)
+			return Answer{}, cutOff(buf[:n], err)
 		case err != nil:
-			return "", false, err
+			return Answer{}, err
 		}
 	}
+}
+
+// newAnswer returns the answer whose bytes are b. alone says that nothing came
+// together with its newline.
+func newAnswer(b []byte, line, alone, named bool) (a Answer, err error) {
+	switch {
+	case len(b) == 0 && line:
+		return Answer{}, ErrNotTaken
+	case len(b) == 0:
+		return Answer{}, ErrNoAnswer
+	}
+	if name, text, found := bytes.Cut(b, []byte{' '}); named && found {
+		if a.Name = parseName(name); a.Name != 0 {
+			b = text
+		}
+	}
+	if len(b) > MaxLen {
+		return Answer{}, ErrTooLong
+	}
+	a.Text, a.Line = answerText(b), line && alone
+	return a, nil
 }
 
 // answerText saves the allocation for the one answer that nearly all are.
@@ -110,6 +146,8 @@ func (g *grammar) read(r io.Reader, found *words) error {
 		n += m
 		whole, malformed := g.scan(buf[:n], err == io.EOF, found)
 		switch {
+		case n == 0 && err == io.EOF:
+			return &malformedError{malformed.Error(), ErrEmpty}
 		case malformed != nil || whole:
 			return malformed
 		case err != nil:
@@ -119,16 +157,19 @@ func (g *grammar) read(r io.Reader, found *words) error {
 }
 
 func (g *grammar) incomplete(got []byte, err error) error {
-	return &incompleteError{fmt.Sprintf("incomplete %s: got %s, want %s", g.message, quote(got), g.form), err}
+	return &incompleteError{fmt.Sprintf("incomplete %s: got %s, want %s", g.message, quote(got), g.form), len(got) == 0, err}
 }
 
 // incompleteError tells what had come when reading failed. The cause is for
 // errors.Is only: "i/o timeout" says less to a person than the caller can.
 type incompleteError struct {
 	text  string
+	empty bool
 	cause error
 }
 
 func (e *incompleteError) Error() string { return e.text }
 
 func (e *incompleteError) Unwrap() error { return e.cause }
+
+func (e *incompleteError) Is(target error) bool { return target == ErrEmpty && e.empty }

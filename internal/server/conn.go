@@ -13,15 +13,28 @@ import (
 type Conn struct {
 	socket.Conn
 	serving  *serving
+	placed   bool // it has a place among MaxConns
+	first    bool // no request has been read
 	inFlight bool // counted in serving.inFlight
 
 	reading     bool          // between BeginRead and EndRead
 	within      time.Duration // how long that may take; 0 means for ever
 	cancelWatch func() bool   // ends the watch for the stop; nil while there is none
 	expired     chan struct{} // closed by the watch when it has seen the stop
+	silence     silence
 }
 
-// done says that nothing is in flight any more on c.
+// A ReadEnd says what ended the reading of a request.
+type ReadEnd int
+
+// The ends.
+const (
+	ByItself ReadEnd = iota // the request is there, or reading has failed
+	Stopped                 // the server stops
+	GaveWay                 // the server is at its limit, and nothing had come
+)
+
+// done says that no request is in flight on c.
 func (c *Conn) done() {
 	if c.inFlight {
 		c.serving.inFlight.Add(-1)
@@ -31,8 +44,10 @@ func (c *Conn) done() {
 
 // BeginRead says that a request is read next, which may take the time within
 // (0 means for ever). Until the caller calls [Conn.EndRead], a stop of the
-// server ends the reading in a moment.
+// server ends the reading in a moment, and so may a new connection as long as
+// nothing has come.
 func (c *Conn) BeginRead(within time.Duration) {
+	c.done()
 	c.reading, c.within = true, within
 	if within == 0 {
 		c.SetReadDeadline(time.Time{}) // instead of that for the request before
@@ -45,36 +60,58 @@ func (c *Conn) BeginRead(within time.Duration) {
 func (c *Conn) ReadRest(within time.Duration) {
 	c.SetReadDeadline(time.Now().Add(within))
 	if c.serving.stopping.Err() != nil {
-		c.SetReadDeadline(c.serving.graceEnds())
+		c.SetReadDeadline(c.serving.stopped().Add(stopGrace))
 	}
 }
 
-// EndRead says that the reading is over: from now on a stop waits for the
-// handler, and leaves the deadline alone. It reports whether the stop came
-// first.
-func (c *Conn) EndRead() (stopped bool) {
-	c.reading = false
+// EndRead says that the reading is over: from now on a request is in flight, and
+// a stop waits for the handler and leaves the deadline alone. It returns what
+// ended the reading.
+func (c *Conn) EndRead() ReadEnd {
+	if !c.reading {
+		return ByItself
+	}
+	c.reading, c.first, c.inFlight = false, false, true
+	c.serving.inFlight.Add(1)
+	if !c.placed {
+		return Stopped
+	}
 	if c.cancelWatch == nil {
-		return false
+		return ByItself
 	}
-	stopped = !c.cancelWatch()
+	stopped := !c.cancelWatch()
 	c.cancelWatch = nil
-	if stopped {
+	gaveWay := c.serving.silent.remove(c)
+	switch {
+	case stopped:
 		<-c.expired
+		return Stopped
+	case gaveWay:
+		return GaveWay
 	}
-	return stopped
+	return ByItself
 }
 
 // Read implements [net.Conn]. A request that is there at once, as most are,
 // needs neither a deadline nor a watch for the stop.
 func (c *Conn) Read(p []byte) (int, error) {
-	if c.reading && c.cancelWatch == nil {
+	if !c.reading {
+		return c.Conn.Read(p)
+	}
+	if !c.placed { // there is time only to tell it
+		return 0, os.ErrDeadlineExceeded
+	}
+	if c.cancelWatch == nil {
 		if n, err := c.TryRead(p); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
 		c.watch()
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.serving.silent.spoke(c)
+	}
+	return n, err
 }
 
 // watch sets the deadline for the request, and another one when the server stops.
@@ -82,12 +119,19 @@ func (c *Conn) watch() {
 	if c.within > 0 {
 		c.SetReadDeadline(time.Now().Add(c.within))
 	}
+	grace := idleGrace
+	if c.first {
+		grace = stopGrace
+	}
 	expired := make(chan struct{})
 	c.expired = expired
 	c.cancelWatch = context.AfterFunc(c.serving.stopping, func() {
 		defer close(expired)
-		c.SetReadDeadline(c.serving.graceEnds())
+		c.SetReadDeadline(c.serving.stopped().Add(grace))
 	})
+	if c.serving.places != nil {
+		c.serving.silent.add(c)
+	}
 }
 
 // How long closing a connection may take, and how many bytes it drops.

@@ -124,7 +124,7 @@ func TestStopAcceptsForABoundedTime(t *testing.T) {
 		if err := s.Serve(ctx, l); err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(start); took > 10*time.Millisecond+stopGrace+acceptingMax+2*time.Millisecond {
+		if took := time.Since(start); took > 10*time.Millisecond+idleGrace+acceptingMax+2*time.Millisecond {
 			t.Errorf("it went on accepting, and stopped after %v", took)
 		}
 	})

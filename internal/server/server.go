@@ -16,9 +16,13 @@
 //	ctx        The time to drain is up: handlers must give up now.
 //
 // An Accept that fails because something ran out (file descriptors, memory) is
-// tried again after a pause; it neither ends the server nor makes it spin. A
-// server at its limit of connections stops accepting, so that new clients wait
-// in the kernel's queue and are not refused.
+// tried again after a pause; it neither ends the server nor makes it spin.
+//
+// A server at its limit of connections accepts one more, which has to wait, and
+// leaves the others in the kernel's queue; none is refused. Connections that have
+// sent nothing for a second give way to it, the longest silent one first. What is
+// in flight never does. A connection that still waits when the server stops is
+// told so.
 //
 // A handler that panics costs its connection and nothing else: the connection
 // is closed, its place is given back, and [Server.Panicked] is told. What the
@@ -55,8 +59,11 @@ type Server struct {
 	// DrainTimeout is how long handlers may go on after the stop; 0 means not
 	// at all.
 	DrainTimeout time.Duration
-	// MaxConns is how many connections are open at once; 0 means no limit.
+	// MaxConns is how many connections are served at once; 0 means no limit.
 	MaxConns int
+	// Stopping, if not nil, is told once that the server begins to stop, and how
+	// many requests are in flight.
+	Stopping func(inFlight int)
 	// Paused, if not nil, is told when accepting fails for now, why, and how
 	// long the pause is.
 	Paused func(err error, pause time.Duration)
@@ -65,11 +72,14 @@ type Server struct {
 	Panicked func(value any, stack []byte)
 }
 
-// How long a server that stops waits for connections and requests that are on
-// their way: closing at once would lose them. And how long it goes on accepting
-// the connections that the kernel has accepted.
+// How long a server that stops waits for requests that are on their way: closing
+// at once would lose them. A connection that has had an answer gets less, since
+// its peer can be told that a next request was not taken.
 const (
-	stopGrace    = 10 * time.Millisecond
+	stopGrace = 250 * time.Millisecond // for the first request of a connection
+	idleGrace = 10 * time.Millisecond  // for a next request, and for connections
+	// acceptingMax is how long it goes on, after idleGrace, accepting the
+	// connections that the kernel has accepted.
 	acceptingMax = 100 * time.Millisecond
 )
 
@@ -79,8 +89,9 @@ type serving struct {
 	stopping context.Context // the first step of a stop
 	ctx      context.Context // the second one
 	running  sync.WaitGroup  // the handlers
-	inFlight atomic.Int64    // connections but those that only wait for their peer to close
-	places   chan struct{}   // holds a token for each open connection; nil: no limit
+	inFlight atomic.Int64    // requests: read, and not answered yet
+	places   chan struct{}   // holds a token for each connection that is served; nil: no limit
+	silent   silentConns
 
 	stop   sync.Once
 	stopAt time.Time // set by stop
@@ -97,15 +108,22 @@ func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 	if s.MaxConns > 0 {
 		v.places = make(chan struct{}, s.MaxConns)
 	}
+	told := make(chan struct{})
 	cancelStop := context.AfterFunc(stopping, func() {
-		if l.SetDeadline(v.graceEnds()) != nil {
+		defer close(told)
+		if l.SetDeadline(v.stopped().Add(idleGrace)) != nil {
 			l.Close()
 		}
+		if s.Stopping != nil {
+			s.Stopping(int(v.inFlight.Load()))
+		}
 	})
-	defer cancelStop()
 
 	err := v.accept(l)
 	l.Close()
+	if !cancelStop() {
+		<-told
+	}
 	cut := time.AfterFunc(time.Until(v.stopped().Add(s.DrainTimeout)), func() {
 		if v.inFlight.Load() > 0 {
 			cancel(ErrDrainTimeout)
@@ -122,26 +140,21 @@ func (v *serving) stopped() time.Time {
 	return v.stopAt
 }
 
-// graceEnds returns when a server that stops has waited long enough. It is one
-// moment for all: a peer that has a next request each time must not keep the
-// server from stopping.
-func (v *serving) graceEnds() time.Time { return v.stopped().Add(stopGrace) }
-
 // accept starts a handler for each connection. It returns nil when the server
 // stops.
 func (v *serving) accept(l net.Listener) error {
 	var pause time.Duration
-	for v.acquire() && !v.closing() {
+	for !v.closing() {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			v.inFlight.Add(1)
-			v.serve(v.Handle, &Conn{Conn: socket.Of(conn), serving: v, inFlight: true})
+			c := &Conn{Conn: socket.Of(conn), serving: v, first: true}
+			c.placed = v.acquire()
+			v.serve(v.Handle, c)
 		case v.stopping.Err() != nil:
 			return nil
 		case neterr.Passing(err):
-			v.release()
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			v.pause(err, pause)
 		default:
@@ -154,30 +167,37 @@ func (v *serving) accept(l net.Listener) error {
 // closing reports whether a server that stops has gone on accepting for long
 // enough.
 func (v *serving) closing() bool {
-	return v.stopping.Err() != nil && time.Since(v.stopped()) > stopGrace+acceptingMax
+	return v.stopping.Err() != nil && time.Since(v.stopped()) > idleGrace+acceptingMax
 }
 
 // acquire waits for a place for one more connection, which release gives back.
-// It reports false if there is none and the server stops.
+// It reports false if there is none and the server stops: then the connection
+// can only be told so.
 func (v *serving) acquire() bool {
 	if v.places == nil {
 		return true
 	}
-	select {
-	case v.places <- struct{}{}:
-		return true
-	default:
-	}
-	select {
-	case v.places <- struct{}{}:
-		return true
-	case <-v.stopping.Done():
-		return false
+	for {
+		select {
+		case v.places <- struct{}{}:
+			return true
+		default:
+		}
+		next := time.NewTimer(v.silent.giveWay())
+		select {
+		case v.places <- struct{}{}:
+			next.Stop()
+			return true
+		case <-v.stopping.Done():
+			next.Stop()
+			return false
+		case <-next.C:
+		}
 	}
 }
 
-func (v *serving) release() {
-	if v.places != nil {
+func (v *serving) release(c *Conn) {
+	if c.placed && v.places != nil {
 		<-v.places
 	}
 }
@@ -222,6 +242,7 @@ func (v *serving) recovered(c *Conn) {
 
 // end says that a connection is served.
 func (v *serving) end(c *Conn) {
+	c.EndRead()
 	c.done()
-	v.release()
+	v.release(c)
 }

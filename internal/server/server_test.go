@@ -246,9 +246,10 @@ func TestStopIsNotPutOff(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Second)
-		if took, err := v.stopped(); err != nil || took > stopGrace {
+		if took, err := v.stopped(); err != nil || took > idleGrace {
 			t.Errorf("%v after %v", err, took)
 		}
+		time.Sleep(time.Second) // for the client to end
 	})
 }
 
@@ -441,7 +442,7 @@ func TestAtOnce(t *testing.T) {
 		{&able{}, "read deadline, read, write, close"},
 		{&able{there: "x", noisy: true}, "write, half-close, read deadline, read, close"},
 	} {
-		c := Conn{Conn: test.conn, serving: &serving{stopping: t.Context()}}
+		c := Conn{Conn: test.conn, serving: &serving{stopping: t.Context()}, placed: true}
 		c.BeginRead(time.Minute)
 		c.Read(make([]byte, 8))
 		c.EndRead()
@@ -456,7 +457,7 @@ func TestAtOnce(t *testing.T) {
 // bytes have come, holds when the rest has to be waited for.
 func TestDeadlineForTheRestHolds(t *testing.T) {
 	conn := &able{there: "x"}
-	c := Conn{Conn: conn, serving: &serving{stopping: t.Context()}}
+	c := Conn{Conn: conn, serving: &serving{stopping: t.Context()}, placed: true}
 	c.BeginRead(0)
 	c.Read(make([]byte, 8))
 	c.SetReadDeadline(time.Now().Add(time.Minute))
@@ -487,12 +488,12 @@ func TestDeadlineIsLeftAloneAfterReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopping, stop := context.WithCancel(t.Context())
 		var set time.Time
-		c := Conn{Conn: socket.Of(slowConn{nil, &set}), serving: &serving{stopping: stopping}}
+		c := Conn{Conn: socket.Of(slowConn{nil, &set}), serving: &serving{stopping: stopping}, placed: true, first: true}
 		c.BeginRead(time.Minute)
 		c.Read(nil)
 		stop()
 		synctest.Wait()
-		if !c.EndRead() {
+		if c.EndRead() != Stopped {
 			t.Error("the stop did not come first")
 		}
 		if set.IsZero() || time.Until(set) > stopGrace {

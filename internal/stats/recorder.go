@@ -128,7 +128,7 @@ func (r *Recorder) Done(x *broker.Exchange) {
 		if x.Attempts == 0 {
 			e.outcome, e.took = Refused, x.Reading
 		}
-		if f.Reason == broker.WorkerFailed {
+		if f.Reason == broker.WorkerFailed || f.Reason == broker.Refused {
 			r.workerFailed(x.Worker, neterr.Reason(f.Attempts[0].Err).Error())
 		}
 	}

@@ -125,7 +125,7 @@ func (l *lab) ask(request string) string {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "%s\n", request)
-	answer, _, err := protocol.ReadAnswer(conn)
+	answer, err := protocol.ReadAnswer(conn)
 	if err != nil {
 		l.t.Error(err)
 	}

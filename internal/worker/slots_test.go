@@ -123,7 +123,7 @@ func TestProcessingIsSaidAtTheStart(t *testing.T) {
 	})
 }
 
-func TestWhoLeavesWhileWaitingIsDropped(t *testing.T) {
+func TestJobOfAnAskerThatLeftIsDropped(t *testing.T) {
 	for name, leave := range map[string]func(*memnet.Conn){
 		"closes":                   func(c *memnet.Conn) { c.Close() },
 		"resets":                   func(c *memnet.Conn) { c.Reset() },
@@ -131,7 +131,7 @@ func TestWhoLeavesWhileWaitingIsDropped(t *testing.T) {
 		"says more and closes":     func(c *memnet.Conn) { io.WriteString(c, "more"); c.Close() },
 		"closes in the same write": nil, // see below
 	} {
-		for _, job := range []protocol.Job{{Type: protocol.Long}, {Type: protocol.Long, Keep: true}} {
+		for _, job := range []protocol.Job{{Type: protocol.Long}, {Type: protocol.Long, Name: 0x1f}} {
 			inSlots(t, 1, func(l *lab) {
 				first, second := l.send("AppID:Long"), l.send("AppID:Long")
 				synctest.Wait()
@@ -161,7 +161,7 @@ func TestWhoLeavesWhileWaitingIsDropped(t *testing.T) {
 }
 
 // A half-close by an asker that is still there looks like leaving; it is told.
-func TestWhoHalfClosesTooEarlyIsTold(t *testing.T) {
+func TestHalfCloseWhileWaitingIsTold(t *testing.T) {
 	inSlots(t, 1, func(l *lab) {
 		first := l.send("AppID:Short")
 		synctest.Wait()
@@ -197,9 +197,9 @@ func TestKeptConnectionInSlots(t *testing.T) {
 	inSlots(t, 1, func(l *lab) {
 		first := l.send("AppID:Long")
 		synctest.Wait()
-		kept := l.send("AppID-keep:Short\n")
+		kept := l.send("AppID-keep#1f:Short\n")
 		synctest.Wait()
-		for _, piece := range []string{"AppID-", "keep:Lo", "ng\n"} {
+		for _, piece := range []string{"AppID-", "keep#1f:Lo", "ng\n"} {
 			io.WriteString(kept, piece)
 			time.Sleep(time.Second)
 		}
@@ -207,13 +207,13 @@ func TestKeptConnectionInSlots(t *testing.T) {
 		start := time.Now().Add(-3 * time.Second)
 		for _, want := range []time.Duration{6 * time.Second, 11 * time.Second} {
 			answer, err := r.ReadString('\n')
-			if err != nil || answer != protocol.Response+"\n" || time.Since(start) != want {
+			if err != nil || answer != named || time.Since(start) != want {
 				t.Errorf("%q, %v after %v, want it after %v", answer, err, time.Since(start), want)
 			}
 		}
 		time.Sleep(time.Hour) // idle for as long as it likes
-		io.WriteString(kept, "AppID-keep:Short\n")
-		if answer, err := r.ReadString('\n'); err != nil || answer != protocol.Response+"\n" {
+		io.WriteString(kept, "AppID-keep#1f:Short\n")
+		if answer, err := r.ReadString('\n'); err != nil || answer != named {
 			t.Errorf("after an hour: %q, %v", answer, err)
 		}
 		first.Close()
@@ -225,12 +225,12 @@ func TestKeptConnectionInSlots(t *testing.T) {
 // has to come whole, in time.
 func TestKeptConnectionHasADeadlineForAJob(t *testing.T) {
 	inSlots(t, 1, func(l *lab) {
-		kept := l.send("AppID-keep:Short\n")
+		kept := l.send("AppID-keep#1f:Short\n")
 		defer kept.Close()
 		r := bufio.NewReader(kept)
 		r.ReadString('\n')
 		time.Sleep(time.Hour)
-		io.WriteString(kept, "AppID-keep:Sho")
+		io.WriteString(kept, "AppID-keep#1f:Sho")
 		start := time.Now()
 		answer, err := io.ReadAll(r)
 		expect(t, "refused after", time.Since(start), JobTimeout)

@@ -85,21 +85,32 @@ func (w *Worker) Handle(ctx context.Context, conn *server.Conn) server.Handler {
 // may follow on conn.
 func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *jobReader) (another bool) {
 	job, err := protocol.ReadJob(in)
-	stopped := conn.EndRead()
+	end := conn.EndRead()
 	switch {
-	case stopped && err != nil:
+	case err == nil:
+	case end == server.Stopped:
 		// Not taken, for a broker that has just sent a job on a kept connection.
 		_ = conn.Finish("\n")
+		return false
+	case end == server.GaveWay:
+		_ = conn.Answer("\n") // there is nothing unread to wait for
+		return false
+	case errors.Is(err, protocol.ErrHTTP):
+		w.Observer.Refused(conn.RemoteAddr(), err.Error())
+		_ = conn.Finish(protocol.HTTPRefusal("worker"))
+		return false
+	case in.idle && errors.Is(err, protocol.ErrEmpty):
+		return false // the broker has closed a connection that it kept
+	case errors.Is(err, protocol.ErrEmpty) && !errors.Is(err, os.ErrDeadlineExceeded):
+		_ = conn.Finish(protocol.Refusal(err.Error())) // somebody looked whether we listen
 		return false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.refuse(conn, fmt.Sprintf("%v within %v", err, JobTimeout))
 		return false
-	case errors.Is(err, protocol.ErrMalformed) && in.idle:
-		return false // the broker has closed a connection that it kept
 	case errors.Is(err, protocol.ErrMalformed):
 		w.refuse(conn, err.Error())
 		return false
-	case err != nil:
+	default:
 		return false // the peer is gone
 	}
 	switch err := w.inTurn(ctx, conn, in, job); {
@@ -112,12 +123,12 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *jobReader) (a
 		return false
 	}
 	// Whether the answer arrives is the asker's to notice: the work is done.
-	if !job.Keep {
+	if job.Name == 0 {
 		_ = conn.Answer(protocol.Response)
 		return false
 	}
 	conn.SetWriteDeadline(time.Now().Add(JobTimeout))
-	_, err = io.WriteString(conn, protocol.Response+"\n")
+	_, err = io.WriteString(conn, job.Name.Line(protocol.Response))
 	return err == nil
 }
 

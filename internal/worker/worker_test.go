@@ -50,6 +50,9 @@ func (b *book) startedSoFar() int {
 	return len(b.started)
 }
 
+// named is the answer to a job with the name #1f.
+const named = "#1f " + protocol.Response + "\n"
+
 // lab is a worker in a bubble: Long takes 5 s, Short 1 s, a drain at most 3 s.
 type lab struct {
 	t    *testing.T
@@ -173,7 +176,7 @@ func TestStop(t *testing.T) {
 func TestClosedKeptConnectionIsNoRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 0)
-		kept := l.send("AppID-keep:Short\n")
+		kept := l.send("AppID-keep#1f:Short\n")
 		bufio.NewReader(kept).ReadString('\n')
 		kept.Close()
 		synctest.Wait()
@@ -192,10 +195,10 @@ func TestClosedKeptConnectionIsNoRequest(t *testing.T) {
 func TestStopClosesIdleKeptConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 0)
-		kept := l.send("AppID-keep:Short\n")
+		kept := l.send("AppID-keep#1f:Short\n")
 		defer kept.Close()
 		r := bufio.NewReader(kept)
-		if answer, err := r.ReadString('\n'); err != nil || answer != protocol.Response+"\n" {
+		if answer, err := r.ReadString('\n'); err != nil || answer != named {
 			t.Fatalf("%q, %v", answer, err)
 		}
 		time.Sleep(time.Hour)

@@ -167,7 +167,7 @@ func askInTwo(t *testing.T, addr, first, rest string) string {
 			t.Fatal(err)
 		}
 	}
-	answer, _, err := protocol.ReadAnswer(conn)
+	answer, err := protocol.ReadAnswer(conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,15 @@
 //go:build unix
 
-package main
+package cli
 
 import (
 	"math"
 	"syscall"
 )
 
-// openFiles returns the limit on open files, if there is one.
-func openFiles() (limit int, ok bool) {
+// OpenFiles returns how many files this process may have open, if there is a
+// limit.
+func OpenFiles() (limit int, ok bool) {
 	var r syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil || uint64(r.Cur) > math.MaxInt32 {
 		return 0, false
