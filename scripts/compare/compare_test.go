@@ -412,12 +412,13 @@ func TestInterrupt(t *testing.T) {
 	if _, err := l.run(ctx, protocol.RoundRobin, p.inTurn().types); err == nil {
 		t.Error("an interrupted run has figures")
 	}
-	if len(l.set.Started) != 4 {
-		t.Errorf("%d programs were started", len(l.set.Started))
+	started := l.set.Started()
+	if len(started) != 4 {
+		t.Errorf("%d programs were started", len(started))
 	}
-	for _, p := range l.set.Started {
+	for _, p := range started {
 		select {
-		case <-p.Gone:
+		case <-p.Gone():
 		default:
 			t.Errorf("%s is not gone", p.Name)
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -93,25 +94,26 @@ func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol
 	if !report.Rate.Kept {
 		o.late = report.Rate.Late
 	}
-	return o, l.journal.await(ctx, broker.Gone)
+	return o, l.journal.await(ctx, broker.Gone())
 }
 
 // start starts the workers and the broker, and returns the broker.
 func (l *lab) start(ctx context.Context) (*programs.Program, error) {
-	const drain = "-drain-timeout 1s" // nothing is in flight, unless all is to end
+	const drain = "-drain-timeout=1s" // nothing is in flight, unless all is to end
 	var addrs []string
 	for i := range workers {
-		name := fmt.Sprintf("worker-%d", i+1)
-		w, err := l.set.Serve(ctx, name, fmt.Sprintf("worker -listen 127.0.0.1:0 -slots %d -long %v -short %v %s %d",
-			l.plan.slots, l.plan.work(i, protocol.Long), l.plan.work(i, protocol.Short), drain, i+1),
-			func(line string) { l.journal.worker(i, line) })
+		id := strconv.Itoa(i + 1)
+		cmd := l.set.Command("worker", "-listen", "127.0.0.1:0", "-slots", strconv.Itoa(l.plan.slots),
+			"-long", l.plan.work(i, protocol.Long).String(), "-short", l.plan.work(i, protocol.Short).String(), drain, id)
+		w, err := l.set.Serve(ctx, "worker-"+id, programs.Joined(cmd, func(line string) { l.journal.worker(i, line) }))
 		if err != nil {
 			return nil, err
 		}
 		addrs = append(addrs, w.Addr())
 	}
-	return l.set.Serve(ctx, "broker", fmt.Sprintf("broker -listen 127.0.0.1:0 -workers %s -answer-timeout 1h -log json %s",
-		strings.Join(addrs, ","), drain), l.journal.broker)
+	cmd := l.set.Command("broker", "-listen", "127.0.0.1:0", "-workers", strings.Join(addrs, ","),
+		"-answer-timeout", "1h", "-log", "json", drain)
+	return l.set.Serve(ctx, "broker", programs.Joined(cmd, l.journal.broker))
 }
 
 func causes(all []load.Cause) string {

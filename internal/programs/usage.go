@@ -1,4 +1,4 @@
-package main
+package programs
 
 import (
 	"bytes"
@@ -11,14 +11,25 @@ import (
 	"time"
 )
 
+// CPU returns the CPU time that the processes of the program's group have used
+// so far. It needs /proc, as do Resident and OpenFiles.
+func (p *Program) CPU() (time.Duration, error) { return cpuTime(p.cmd.Process.Pid) }
+
+// Resident returns the resident memory of the processes of the program's group,
+// in bytes. What they share counts for each of them.
+func (p *Program) Resident() (int64, error) { return residentMemory(p.cmd.Process.Pid) }
+
+// OpenFiles returns how many files the program's own process has open.
+func (p *Program) OpenFiles() (int, error) { return openFiles(p.cmd.Process.Pid) }
+
 // clockTick is the unit of times in /proc/<pid>/stat: USER_HZ, which is 100 on
 // every architecture that Go runs on.
 const clockTick = time.Second / 100
 
 // A stat is what we need of /proc/<pid>/stat.
 type stat struct {
-	pid, parent int
-	cpu         time.Duration // user and system time, of all threads
+	pid, group int
+	cpu        time.Duration // user and system time, of all threads
 }
 
 // parseStat reads the text of /proc/<pid>/stat. The second field is the
@@ -29,18 +40,18 @@ func parseStat(text string) (stat, error) {
 		return stat{}, fmt.Errorf("no name in parentheses in %q", text)
 	}
 	fields := strings.Fields(text[end+1:]) // from the third one on: the state
-	const parent, utime, stime = 4 - 3, 14 - 3, 15 - 3
+	const group, utime, stime = 5 - 3, 14 - 3, 15 - 3
 	if len(fields) <= stime {
 		return stat{}, fmt.Errorf("too few fields in %q", text)
 	}
 	pid, err1 := strconv.Atoi(strings.TrimSpace(text[:open]))
-	ppid, err2 := strconv.Atoi(fields[parent])
+	pgrp, err2 := strconv.Atoi(fields[group])
 	user, err3 := strconv.ParseInt(fields[utime], 10, 64)
 	system, err4 := strconv.ParseInt(fields[stime], 10, 64)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return stat{}, err
 	}
-	return stat{pid, ppid, time.Duration(user+system) * clockTick}, nil
+	return stat{pid, pgrp, time.Duration(user+system) * clockTick}, nil
 }
 
 // parseResident reads the resident memory, in bytes, from the text of
@@ -61,26 +72,12 @@ func parseResident(text string) (int64, error) {
 	return 0, errors.New("no VmRSS line") // a process that has just ended
 }
 
-// tree returns the process pid and all below it.
-func tree(all []stat, pid int) (found []stat) {
-	for _, s := range all {
-		switch {
-		case s.pid == pid:
-			found = append(found, s)
-		case s.parent == pid:
-			found = append(found, tree(all, s.pid)...)
-		}
-	}
-	return found
-}
-
-// processes returns all processes of this machine.
-func processes() ([]stat, error) {
+// members returns the processes of a group: at least one.
+func members(group int) (found []stat, err error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(files) == 0 {
 		return nil, errors.New("/proc shows no process")
 	}
-	var all []stat
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -90,29 +87,27 @@ func processes() ([]stat, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		all = append(all, s)
+		if s.group == group {
+			found = append(found, s)
+		}
 	}
-	return all, nil
+	if len(found) == 0 {
+		return nil, fmt.Errorf("there is no process in group %d", group)
+	}
+	return found, nil
 }
 
-// cpuTime returns the CPU time that the process pid and all below it have used
-// so far.
-func cpuTime(pid int) (sum time.Duration, err error) {
-	all, err := processes()
-	for _, s := range tree(all, pid) {
+func cpuTime(group int) (sum time.Duration, err error) {
+	found, err := members(group)
+	for _, s := range found {
 		sum += s.cpu
 	}
 	return sum, err
 }
 
-// residentMemory returns the resident memory of the process pid and all below
-// it, in bytes. What they share counts for each of them.
-func residentMemory(pid int) (sum int64, err error) {
-	all, err := processes()
-	if err != nil {
-		return 0, err
-	}
-	for _, s := range tree(all, pid) {
+func residentMemory(group int) (sum int64, err error) {
+	found, err := members(group)
+	for _, s := range found {
 		file := fmt.Sprintf("/proc/%d/status", s.pid)
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -124,16 +119,10 @@ func residentMemory(pid int) (sum int64, err error) {
 		}
 		sum += n
 	}
-	return sum, nil
+	return sum, err
 }
 
-// openFiles returns how many files the process pid has open.
 func openFiles(pid int) (int, error) {
-	d, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		return 0, err
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
+	names, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(names), err
 }
