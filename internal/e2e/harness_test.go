@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -59,8 +58,7 @@ func buildAndRun(m *testing.M) int {
 type program struct {
 	*programs.Program
 	t    *testing.T
-	addr string // where it listens
-	port string
+	addr string // where it listens, if that is known
 }
 
 // start starts a server and waits until it listens.
@@ -75,10 +73,7 @@ func startCommand(t *testing.T, name string, cmd *exec.Cmd) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := watch(t, started)
-	p.addr = started.Addr()
-	_, p.port, _ = strings.Cut(p.addr, ":")
-	return p
+	return watch(t, started)
 }
 
 // launch starts a program and waits for nothing.
@@ -100,7 +95,7 @@ func watch(t *testing.T, started *programs.Program) *program {
 			t.Error(err)
 		}
 	})
-	return &program{Program: started, t: t}
+	return &program{Program: started, t: t, addr: started.Addr()}
 }
 
 var trace = regexp.MustCompile(`panic|fatal error: |DATA RACE|goroutine \d+ \[`)
