@@ -1,28 +1,28 @@
 package e2e
 
 import (
-	"bytes"
-	"errors"
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"os/signal"
 	"regexp"
-	"runtime"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"balancelab/internal/programs"
 )
 
-// patience is how long a test waits for what must come. It is generous: a test
-// that needs all of it has failed.
-const patience = 20 * time.Second
+// patience is how long a test waits for what must come. It is there against
+// hanging: a test that needs all of it has failed.
+const patience = programs.Patience
 
-// binaries is where the programs are.
-var binaries string
+// names are those of the programs.
+var names = []string{"client", "broker", "worker"}
+
+// set is all that the tests start.
+var set programs.Set
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -36,143 +36,97 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binaries = dir
-	args := []string{"build"}
-	if raceDetector {
-		args = append(args, "-race")
+	set.Dir = dir
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer restore()
+	if err := programs.Build(ctx, dir, names...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	for _, name := range []string{"client", "broker", "worker"} {
-		args := append(args[:len(args):len(args)], "-o", binary(name), "balancelab/cmd/"+name)
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", name, err, out)
-			return 1
-		}
-	}
+	// A terminal's Ctrl-C does not reach the programs.
+	leave := context.AfterFunc(ctx, func() {
+		restore()
+		_ = set.Stop()
+		_ = os.RemoveAll(dir)
+		os.Exit(1)
+	})
+	defer leave()
 	return m.Run()
-}
-
-func binary(name string) string {
-	path := filepath.Join(binaries, name)
-	if runtime.GOOS == "windows" {
-		path += ".exe"
-	}
-	return path
-}
-
-// command returns one of the programs, not yet started.
-func command(name string, args ...string) *exec.Cmd {
-	return inEnvironment(exec.Command(binary(name), args...))
-}
-
-// inEnvironment keeps a program that was built with the race detector from
-// waiting for a second at its exit.
-func inEnvironment(cmd *exec.Cmd) *exec.Cmd {
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
-	return cmd
-}
-
-// A screen is what a program has written so far.
-type screen struct {
-	mu      sync.Mutex // guards what follows
-	text    bytes.Buffer
-	changed chan struct{} // closed at the next write, and replaced
-}
-
-func (s *screen) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.changed != nil {
-		close(s.changed)
-		s.changed = nil
-	}
-	return s.text.Write(b)
-}
-
-// read returns the text so far, and a channel that is closed when there is more.
-func (s *screen) read() (string, <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.changed == nil {
-		s.changed = make(chan struct{})
-	}
-	return s.text.String(), s.changed
-}
-
-func (s *screen) String() string {
-	text, _ := s.read()
-	return text
 }
 
 // A program is a running one. Its methods are for the test's own goroutine.
 type program struct {
-	t      *testing.T
-	name   string
-	cmd    *exec.Cmd
-	stdout screen
-	stderr screen
-	exited chan struct{} // closed when it has exited and all its output is there
-	addr   string        // where it listens
-	port   string
+	*programs.Program
+	t    *testing.T
+	addr string // where it listens, if that is known
 }
 
 // start starts a server and waits until it listens.
 func start(t *testing.T, name string, args ...string) *program {
 	t.Helper()
-	return startCommand(t, name, command(name, args...))
+	return startCommand(t, name, set.Command(name, args...))
 }
 
 func startCommand(t *testing.T, name string, cmd *exec.Cmd) *program {
 	t.Helper()
-	p := launch(t, name, cmd)
-	p.port = p.line(`(?:Listening on port |"address":"127\.0\.0\.1:)(\d+)(?:\.\.\.|"\})$`)[1]
-	p.addr = "127.0.0.1:" + p.port
-	return p
+	started, err := set.Serve(t.Context(), name, cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return watch(t, started)
 }
 
 // launch starts a program and waits for nothing.
 func launch(t *testing.T, name string, cmd *exec.Cmd) *program {
 	t.Helper()
-	p := &program{t: t, name: name, cmd: cmd, exited: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", name, err)
+	started, err := set.Start(name, cmd)
+	if err != nil {
+		t.Fatal(err)
 	}
-	go p.wait()
-	t.Cleanup(p.end)
-	return p
+	return watch(t, started)
 }
 
-func (p *program) wait() {
-	_ = p.cmd.Wait() // the exit code says the same
-	close(p.exited)
+// watch has the program killed at the end of the test, if it still runs, and
+// its standard error looked at.
+func watch(t *testing.T, started *programs.Program) *program {
+	t.Cleanup(func() {
+		started.Kill()
+		if err := crash(started.Name, started.Stderr.String()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &program{Program: started, t: t, addr: started.Addr()}
 }
 
-// end kills the program if it still runs, and looks for what must never be on
-// anybody's standard error.
-func (p *program) end() {
-	_ = p.cmd.Process.Kill() // it may have exited already
-	<-p.exited
-	for _, bad := range []string{"DATA RACE", "panic: ", "fatal error: "} {
-		if strings.Contains(p.stderr.String(), bad) {
-			p.t.Errorf("%s wrote to standard error:\n%s", p.name, p.stderr.String())
-			return
+var trace = regexp.MustCompile(`panic|fatal error: |DATA RACE|goroutine \d+ \[`)
+
+// crash returns an error if there is, on a program's standard error, what must
+// never be there: a panic, a stack trace, a data race.
+func crash(name, stderr string) error {
+	if trace.MatchString(stderr) {
+		return fmt.Errorf("%s wrote to standard error:\n%s", name, stderr)
+	}
+	return nil
+}
+
+func TestCrash(t *testing.T) {
+	for text, bad := range map[string]bool{
+		"panic: runtime error: index out of range\n":                       true,
+		"broker: a handler's panic: runtime error\ngoroutine 7 [running]:": true,
+		"goroutine 1 [chan receive]:\n":                                    true,
+		"fatal error: all goroutines are asleep - deadlock!\n":             true,
+		"==================\nWARNING: DATA RACE\n":                         true,
+		"broker: listen on 127.0.0.1:8000: the address is in use\n":        false,
+		"": false,
+	} {
+		if got := crash("broker", text) != nil; got != bad {
+			t.Errorf("%q: %v, want %v", text, got, bad)
 		}
 	}
 }
 
-// lines returns the whole lines of standard output so far.
-func (p *program) lines() []string { return wholeLines(p.stdout.String()) }
-
-func wholeLines(text string) []string {
-	i := strings.LastIndexByte(text, '\n')
-	if i < 0 {
-		return nil
-	}
-	return strings.Split(text[:i], "\n")
-}
-
-// line waits for a line that matches pattern and returns the match and its
-// groups.
+// line waits for a line of standard output that matches pattern and returns the
+// match and its groups.
 func (p *program) line(pattern string) []string {
 	p.t.Helper()
 	return p.linesLike(pattern, 1)[0]
@@ -181,17 +135,22 @@ func (p *program) line(pattern string) []string {
 // linesLike waits for at least n lines that match pattern.
 func (p *program) linesLike(pattern string, n int) (found [][]string) {
 	p.t.Helper()
-	p.until(fmt.Sprintf("%d lines like %q", n, pattern), func() bool {
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	err := p.Until(ctx, fmt.Sprintf("%d lines like %q", n, pattern), func() bool {
 		found = p.matches(pattern)
 		return len(found) >= n
 	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	return found
 }
 
 // matches returns the lines so far that match pattern, each with its groups.
 func (p *program) matches(pattern string) (found [][]string) {
 	re := regexp.MustCompile(pattern)
-	for _, line := range p.lines() {
+	for _, line := range p.Stdout.Lines() {
 		if m := re.FindStringSubmatch(line); m != nil {
 			found = append(found, m)
 		}
@@ -206,58 +165,47 @@ func (p *program) sync() {
 	conn := connect(p.t, p.addr)
 	conn.CloseWrite()
 	receive(p.t, conn)
-	_, port, _ := strings.Cut(conn.LocalAddr().String(), ":")
-	p.line(`\('127\.0\.0\.1', ` + port + `\)`)
-}
-
-// until waits until what the program printed makes ok true.
-func (p *program) until(what string, ok func() bool) {
-	p.t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	for {
-		_, more := p.stdout.read()
-		if ok() {
-			return
-		}
-		select {
-		case <-more:
-		case <-p.exited:
-			if ok() {
-				return
-			}
-			p.t.Fatalf("%s exited before it showed %s; it showed:\n%s%s", p.name, what, p.stdout.String(), p.stderr.String())
-		case <-deadline.C:
-			p.t.Fatalf("%s has not shown %s; it showed:\n%s%s", p.name, what, p.stdout.String(), p.stderr.String())
-		}
-	}
+	p.line(peerOf(conn))
 }
 
 func (p *program) signal(s os.Signal) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		p.t.Fatalf("signal %v to %s: %v", s, p.name, err)
+	if err := p.Signal(s); err != nil {
+		p.t.Fatal(err)
 	}
-}
-
-// kill ends the program as kill -9 does.
-func (p *program) kill() {
-	p.t.Helper()
-	if err := p.cmd.Process.Kill(); err != nil {
-		p.t.Fatalf("kill %s: %v", p.name, err)
-	}
-	p.exit()
 }
 
 // exit waits until the program has exited and returns its code.
 func (p *program) exit() int {
 	p.t.Helper()
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		p.t.Fatalf("%s has not exited; it showed:\n%s%s", p.name, p.stdout.String(), p.stderr.String())
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	if err := p.Wait(ctx); err != nil {
+		p.t.Fatal(err)
 	}
-	return p.cmd.ProcessState.ExitCode()
+	return p.Code()
+}
+
+// exited reports whether the program has exited.
+func (p *program) exited() bool {
+	select {
+	case <-p.Gone():
+		return true
+	default:
+		return false
+	}
+}
+
+// terminate sends SIGTERM and wants the orderly exit.
+func (p *program) terminate() {
+	p.t.Helper()
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 {
+		p.t.Errorf("%s exited with %d after SIGTERM, want 0; it showed:\n%s", p.Name, code, p.Said())
+	}
+	if text := p.Stderr.String(); text != "" {
+		p.t.Errorf("%s wrote to standard error:\n%s", p.Name, text)
+	}
 }
 
 // A result is what a program that ran to its end left.
@@ -268,20 +216,14 @@ type result struct {
 
 // finish runs a program to its end. It may be called from any goroutine.
 func finish(name string, args ...string) (result, error) {
-	cmd := command(name, args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	giveUp := time.AfterFunc(patience, func() {
-		if cmd.Process != nil {
-			_ = cmd.Process.Kill()
-		}
-	})
-	defer giveUp.Stop()
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		return result{}, fmt.Errorf("run %s: %w", name, err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p, err := set.Run(ctx, name, set.Command(name, args...))
+	if err != nil {
+		return result{}, err
 	}
-	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}, nil
+	r := result{p.Stdout.String(), p.Stderr.String(), p.Code()}
+	return r, crash(name, r.stderr)
 }
 
 // run is finish for the test's own goroutine.
@@ -292,19 +234,4 @@ func run(t *testing.T, name string, args ...string) result {
 		t.Fatal(err)
 	}
 	return r
-}
-
-// canSignal says whether a program can be stopped by SIGTERM.
-const canSignal = runtime.GOOS != "windows"
-
-// terminate sends SIGTERM and wants the orderly exit.
-func (p *program) terminate() {
-	p.t.Helper()
-	p.signal(syscall.SIGTERM)
-	if code := p.exit(); code != 0 {
-		p.t.Errorf("%s exited with %d after SIGTERM, want 0; it showed:\n%s%s", p.name, code, p.stdout.String(), p.stderr.String())
-	}
-	if text := p.stderr.String(); text != "" {
-		p.t.Errorf("%s wrote to standard error:\n%s", p.name, text)
-	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"balancelab/internal/programs"
 )
 
 const (
@@ -27,11 +29,11 @@ var quick = []string{"-long", "100ms", "-short", "5ms"}
 // A lab is a broker and its workers. Its methods are for the test's own
 // goroutine.
 type lab struct {
-	t       *testing.T
-	broker  *program
-	workers []*program // the real ones, if there are any
-	names   int        // how many workers the broker knows
-	asked   int        // counted by begun
+	t        *testing.T
+	broker   *program
+	workers  []*program // the real ones, if there are any
+	names    int        // how many workers the broker knows
+	answered int        // how many requests of say a worker has answered
 }
 
 // newLab starts three workers, whose work is quick, and a broker.
@@ -43,16 +45,25 @@ func newLab(t *testing.T, brokerFlags ...string) *lab {
 // newLabOf is newLab for workers with flags of their own.
 func newLabOf(t *testing.T, workerFlags []string, brokerFlags ...string) *lab {
 	t.Helper()
-	var workers []*program
-	var addrs []string
-	for id := 1; id <= 3; id++ {
-		w := startWorker(t, id, "127.0.0.1:0", workerFlags...)
-		workers = append(workers, w)
-		addrs = append(addrs, w.addr)
-	}
-	l := newBroker(t, addrs, brokerFlags...)
+	workers := threeWorkers(t, workerFlags...)
+	l := newBroker(t, addrsOf(workers), brokerFlags...)
 	l.workers = workers
 	return l
+}
+
+func threeWorkers(t *testing.T, flags ...string) (workers []*program) {
+	t.Helper()
+	for id := 1; id <= 3; id++ {
+		workers = append(workers, startWorker(t, id, "127.0.0.1:0", flags...))
+	}
+	return workers
+}
+
+func addrsOf(workers []*program) (addrs []string) {
+	for _, w := range workers {
+		addrs = append(addrs, w.addr)
+	}
+	return addrs
 }
 
 func startWorker(t *testing.T, id int, addr string, flags ...string) *program {
@@ -96,14 +107,22 @@ func (l *lab) say(text string) string {
 	if err != nil {
 		l.t.Fatalf("after sending %.80q: %v, with %.80q received", text, err, answer)
 	}
+	if answer == response {
+		l.answered++
+	}
 	return answer
 }
 
 // works wants an answer to each of n requests, one after another.
 func (l *lab) works(n int) {
 	l.t.Helper()
+	l.worksBy(shortRoundRobin, n)
+}
+
+func (l *lab) worksBy(request string, n int) {
+	l.t.Helper()
 	for range n {
-		if got := l.say(shortRoundRobin); got != response {
+		if got := l.say(request); got != response {
 			l.t.Fatalf("the broker does not serve as before: answer %q", got)
 		}
 	}
@@ -111,15 +130,9 @@ func (l *lab) works(n int) {
 
 const anyAnswer = `^\[Broker\] Response from Worker-(\d+): `
 
-// answeredBy returns the numbers of the workers that answered so far, in
-// order.
-func (l *lab) answeredBy() []int {
-	l.t.Helper()
-	l.broker.sync()
-	return l.shownAnswers()
-}
-
-// shownAnswers is answeredBy as far as the broker's lines have arrived.
+// shownAnswers returns the numbers of the workers that answered, in order, as
+// far as the broker's lines have arrived: that of an answer may come later than
+// the answer.
 func (l *lab) shownAnswers() (numbers []int) {
 	for _, m := range l.broker.matches(anyAnswer) {
 		n, _ := strconv.Atoi(m[1])
@@ -145,22 +158,50 @@ func (p *program) jobs() int {
 	return len(p.matches(`^\[Worker\] Processing `))
 }
 
-// balanced fires 6 Longs at once and wants two at each worker. A lease that
-// was not released makes its worker look busy and shifts them. It needs real
-// workers, all of them up, and work that takes long enough to overlap.
-func (l *lab) balanced() {
+// takeTurns sends n requests, one after another, and wants the workers, all of
+// which are real and running, to get equally many.
+func (l *lab) takeTurns(request string, n int) {
 	l.t.Helper()
 	before := l.processed()
-	for _, r := range volley(l.broker.addr, longLeast, 6) {
-		if r.err != nil || r.text != response {
-			l.t.Fatalf("one of 6 requests at once: %+v", r)
+	l.worksBy(request, n)
+	for i, jobs := range l.processed() {
+		if got, want := jobs-before[i], n/len(l.workers); got != want {
+			l.t.Errorf("Worker-%d got %d of %d times %s, want %d", i+1, got, n, request, want)
 		}
 	}
-	for i, n := range l.processed() {
-		if n -= before[i]; n != 2 {
-			l.t.Errorf("Worker-%d got %d of 6 requests at once, want 2: is a lease left?", i+1, n)
+}
+
+// balanced wants least connections to choose the workers in turn: a lease that
+// was not released makes its worker look busy for ever.
+func (l *lab) balanced() {
+	l.t.Helper()
+	l.takeTurns(shortLeast, 6)
+}
+
+// fairAgain asks until every worker works, which takes a cool-down, and then
+// wants them to take turns. Nobody is answered by an error meanwhile.
+func (l *lab) fairAgain() {
+	l.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(patience)
+	for before := l.processed(); !allMore(l.processed(), before); <-tick.C {
+		if time.Now().After(deadline) {
+			l.t.Fatalf("somebody does not come back: the workers did %v jobs, and now %v", before, l.processed())
+		}
+		l.works(1)
+	}
+	l.takeTurns(shortRoundRobin, 9)
+}
+
+// allMore reports whether each of now is more than what it was before.
+func allMore(now, before []int) bool {
+	for i := range now {
+		if now[i] <= before[i] {
+			return false
 		}
 	}
+	return true
 }
 
 // A tally is a worker's line in the broker's summary.
@@ -172,8 +213,8 @@ var tallyLine = regexp.MustCompile(`^\[Broker\] Worker-(\d+): answered (\d+) by 
 // agree with the lines that were shown before.
 func (l *lab) stop() []tally {
 	l.t.Helper()
-	if !canSignal {
-		l.broker.kill()
+	if !programs.Graceful {
+		l.broker.Kill()
 		return nil
 	}
 	l.broker.terminate()
@@ -183,9 +224,9 @@ func (l *lab) stop() []tally {
 // summary returns the last lines of a broker that has exited.
 func (l *lab) summary() (tallies []tally) {
 	l.t.Helper()
-	lines := l.broker.lines()
+	lines := l.broker.Stdout.Lines()
 	if len(lines) < l.names {
-		l.t.Fatalf("no summary: the broker showed:\n%s", l.broker.stdout.String())
+		l.t.Fatalf("no summary: the broker showed:\n%s", l.broker.Stdout.String())
 	}
 	shown := map[int]int{}
 	for _, n := range l.shownAnswers() {
@@ -226,7 +267,7 @@ func (l *lab) stopWith(answered, failed int) {
 		f += tl.failed
 	}
 	if a != answered || f != failed {
-		l.t.Errorf("answered %d and failed %d in all, want %d and %d; the broker showed:\n%s", a, f, answered, failed, l.broker.stdout.String())
+		l.t.Errorf("answered %d and failed %d in all, want %d and %d; the broker showed:\n%s", a, f, answered, failed, l.broker.Stdout.String())
 	}
 }
 
@@ -277,6 +318,12 @@ func connect(t *testing.T, addr string) *net.TCPConn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
+}
+
+// peerOf returns the pattern of conn's own address, as lines show a peer's.
+func peerOf(conn net.Conn) string {
+	_, port, _ := strings.Cut(conn.LocalAddr().String(), ":")
+	return `\('127\.0\.0\.1', ` + port + `\)`
 }
 
 // send writes text on conn.

@@ -7,35 +7,24 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"balancelab/internal/programs"
 )
 
 // limited starts a broker that may open no more than 64 files.
 func limited(t *testing.T, workers []*program, flags ...string) *lab {
 	t.Helper()
-	var addrs []string
-	for _, w := range workers {
-		addrs = append(addrs, w.addr)
-	}
-	args := append([]string{
-		"-c", `ulimit -n 64 && exec "$@"`, "sh",
-		binary("broker"), "-listen", "127.0.0.1:0", "-workers", strings.Join(addrs, ","),
-	}, flags...)
-	broker := startCommand(t, "broker", inEnvironment(exec.Command("sh", args...)))
-	return &lab{t: t, broker: broker, workers: workers, names: len(workers)}
-}
-
-func threeWorkers(t *testing.T) (workers []*program) {
-	t.Helper()
-	for id := 1; id <= 3; id++ {
-		workers = append(workers, startWorker(t, id, "127.0.0.1:0", "-long", "600ms", "-short", "5ms"))
-	}
-	return workers
+	broker := set.Command("broker", append([]string{"-listen", "127.0.0.1:0", "-workers", strings.Join(addrsOf(workers), ",")}, flags...)...)
+	sh := exec.Command("sh", append([]string{"-c", `ulimit -n 64 && exec "$@"`, "sh", broker.Path}, broker.Args[1:]...)...)
+	sh.Env = broker.Env
+	return &lab{t: t, broker: startCommand(t, "broker", sh), workers: workers, names: len(workers)}
 }
 
 // Under a low limit on open files the broker takes as many clients at once as
 // it can serve; the others wait, and all are answered.
 func TestFileLimit(t *testing.T) {
-	l := limited(t, threeWorkers(t))
+	l := limited(t, threeWorkers(t, quick...))
 	allAnswered(t, volley(l.broker.addr, shortLeast, 500))
 	if n := len(l.broker.matches("Waiting")); n != 0 {
 		t.Errorf("the broker ran out of files %d times", n)
@@ -48,7 +37,8 @@ func TestFileLimit(t *testing.T) {
 // pauses, neither dies nor spins, and everybody gets an answer or a refusal
 // that says why.
 func TestFileLimitReached(t *testing.T) {
-	l := limited(t, threeWorkers(t), "-max-conns", "1000", "-request-timeout", "15s")
+	l := limited(t, threeWorkers(t, quick...), "-max-conns", "1000", "-request-timeout", "1h")
+	started := time.Now()
 	answered := 6
 	for _, r := range volley(l.broker.addr, shortLeast, 500) {
 		switch {
@@ -60,10 +50,11 @@ func TestFileLimitReached(t *testing.T) {
 			isRefusal(t, r.text, "no worker available: ", "too many open files")
 		}
 	}
-	// At most a line for each pause of at least 5 ms: a loop that spins would
-	// print thousands.
-	if n := len(l.broker.linesLike("^\\[Broker\\] Waiting .* too many open files$", 1)); n > 500 {
-		t.Errorf("the broker printed %d pauses", n)
+	// There is a line for each pause, which lasts 5 ms at least: a loop that
+	// spins would print thousands more.
+	pauses := len(l.broker.linesLike(`^\[Broker\] Waiting .* too many open files$`, 1))
+	if most := int(time.Since(started)/(5*time.Millisecond)) + 1; pauses > most {
+		t.Errorf("the broker printed %d pauses, in the time of %d", pauses, most)
 	}
 	l.balanced() // nothing is held against the workers
 	tallies := l.stop()
@@ -76,30 +67,13 @@ func TestFileLimitReached(t *testing.T) {
 	}
 }
 
-// Clients beyond -max-conns wait; they are not refused.
-func TestMaxConns(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, "-max-conns", "2")
-	allAnswered(t, volley(l.broker.addr, shortRoundRobin, 30))
-	most := 0
-	for i, tl := range l.stop() {
-		most = max(most, tl.most)
-		if tl.roundRobin != 10 {
-			t.Errorf("Worker-%d answered %d of 30, want 10", i+1, tl.roundRobin)
-		}
-	}
-	if most > 2 {
-		t.Errorf("%d at once at one worker, with 2 clients at once", most)
-	}
-}
-
 // Thousands of clients at once: all are answered, and evenly.
 func TestThousandsAtOnce(t *testing.T) {
 	n := 5000
 	switch {
 	case testing.Short():
 		n = 1000
-	case raceDetector:
+	case programs.RaceDetector:
 		n = 2000 // the detector gives up at 8128 goroutines, and is slow
 	}
 	const others = 500 // files that are open anyway
@@ -110,7 +84,7 @@ func TestThousandsAtOnce(t *testing.T) {
 	if uint64(limit.Max) < uint64(2*n+others) {
 		t.Skipf("the broker needs %d open files for %d clients, and the limit is %d", 2*n+others, n, limit.Max)
 	}
-	l := newLabOf(t, []string{"-long", "600ms", "-short", "200ms"})
+	l := newLabOf(t, []string{"-short", "200ms"})
 	allAnswered(t, volley(l.broker.addr, shortRoundRobin, n))
 	l.balanced()
 	tallies := l.stop()

@@ -7,16 +7,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"balancelab/internal/programs"
 )
 
 // events returns what a program with -log json has written: nothing but JSON,
 // an event a line.
 func (p *program) events() (all []map[string]any) {
 	p.t.Helper()
-	for _, line := range p.lines() {
+	for _, line := range p.Stdout.Lines() {
 		var e map[string]any
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			p.t.Fatalf("%s wrote a line that is no JSON: %q", p.name, line)
+			p.t.Fatalf("%s wrote a line that is no JSON: %q", p.Name, line)
 		}
 		all = append(all, e)
 	}
@@ -37,7 +39,7 @@ func is(t *testing.T, e map[string]any, want ...any) {
 // whose it was, where it went, how long each part took, and how it ended.
 func TestLogJSON(t *testing.T) {
 	t.Parallel()
-	if !canSignal {
+	if !programs.Graceful {
 		t.Skip("the summary takes an orderly exit")
 	}
 	w := startWorker(t, 1, "127.0.0.1:0", "-log", "json", "-short", "50ms")
@@ -78,13 +80,13 @@ func TestLogJSON(t *testing.T) {
 // With -log off nothing is printed, whatever happens, but errors at start.
 func TestLogOff(t *testing.T) {
 	t.Parallel()
-	if !canSignal {
+	if !programs.Graceful {
 		t.Skip("the summary takes an orderly exit")
 	}
 	here, there := closedPort(t), closedPort(t)
-	w := launch(t, "worker", command("worker", "-log", "off", "-listen", there, "-short", "5ms", "1"))
+	w := launch(t, "worker", set.Command("worker", "-log", "off", "-listen", there, "-short", "5ms", "1"))
 	accepts(t, there)
-	b := launch(t, "broker", command("broker", "-log", "off", "-listen", here, "-workers", closedPort(t)+","+there, "-status", "127.0.0.1:0"))
+	b := launch(t, "broker", set.Command("broker", "-log", "off", "-listen", here, "-workers", closedPort(t)+","+there, "-status", "127.0.0.1:0"))
 	accepts(t, here)
 	for _, r := range volley(here, "AppID:Short:round_robin", 3) {
 		if r.text != "Response from Worker" {
@@ -101,8 +103,8 @@ func TestLogOff(t *testing.T) {
 	}
 	for _, p := range []*program{b, w} {
 		p.terminate()
-		if text := p.stdout.String() + p.stderr.String(); text != "" {
-			t.Errorf("%s printed %q", p.name, text)
+		if text := p.Stdout.String() + p.Stderr.String(); text != "" {
+			t.Errorf("%s printed %q", p.Name, text)
 		}
 	}
 }

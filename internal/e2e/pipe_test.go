@@ -6,9 +6,7 @@ import (
 	"bufio"
 	"os"
 	"regexp"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // Ctrl-C on "broker | tee log" ends tee as well. The broker still answers, and
@@ -20,14 +18,10 @@ func TestReaderOfOutputIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := command("broker", "-listen", "127.0.0.1:0", "-workers", w.addr)
+	cmd := set.Command("broker", "-listen", "127.0.0.1:0", "-workers", w.addr)
 	cmd.Stdout = in
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	broker := launch(t, "broker", cmd)
 	in.Close()
-	giveUp := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	defer giveUp.Stop()
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -39,10 +33,5 @@ func TestReaderOfOutputIsGone(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("the broker ended with %v", err)
-	}
+	broker.terminate()
 }

@@ -1,18 +1,28 @@
-// Package programs builds the lab's real programs, starts them, and stops
-// them: for the scripts, which show and measure what a user would run.
+// Package programs builds the lab's real programs, starts them, watches what
+// they write, and stops them: for the scripts and the tests, which show,
+// measure and check what a user would run.
 //
 //	err := programs.Build(ctx, dir, "broker", "worker")
 //	set := programs.Set{Dir: dir}
 //	defer set.Stop()
-//	worker, err := set.Serve(ctx, "worker-1", "worker -listen 127.0.0.1:0 1", nil)
+//	worker, err := set.Serve(ctx, "worker-1", set.Command("worker", "-listen", "127.0.0.1:0", "1"))
 //	... worker.Addr() ...
+//	err = worker.Until(ctx, "a job", func() bool {
+//		return strings.Contains(worker.Stdout.String(), "Processing")
+//	})
+//
+// A command is an [exec.Cmd], so that any other program can be started in the
+// same way: HAProxy, or a shell that lowers a limit first.
 //
 // Nothing here sleeps until a server is "probably up": a server's Listening
 // line says that it is, and its end says that it never will be. Nothing is
 // started that is not waited for, and [Set.Stop] leaves nothing behind.
 //
-// Where programs can be interrupted they are, and get the time to finish what
-// they have in flight; on Windows they are killed.
+// Where programs can be told to stop they are, and get the time to finish what
+// they have in flight; elsewhere they are killed, see [Graceful].
+//
+// Not here: what a program's lines mean, but for the one that says where it
+// listens.
 package programs
 
 import (
@@ -22,13 +32,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,15 +50,23 @@ const Patience = time.Minute
 // Grace is how long a program may take to stop. It includes a Long.
 const Grace = 15 * time.Second
 
+// outputGrace is how long a program that has ended may go on writing, which
+// only what it has started and left can do.
+const outputGrace = 5 * time.Second
+
 // ErrInterrupted says that a script was told to stop, and that nothing which it
 // started is running.
 var ErrInterrupted = errors.New("interrupted; everything is stopped")
 
-// Build builds the commands of these names into the directory dir. They are
-// not stamped with the state of the repository: they do not live long enough
-// to be asked.
+// Build builds the commands of these names into the directory dir; with the
+// race detector if this program has it. They are not stamped with the state of
+// the repository: they do not live long enough to be asked. The error is
+// [ErrInterrupted] if ctx is done before the end.
 func Build(ctx context.Context, dir string, names ...string) error {
 	args := []string{"build", "-buildvcs=false", "-o", dir + string(filepath.Separator)}
+	if RaceDetector {
+		args = append(args, "-race")
+	}
 	for _, name := range names {
 		args = append(args, "balancelab/cmd/"+name)
 	}
@@ -60,82 +80,276 @@ func Build(ctx context.Context, dir string, names ...string) error {
 	return nil
 }
 
-// A Set is a set of running programs. It is used by one goroutine.
+// A Set is a set of running programs. Its methods may be called from any
+// goroutine.
 type Set struct {
-	// Dir is where the programs are.
+	// Dir is where Build has put the programs.
 	Dir string
-	// Started holds every program that was started, in order.
-	Started []*Program
+
+	mu      sync.Mutex // guards started
+	started []*Program
 }
 
-// A Program is a started command.
-type Program struct {
-	Name string
-	// Gone is closed when the program has ended and its lines are out.
-	Gone chan struct{}
-	// Err is how it ended; Last is its last line. Both are set before Gone is
-	// closed.
-	Err  error
-	Last string
-
-	cmd  *exec.Cmd
-	addr string
+// Command returns the command that runs one of the programs in Dir.
+func (s *Set) Command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.Dir, name), args...)
+	// With the race detector it would wait for a second at its exit.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	return cmd
 }
 
-// Start starts a command line whose first word is one of the programs in Dir;
-// words are separated by spaces. If printed is not nil it is called with each
-// line of the program's output and error output, in order, from one goroutine.
-func (s *Set) Start(name, line string, printed func(line string)) (*Program, error) {
-	words := strings.Fields(line)
-	p := &Program{Name: name, Gone: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(s.Dir, words[0]), words[1:]...)
-	out := &lineWriter{line: func(text string) {
-		p.Last = text
-		if printed != nil {
-			printed(text)
-		}
-	}}
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	ownGroup(p.cmd)
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
+// Joined makes cmd write standard output and standard error to one [Screen],
+// which calls line, see there. It returns cmd.
+func Joined(cmd *exec.Cmd, line func(string)) *exec.Cmd {
+	s := &Screen{Line: line}
+	cmd.Stdout, cmd.Stderr = s, s
+	return cmd
+}
+
+// Start starts a command, in a process group of its own, and waits for nothing.
+// The name is for errors. A stream for which cmd has no writer gets a new
+// [Screen]. The caller leaves cmd alone afterwards.
+func (s *Set) Start(name string, cmd *exec.Cmd) (*Program, error) {
+	ours := filepath.Dir(cmd.Path) == filepath.Clean(s.Dir)
+	return s.start(name, cmd, ours)
+}
+
+func (s *Set) start(name string, cmd *exec.Cmd, mustEndWell bool) (*Program, error) {
+	p := &Program{Name: name, cmd: cmd, gone: make(chan struct{})}
+	p.mustEndWell.Store(mustEndWell)
+	p.Stdout, cmd.Stdout = screenOf(cmd.Stdout)
+	p.Stderr, cmd.Stderr = screenOf(cmd.Stderr)
+	cmd.WaitDelay = outputGrace
+	ownGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	s.Started = append(s.Started, p)
-	go p.wait(out)
+	s.mu.Lock()
+	s.started = append(s.started, p)
+	s.mu.Unlock()
+	go p.wait()
 	return p, nil
 }
 
-// Serve is Start for a server: it returns when the program listens, or with
-// the reason why it does not. It needs -log text or json.
-func (s *Set) Serve(ctx context.Context, name, line string, printed func(line string)) (*Program, error) {
-	listening := make(chan string, 1) // gets the port, once
-	p, err := s.Start(name, line, func(text string) {
-		if printed != nil {
-			printed(text)
-		}
-		port, ok := listeningPort(text)
-		if !ok {
-			return
-		}
-		select {
-		case listening <- port:
-		default:
-		}
-	})
+// screenOf returns the screen that w is, and what to write to. A writer of
+// another kind has an empty screen.
+func screenOf(w io.Writer) (*Screen, io.Writer) {
+	switch w := w.(type) {
+	case nil:
+		s := new(Screen)
+		return s, s
+	case *Screen:
+		return w, w
+	}
+	return new(Screen), w
+}
+
+// Run is Start for a program that ends by itself: it returns when it has. When
+// ctx is done before, the program is stopped, and the error says what it has
+// written. How the program has ended is for the caller to judge: see
+// [Program.Code].
+func (s *Set) Run(ctx context.Context, name string, cmd *exec.Cmd) (*Program, error) {
+	p, err := s.start(name, cmd, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Wait(ctx); err != nil {
+		return nil, errors.Join(err, p.Stop())
+	}
+	return p, nil
+}
+
+// Serve is Start for a broker or a worker: it returns when the program
+// listens, or with the reason why it does not, at the latest after [Patience].
+// It needs -log text or json, and standard output on a [Screen].
+func (s *Set) Serve(ctx context.Context, name string, cmd *exec.Cmd) (*Program, error) {
+	p, err := s.Start(name, cmd)
 	if err != nil {
 		return nil, err
 	}
 	late, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	select {
-	case port := <-listening:
-		p.addr = net.JoinHostPort("127.0.0.1", port)
+	switch err := p.await(late, p.listens); err {
+	case nil:
 		return p, nil
-	case <-p.Gone:
-		return nil, fmt.Errorf("%s did not start (%v): %s", p.Name, p.State(), p.Last)
-	case <-late.Done():
-		return nil, fmt.Errorf("%s did not say within %v that it listens", p.Name, Patience)
+	case errGone:
+		p.mustEndWell.Store(false)
+		return nil, fmt.Errorf("%s did not start (%s): %s", name, p.State(), p.Said())
+	default:
+		return nil, fmt.Errorf("%s did not say within %v that it listens", name, Patience)
 	}
+}
+
+// Started returns every program that was started, in order.
+func (s *Set) Started() []*Program {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.started)
+}
+
+// Stop stops what still runs and waits until it is gone. All are told before
+// any is waited for, so that a second Ctrl-C, which ends this program at once,
+// leaves nothing behind for long. Stop returns the first error of
+// [Program.Stop] that nothing has returned before. It may be called twice.
+func (s *Set) Stop() error {
+	started := s.Started()
+	for _, p := range slices.Backward(started) {
+		tell(p.cmd.Process)
+	}
+	var first error
+	for _, p := range slices.Backward(started) {
+		first = cmp.Or(first, p.end())
+	}
+	return first
+}
+
+// A Program is one that was started. Its methods may be called from any
+// goroutine.
+type Program struct {
+	// Name is what errors call it.
+	Name string
+	// Stdout and Stderr are what it has written so far. One whose command has
+	// a writer that is no Screen stays empty.
+	Stdout, Stderr *Screen
+
+	cmd         *exec.Cmd
+	addr        string        // set by Serve
+	mustEndWell atomic.Bool   // with exit code 0; false when an error has said that it has not
+	gone        chan struct{} // closed by wait
+}
+
+// wait waits until the program has ended.
+func (p *Program) wait() {
+	_ = p.cmd.Wait() // the process state says the same
+	killGroup(p.cmd.Process)
+	p.Stdout.end()
+	p.Stderr.end()
+	close(p.gone)
+}
+
+// Gone returns a channel that is closed when the program has ended, its lines
+// are out, and nothing is left of its process group.
+func (p *Program) Gone() <-chan struct{} { return p.gone }
+
+// State says in words how the program ended. It is for after Gone.
+func (p *Program) State() string { return p.cmd.ProcessState.String() }
+
+// Code returns the exit code, or -1 if a signal ended the program. It is for
+// after Gone.
+func (p *Program) Code() int { return p.cmd.ProcessState.ExitCode() }
+
+// Addr returns where a program that [Set.Serve] has started listens.
+func (p *Program) Addr() string { return p.addr }
+
+// Said returns all that is on the program's screens, for an error's text.
+func (p *Program) Said() string {
+	text := p.Stdout.String()
+	if p.Stderr != p.Stdout {
+		text += p.Stderr.String()
+	}
+	return strings.TrimSpace(text)
+}
+
+// Until waits until ok returns true. It calls ok now and after whatever the
+// program writes. what is what ok looks for. Until returns an error, with all
+// that the program has written, when the program ends or ctx is done before.
+func (p *Program) Until(ctx context.Context, what string, ok func() bool) error {
+	switch err := p.await(ctx, ok); err {
+	case nil:
+		return nil
+	case errGone:
+		return fmt.Errorf("%s ended (%s) before it showed %s; it showed:\n%s", p.Name, p.State(), what, p.Said())
+	default:
+		return fmt.Errorf("%s has not shown %s (%w); it showed:\n%s", p.Name, what, err, p.Said())
+	}
+}
+
+var errGone = errors.New("the program has ended")
+
+// await waits until ok returns true. Otherwise its error is errGone or that of
+// ctx.
+func (p *Program) await(ctx context.Context, ok func() bool) error {
+	for {
+		more, moreErrors := p.Stdout.wait(), p.Stderr.wait()
+		if ok() {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-moreErrors:
+		case <-p.gone:
+			if !ok() {
+				return errGone
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Wait waits until the program has ended. It returns an error, with all that
+// the program has written, when ctx is done before.
+func (p *Program) Wait(ctx context.Context) error {
+	select {
+	case <-p.gone:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s has not ended (%w); it showed:\n%s", p.Name, ctx.Err(), p.Said())
+	}
+}
+
+// Signal sends a signal to the program. It fails if the program has ended.
+func (p *Program) Signal(s os.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("signal %v to %s: %w", s, p.Name, err)
+	}
+	return nil
+}
+
+// Kill kills the program with all that it has started, and returns when it is
+// gone.
+func (p *Program) Kill() {
+	select {
+	case <-p.gone: // its number may be another program's by now
+	default:
+		killGroup(p.cmd.Process)
+		<-p.gone
+	}
+}
+
+// Stop tells the program to stop, waits until it is gone, and kills it after
+// [Grace]. The error says so, or that a program of ours that was started by
+// Start or Serve did not end with exit code 0. What another program ends with
+// is its own affair: HAProxy has 143.
+func (p *Program) Stop() error {
+	tell(p.cmd.Process)
+	return p.end()
+}
+
+// end waits until the program, which was told to stop, is gone.
+func (p *Program) end() error {
+	select {
+	case <-p.gone:
+	case <-time.After(Grace):
+		p.Kill()
+		return fmt.Errorf("%s did not stop within %v and was killed", p.Name, Grace)
+	}
+	if p.mustEndWell.Swap(false) && Graceful && p.Code() != 0 {
+		return fmt.Errorf("%s did not stop in good order (%s)", p.Name, p.State())
+	}
+	return nil
+}
+
+// listens reports whether the program says that it listens, and remembers
+// where.
+func (p *Program) listens() bool {
+	for _, line := range p.Stdout.Lines() {
+		if port, ok := listeningPort(line); ok {
+			p.addr = net.JoinHostPort("127.0.0.1", port)
+			return true
+		}
+	}
+	return false
 }
 
 // listeningPort returns the port that a server's line says it listens on.
@@ -149,75 +363,4 @@ func listeningPort(line string) (port string, ok bool) {
 	}
 	_, port, err := net.SplitHostPort(event.Address)
 	return port, err == nil
-}
-
-// Addr returns where a program that [Set.Serve] started listens.
-func (p *Program) Addr() string { return p.addr }
-
-// State says in words how the program ended; it is for after Gone.
-func (p *Program) State() string { return p.cmd.ProcessState.String() }
-
-func (p *Program) wait(out *lineWriter) {
-	p.Err = p.cmd.Wait()
-	out.end()
-	close(p.Gone)
-}
-
-// Stop stops what still runs and waits until it is gone. All are told before
-// any is waited for, so that a second Ctrl-C, which ends this program at once,
-// leaves nothing behind for long. Stop returns the first complaint.
-func (s *Set) Stop() error {
-	for _, p := range slices.Backward(s.Started) {
-		p.interrupt()
-	}
-	var first error
-	for _, p := range slices.Backward(s.Started) {
-		first = cmp.Or(first, p.end())
-	}
-	return first
-}
-
-// interrupt tells p to stop, or kills it where a program cannot be told, which
-// is on Windows.
-func (p *Program) interrupt() {
-	if p.cmd.Process.Signal(os.Interrupt) != nil {
-		_ = p.cmd.Process.Kill() // an error says that it is gone
-	}
-}
-
-// end waits until p, which was interrupted, is gone.
-func (p *Program) end() error {
-	late := time.AfterFunc(Grace, func() { _ = p.cmd.Process.Kill() })
-	defer late.Stop()
-	<-p.Gone
-	if p.Err != nil && runtime.GOOS != "windows" {
-		return fmt.Errorf("%s did not stop in good order (%v)", p.Name, p.State())
-	}
-	return nil
-}
-
-// A lineWriter calls line with each line that is written to it, without its
-// end.
-type lineWriter struct {
-	line func(string)
-	rest []byte
-}
-
-func (w *lineWriter) Write(b []byte) (int, error) {
-	w.rest = append(w.rest, b...)
-	for {
-		line, rest, whole := bytes.Cut(w.rest, []byte{'\n'})
-		if !whole {
-			return len(b), nil
-		}
-		w.line(string(line))
-		w.rest = rest
-	}
-}
-
-// end passes on a last line that has no end.
-func (w *lineWriter) end() {
-	if len(w.rest) > 0 {
-		w.line(string(w.rest))
-	}
 }

@@ -10,11 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
+	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
 	"balancelab/internal/socket"
 )
@@ -22,17 +21,16 @@ import (
 // How long one step may take.
 const (
 	startTimeout = 10 * time.Second // a server's start, and its first answer
-	stopTimeout  = 10 * time.Second // a server's stop; then it is killed
 	loadTimeout  = 2 * time.Minute  // one run of the client
 )
 
 // A lab is what a run needs: the built programs, the ports, the workers.
 type lab struct {
 	ports
-	size    size
-	root    string // of this module
-	dir     string // temporary: programs, configurations, output
-	started []*server
+	programs.Set // in a temporary directory, with configurations and logs
+	size         size
+	root         string              // of this module
+	running      []*programs.Program // the workers
 	// idle is how many files the workers have open when they have nothing to
 	// do: the fewest that were seen.
 	idle int
@@ -49,40 +47,28 @@ func newLab(ctx context.Context, s size) (l *lab, err error) {
 	if l.ports, err = freePorts(); err != nil {
 		return nil, err
 	}
-	if l.dir, err = os.MkdirTemp("", "benchpeers"); err != nil {
+	if l.Dir, err = os.MkdirTemp("", "benchpeers"); err != nil {
 		return nil, err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", l.dir+string(filepath.Separator),
-		"balancelab/cmd/client", "balancelab/cmd/broker", "balancelab/cmd/worker")
-	if output, err := build.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("go build: %w\n%s", err, bytes.TrimSpace(output)), l.close())
+	if err := programs.Build(ctx, l.Dir, "client", "broker", "worker"); err != nil {
+		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
 }
 
-// close stops what still runs and removes the files. All are told before any is
-// waited for, so that a second Ctrl-C, which ends the run at once, leaves
-// nothing behind for long. It may be called twice.
-func (l *lab) close() error {
-	for _, s := range l.started {
-		s.terminate()
-	}
-	var errs []error
-	for _, s := range slices.Backward(slices.Clone(l.started)) {
-		errs = append(errs, l.stop(s))
-	}
-	return errors.Join(append(errs, os.RemoveAll(l.dir))...)
-}
+// close stops what still runs and removes the files. It may be called twice.
+func (l *lab) close() error { return errors.Join(l.Stop(), os.RemoveAll(l.Dir)) }
 
 func (l *lab) startWorkers(ctx context.Context) error {
 	for i, port := range l.workers {
 		id := strconv.Itoa(i + 1)
-		_, err := l.start(ctx, "Worker-"+id, []string{address(port)},
-			filepath.Join(l.dir, "worker"), "-listen", address(port), "-short", "0s", "-long", "5s",
-			"-drain-timeout", "0s", "-log", "off", id)
+		w, err := l.start(ctx, "Worker-"+id, []string{address(port)},
+			l.Command("worker", "-listen", address(port), "-short", "0s", "-long", "5s",
+				"-drain-timeout", "0s", "-log", "off", id))
 		if err != nil {
 			return err
 		}
+		l.running = append(l.running, w)
 	}
 	// A worker may not have closed the connection yet by which it was found to
 	// answer, and there is no event that says when.
@@ -100,8 +86,8 @@ func (l *lab) startWorkers(ctx context.Context) error {
 // that a worker has open.
 func (l *lab) waiting() (int, error) {
 	sum := 0
-	for _, s := range l.started[:len(l.workers)] {
-		n, err := openFiles(s.cmd.Process.Pid)
+	for _, w := range l.running {
+		n, err := w.OpenFiles()
 		if err != nil {
 			return 0, err
 		}
@@ -112,78 +98,53 @@ func (l *lab) waiting() (int, error) {
 }
 
 // startPeer starts a peer, which is to be stopped by the caller; nil if the
-// peer is nobody.
-func (l *lab) startPeer(ctx context.Context, p peer) (*server, error) {
+// peer is nobody. Its standard output is a file, as in use.
+func (l *lab) startPeer(ctx context.Context, p peer) (*programs.Program, error) {
 	if p.command == nil {
 		return nil, nil
 	}
-	addrs := []string{p.address(l, protocol.LeastConnections), p.address(l, protocol.RoundRobin)}
-	return l.start(ctx, p.name, addrs, p.command(l)...)
-}
-
-// A server is a program that runs until it is stopped.
-type server struct {
-	name   string
-	cmd    *exec.Cmd
-	output *os.File      // all that it prints
-	gone   chan struct{} // closed when it has ended
-}
-
-// start starts a server and waits until it answers a request at each of addrs.
-func (l *lab) start(ctx context.Context, name string, addrs []string, args ...string) (*server, error) {
-	output, err := os.CreateTemp(l.dir, "output")
+	log, err := os.Create(filepath.Join(l.Dir, "peer.log"))
 	if err != nil {
 		return nil, err
 	}
-	s := &server{name: name, cmd: exec.Command(args[0], args[1:]...), output: output, gone: make(chan struct{})}
-	s.cmd.Stdout, s.cmd.Stderr = output, output
-	ownGroup(s.cmd)
-	if err := s.cmd.Start(); err != nil {
-		output.Close()
+	defer log.Close() // the peer has it, too
+	cmd := p.command(l)
+	cmd.Stdout = log
+	return l.start(ctx, p.name, []string{p.address(l, protocol.LeastConnections), p.address(l, protocol.RoundRobin)}, cmd)
+}
+
+// start starts a server and waits until it answers a request at each of addrs.
+func (l *lab) start(ctx context.Context, name string, addrs []string, cmd *exec.Cmd) (*programs.Program, error) {
+	p, err := l.Start(name, cmd)
+	if err != nil {
 		return nil, err
 	}
-	l.started = append(l.started, s)
-	go s.wait()
 	late, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for _, addr := range addrs {
-		if err := s.answers(late, addr); err != nil {
-			return nil, errors.Join(err, l.stop(s))
+		if err := answers(late, p, addr); err != nil {
+			_ = p.Stop() // err says more
+			return nil, err
 		}
 	}
-	return s, nil
+	return p, nil
 }
 
-func (s *server) wait() {
-	_ = s.cmd.Wait() // the process state says the same
-	close(s.gone)
-}
-
-// answers waits until a Short is answered at addr.
-func (s *server) answers(ctx context.Context, addr string) error {
+// answers waits until p answers a Short at addr.
+func answers(ctx context.Context, p *programs.Program, addr string) error {
 	for {
 		err := askShort(ctx, addr)
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-s.gone:
-			return fmt.Errorf("%s did not start (%v): %s", s.name, s.cmd.ProcessState, s.said())
+		case <-p.Gone():
+			return fmt.Errorf("%s did not start (%s): %s", p.Name, p.State(), p.Said())
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not answer: %w: %s", s.name, err, s.said())
+			return fmt.Errorf("%s does not answer: %w: %s", p.Name, err, p.Said())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-// said returns the beginning of what the server has printed.
-func (s *server) said() string {
-	const most = 500
-	text, err := os.ReadFile(s.output.Name())
-	if err != nil {
-		return err.Error()
-	}
-	return string(bytes.TrimSpace(text[:min(len(text), most)]))
 }
 
 // askShort sends a Short to addr and reads the answer.
@@ -191,27 +152,4 @@ func askShort(ctx context.Context, addr string) error {
 	dial := func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, addr, 0) }
 	_, err := protocol.Ask(ctx, dial, protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections})
 	return err
-}
-
-// terminate tells a server to stop.
-func (s *server) terminate() {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // an error says that it is gone
-}
-
-// stop stops a server, waits until it is gone, and throws away its output.
-func (l *lab) stop(s *server) error {
-	if s == nil {
-		return nil
-	}
-	l.started = slices.DeleteFunc(l.started, func(other *server) bool { return other == s })
-	s.terminate()
-	var err error
-	select {
-	case <-s.gone:
-	case <-time.After(stopTimeout):
-		err = fmt.Errorf("%s did not stop within %v and was killed", s.name, stopTimeout)
-		killGroup(s.cmd)
-		<-s.gone
-	}
-	return errors.Join(err, s.output.Close(), os.Remove(s.output.Name()))
 }

@@ -44,6 +44,7 @@ import (
 	"syscall"
 
 	"balancelab/internal/cli"
+	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
 )
 
@@ -61,8 +62,6 @@ example: go run ./scripts/benchpeers -rounds 5 -longs 8000
 type size struct {
 	rounds, n, c, longs int
 }
-
-var errInterrupted = errors.New("interrupted; everything is stopped")
 
 func main() { cli.Main(run) }
 
@@ -97,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer restore()
 	err := bench(ctx, s, stdout, stderr)
 	if ctx.Err() != nil {
-		err = errInterrupted
+		err = programs.ErrInterrupted
 	}
 	if err != nil {
 		return line.Fail(err)

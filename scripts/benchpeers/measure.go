@@ -1,17 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
+	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
 )
 
@@ -33,22 +30,22 @@ type report struct {
 // load has the client send n requests to addr, c at once. A request that was
 // not answered is an error: figures of a peer that fails compare with nothing.
 func (l *lab) load(ctx context.Context, addr string, n, c int, t protocol.Type, a protocol.Approach) (report, error) {
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	late, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(l.dir, "client"), "-broker", addr,
-		"-n", strconv.Itoa(n), "-c", strconv.Itoa(c), "-json", t.String(), a.String())
-	ownGroup(cmd)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = stopTimeout
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return report{}, fmt.Errorf("the load run was cut off: %w", ctx.Err())
+	client, err := l.Run(late, "client", l.Command("client", "-broker", addr,
+		"-n", strconv.Itoa(n), "-c", strconv.Itoa(c), "-json", t.String(), a.String()))
+	switch {
+	case late.Err() != nil:
+		return report{}, fmt.Errorf("the load run was cut off: %w", late.Err())
+	case err != nil:
+		return report{}, err
 	}
 	var r report
-	if bad := json.Unmarshal(stdout.Bytes(), &r); bad != nil {
-		return report{}, fmt.Errorf("the client's report: %w (%v)\n%s", bad, err, bytes.TrimSpace(stderr.Bytes()))
+	if err := json.Unmarshal([]byte(client.Stdout.String()), &r); err != nil {
+		return report{}, fmt.Errorf("the client's report: %w (%s)\n%s", err, client.State(), client.Said())
+	}
+	if client.Code() != 0 {
+		err = fmt.Errorf("the client ended with %s", client.State())
 	}
 	for _, e := range r.Errors {
 		err = errors.Join(err, fmt.Errorf("%d of %d requests: %s", e.Count, n, e.Cause))
@@ -65,7 +62,7 @@ func (l *lab) measureLoad(ctx context.Context, p peer, a protocol.Approach) (f f
 	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, l.stop(s)) }()
+	defer func() { err = errors.Join(err, stop(s)) }()
 	addr := p.address(l, a)
 	if _, err := l.load(ctx, addr, max(1, l.size.n/10), l.size.c, protocol.Short, a); err != nil {
 		return f, err
@@ -87,12 +84,20 @@ func (l *lab) measureLoad(ctx context.Context, p peer, a protocol.Approach) (f f
 	return f, err
 }
 
-// cpuOf returns the CPU time of a server so far; nobody has none.
-func cpuOf(s *server) (time.Duration, error) {
-	if s == nil {
+// stop stops a peer; nobody is stopped already.
+func stop(p *programs.Program) error {
+	if p == nil {
+		return nil
+	}
+	return p.Stop()
+}
+
+// cpuOf returns the CPU time of a peer so far; nobody has none.
+func cpuOf(p *programs.Program) (time.Duration, error) {
+	if p == nil {
 		return 0, nil
 	}
-	return cpuTime(s.cmd.Process.Pid)
+	return p.CPU()
 }
 
 // measureMemory starts a peer and returns how much its resident memory grows
@@ -102,13 +107,13 @@ func (l *lab) measureMemory(ctx context.Context, p peer) (bytesEach float64, err
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, l.stop(s)) }()
+	defer func() { err = errors.Join(err, stop(s)) }()
 	addr, longs := p.address(l, protocol.LeastConnections), l.size.longs
 	// One after another: what a first request needs is not what each one needs.
 	if _, err := l.load(ctx, addr, 100, 1, protocol.Short, protocol.LeastConnections); err != nil {
 		return 0, err
 	}
-	before, err := residentMemory(s.cmd.Process.Pid)
+	before, err := s.Resident()
 	if err != nil {
 		return 0, err
 	}
@@ -122,9 +127,9 @@ func (l *lab) measureMemory(ctx context.Context, p peer) (bytesEach float64, err
 	return float64(during-before) / float64(longs), err
 }
 
-// whenAllWait returns the resident memory of s when all Longs wait in the
+// whenAllWait returns the resident memory of p when all Longs wait in the
 // workers. It gives up when done has a value, and leaves one there.
-func (l *lab) whenAllWait(done chan error, s *server) (resident int64, err error) {
+func (l *lab) whenAllWait(done chan error, p *programs.Program) (resident int64, err error) {
 	allWait := func() (bool, error) {
 		n, err := l.waiting()
 		return n >= l.size.longs, err
@@ -146,7 +151,7 @@ func (l *lab) whenAllWait(done chan error, s *server) (resident int64, err error
 		}
 	}
 	time.Sleep(10 * pause) // for what the last ones still cause
-	resident, err = residentMemory(s.cmd.Process.Pid)
+	resident, err = p.Resident()
 	if err != nil {
 		return 0, err
 	}

@@ -18,12 +18,12 @@ import (
 type peer struct {
 	name string
 	// command returns what to run. nil: nobody, the client asks Worker-1.
-	command func(l *lab) []string
+	command func(l *lab) *exec.Cmd
 	// config is a file under scripts/peers of which command gets a copy with
 	// the ports of this run. Empty: none.
 	config string
 	// check returns what finds out whether the peer can run. nil: it can.
-	check func(l *lab) []string
+	check func(l *lab) *exec.Cmd
 	// version prints something that ends with the version. nil: none is shown.
 	version []string
 	// twoPorts says that round robin has a port of its own.
@@ -34,19 +34,19 @@ type peer struct {
 // allPeers returns the peers in the order of the table.
 func allPeers(s size) []peer {
 	broker := func(name string, flags ...string) peer {
-		return peer{name: name, command: func(l *lab) []string {
-			return append([]string{
-				filepath.Join(l.dir, "broker"), "-listen", address(l.front), "-workers", l.workerList(),
+		return peer{name: name, command: func(l *lab) *exec.Cmd {
+			return l.Command("broker", append([]string{
+				"-listen", address(l.front), "-workers", l.workerList(),
 				"-drain-timeout", "0s", "-max-conns", strconv.Itoa(2*s.c + s.longs + 100),
-			}, flags...)
+			}, flags...)...)
 		}}
 	}
 	haproxy, nginx := program("haproxy"), program("nginx")
-	inNginx := func(l *lab, more ...string) []string {
-		return append([]string{
-			nginx, "-c", l.config("nginx.conf"), "-e", "stderr",
-			"-g", "daemon off; pid " + filepath.Join(l.dir, "nginx.pid") + ";",
-		}, more...)
+	inHAProxy := func(l *lab, how string) *exec.Cmd { return exec.Command(haproxy, how, "-f", l.config("haproxy.cfg")) }
+	inNginx := func(l *lab, more ...string) *exec.Cmd {
+		return exec.Command(nginx, append([]string{
+			"-c", l.config("nginx.conf"), "-e", "stderr", "-g", "daemon off; pid " + l.config("nginx.pid") + ";",
+		}, more...)...)
 	}
 	return []peer{
 		broker("broker", "-log", "off"),
@@ -54,13 +54,13 @@ func allPeers(s size) []peer {
 		broker("broker -keepalive", "-log", "off", "-keepalive"),
 		{
 			name: "HAProxy", rival: true, config: "haproxy.cfg", version: []string{haproxy, "-v"},
-			command: func(l *lab) []string { return []string{haproxy, "-db", "-f", l.config("haproxy.cfg")} },
-			check:   func(l *lab) []string { return []string{haproxy, "-c", "-f", l.config("haproxy.cfg")} },
+			command: func(l *lab) *exec.Cmd { return inHAProxy(l, "-db") },
+			check:   func(l *lab) *exec.Cmd { return inHAProxy(l, "-c") },
 		},
 		{
 			name: "nginx", rival: true, twoPorts: true, config: "nginx.conf", version: []string{nginx, "-v"},
-			command: func(l *lab) []string { return inNginx(l) },
-			check:   func(l *lab) []string { return inNginx(l, "-t") },
+			command: func(l *lab) *exec.Cmd { return inNginx(l) },
+			check:   func(l *lab) *exec.Cmd { return inNginx(l, "-t") },
 		},
 		{name: "nobody: the limit"},
 	}
@@ -116,8 +116,7 @@ func (l *lab) prepare(ctx context.Context, p *peer) error {
 		}
 	}
 	if p.check != nil {
-		args := p.check(l)
-		out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+		out, err := p.check(l).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("it does not take its configuration (%w): %s", err, bytes.TrimSpace(out))
 		}
@@ -125,8 +124,8 @@ func (l *lab) prepare(ctx context.Context, p *peer) error {
 	return nil
 }
 
-// config returns where the copy of a configuration is.
-func (l *lab) config(name string) string { return filepath.Join(l.dir, name) }
+// config returns where a file is that belongs to the configuration of this run.
+func (l *lab) config(name string) string { return filepath.Join(l.Dir, name) }
 
 // copyConfig makes a copy of a file under scripts/peers, with the ports of
 // this run.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -106,35 +105,26 @@ func answered(worker int, from, to float64) string {
 		time.Unix(1000, 0).Add(time.Duration(to*float64(s))).UTC().Format(time.RFC3339Nano), worker, to-from-0.25)
 }
 
-func TestJournal(t *testing.T) {
+func TestAccount(t *testing.T) {
 	p := newPlan(lss, 6, 1, 3, 0)
-	j := newJournal(6)
-	for _, line := range []string{
+	broker := []string{
 		`{"msg":"listening","address":"127.0.0.1:1"}`,
 		answered(1, 0, 4), answered(1, 1, 3), answered(1, 3, 5), answered(1, 4, 6),
-		answered(3, 0, 1), "panic: not JSON",
-	} {
-		j.broker(line)
+		answered(3, 0, 1), "panic: not JSON", answered(3, 1, 2),
 	}
-	ended := make(chan struct{})
-	close(ended)
-	if err := j.await(t.Context(), ended); !errors.Is(err, errBrokerGone) {
-		t.Errorf("five of six: %v", err)
-	}
-	j.broker(answered(3, 1, 2))
-	if err := j.await(t.Context(), nil); err != nil {
-		t.Errorf("six of six: %v", err)
-	}
-	for i, lines := range []string{"lssl", "", "sl"} {
-		j.worker(i, "[Worker-1] Listening on port 9002...")
-		for _, letter := range lines {
+	expect(t, "all of these have ended", ended(broker), 6)
+	expect(t, "others", ended([]string{`{"msg":"failed"}`, `{"msg":"refused"}`, `{"msg":"summary"}`, `{"msg":"unreachable"}`}), 2)
+	var lines [workers][]string
+	for i, letters := range []string{"lssl", "", "sl"} {
+		lines[i] = []string{"[Worker-1] Listening on port 9002..."}
+		for _, letter := range letters {
 			kind := map[rune]string{'l': "long", 's': "short"}[letter]
-			j.worker(i, "[Worker] Processing "+kind+" request from ('127.0.0.1', 1)")
+			lines[i] = append(lines[i], "[Worker] Processing "+kind+" request from ('127.0.0.1', 1)")
 		}
 	}
 	check := func(mosts ...int) {
 		t.Helper()
-		got, err := j.figures(p)
+		got, err := account(p, broker, lines)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,10 +138,10 @@ func TestJournal(t *testing.T) {
 		}
 	}
 	check(2, 0, 1)
-	j.broker(`{"msg":"summary","worker":"Worker-1","failed":0,"most":3,"answered_round_robin":4}`)
+	broker = append(broker, `{"msg":"summary","worker":"Worker-1","failed":0,"most":3,"answered_round_robin":4}`)
 	check(3, 0, 1)
-	j.worker(1, "[Worker] Processing long request from ('127.0.0.1', 1)")
-	if _, err := j.figures(p); err == nil || !strings.Contains(err.Error(), "the broker has 0 answers from Worker-2, which says that it did 1 jobs") {
+	lines[1] = append(lines[1], "[Worker] Processing long request from ('127.0.0.1', 1)")
+	if _, err := account(p, broker, lines); err == nil || !strings.Contains(err.Error(), "the broker has 0 answers from Worker-2, which says that it did 1 jobs") {
 		t.Errorf("accounts that differ: %v", err)
 	}
 }
@@ -385,7 +375,7 @@ func TestWorkersAreAsPlanned(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPlan([]protocol.Type{protocol.Short}, 9, 1, 3, 100)
-	l := lab{plan: p, set: programs.Set{Dir: bin}, journal: newJournal(9)}
+	l := lab{plan: p, set: programs.Set{Dir: bin}}
 	o, err := l.run(t.Context(), protocol.RoundRobin, p.inTurn().types)
 	if err != nil {
 		t.Fatal(err)
@@ -404,20 +394,21 @@ func TestInterrupt(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	p := newPlan(lss, 100, 1, 1, 100)
-	l := lab{plan: p, set: programs.Set{Dir: bin}, journal: newJournal(1)}
-	go func() {
-		<-l.journal.complete // after the first of them
-		interrupt()
-	}()
+	l := lab{plan: p, set: programs.Set{Dir: bin}, printed: func(line string) {
+		if strings.Contains(line, `"msg":"answered"`) { // the first of them
+			interrupt()
+		}
+	}}
 	if _, err := l.run(ctx, protocol.RoundRobin, p.inTurn().types); err == nil {
 		t.Error("an interrupted run has figures")
 	}
-	if len(l.set.Started) != 4 {
-		t.Errorf("%d programs were started", len(l.set.Started))
+	started := l.set.Started()
+	if len(started) != 4 {
+		t.Errorf("%d programs were started", len(started))
 	}
-	for _, p := range l.set.Started {
+	for _, p := range started {
 		select {
-		case <-p.Gone:
+		case <-p.Gone():
 		default:
 			t.Errorf("%s is not gone", p.Name)
 		}

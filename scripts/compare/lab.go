@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +37,7 @@ func measureAll(ctx context.Context, bin string, p plan, types []protocol.Type) 
 	var runs sync.WaitGroup
 	for i, a := range approaches {
 		runs.Go(func() {
-			l := lab{plan: p, set: programs.Set{Dir: bin}, journal: newJournal(p.n)}
+			l := lab{plan: p, set: programs.Set{Dir: bin}}
 			o, err := l.run(both, a, types)
 			if err != nil {
 				cancel(err) // only the first one counts
@@ -52,9 +54,10 @@ func measureAll(ctx context.Context, bin string, p plan, types []protocol.Type) 
 
 // A lab is three workers and a broker.
 type lab struct {
-	plan    plan
-	set     programs.Set
-	journal *journal
+	plan plan
+	set  programs.Set // the workers, and then the broker
+	// printed, if not nil, is called with each line of the broker.
+	printed func(line string)
 }
 
 // run starts the programs, sends the requests, stops the programs, and returns
@@ -65,7 +68,11 @@ func (l *lab) run(ctx context.Context, a protocol.Approach, types []protocol.Typ
 	if err != nil {
 		return outcome{}, err
 	}
-	o.workers, err = l.journal.figures(l.plan)
+	var lines [workers + 1][]string
+	for i, p := range l.set.Started() {
+		lines[i] = p.Stdout.Lines()
+	}
+	o.workers, err = account(l.plan, lines[workers], [workers][]string(lines[:workers]))
 	return o, err
 }
 
@@ -93,25 +100,32 @@ func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol
 	if !report.Rate.Kept {
 		o.late = report.Rate.Late
 	}
-	return o, l.journal.await(ctx, broker.Gone)
+	// One that is killed tells nothing more.
+	late, cancel := context.WithTimeout(ctx, programs.Patience)
+	defer cancel()
+	if broker.Until(late, "the end of all requests", func() bool { return ended(broker.Stdout.Lines()) == l.plan.n }) != nil {
+		return o, errors.New("the broker did not say what became of all requests")
+	}
+	return o, nil
 }
 
 // start starts the workers and the broker, and returns the broker.
 func (l *lab) start(ctx context.Context) (*programs.Program, error) {
-	const drain = "-drain-timeout 1s" // nothing is in flight, unless all is to end
+	const drain = "-drain-timeout=1s" // nothing is in flight, unless all is to end
 	var addrs []string
 	for i := range workers {
-		name := fmt.Sprintf("worker-%d", i+1)
-		w, err := l.set.Serve(ctx, name, fmt.Sprintf("worker -listen 127.0.0.1:0 -slots %d -long %v -short %v %s %d",
-			l.plan.slots, l.plan.work(i, protocol.Long), l.plan.work(i, protocol.Short), drain, i+1),
-			func(line string) { l.journal.worker(i, line) })
+		id := strconv.Itoa(i + 1)
+		cmd := l.set.Command("worker", "-listen", "127.0.0.1:0", "-slots", strconv.Itoa(l.plan.slots),
+			"-long", l.plan.work(i, protocol.Long).String(), "-short", l.plan.work(i, protocol.Short).String(), drain, id)
+		w, err := l.set.Serve(ctx, "worker-"+id, cmd)
 		if err != nil {
 			return nil, err
 		}
 		addrs = append(addrs, w.Addr())
 	}
-	return l.set.Serve(ctx, "broker", fmt.Sprintf("broker -listen 127.0.0.1:0 -workers %s -answer-timeout 1h -log json %s",
-		strings.Join(addrs, ","), drain), l.journal.broker)
+	cmd := l.set.Command("broker", "-listen", "127.0.0.1:0", "-workers", strings.Join(addrs, ","),
+		"-answer-timeout", "1h", "-log", "json", drain)
+	return l.set.Serve(ctx, "broker", programs.Joined(cmd, l.printed))
 }
 
 func causes(all []load.Cause) string {

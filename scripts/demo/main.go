@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ const patience = time.Minute
 // A server is a program that runs until it is stopped.
 type server struct {
 	name string
-	line string // what to run
+	line string // what to run: words, with a space between two
 }
 
 // A step is one command of the course notes.
@@ -121,14 +122,11 @@ func (s *screen) show(name string, mark rune, line string) {
 type lab struct {
 	set    programs.Set
 	screen *screen
-	// answers gets the worker's name from each Response line of the broker. It
-	// has room for all that a session causes; what a stranger's requests add
-	// to that is dropped rather than waited for.
-	answers chan string
+	broker *programs.Program // the last of the servers
 }
 
 func newLab(bin string, s *screen) *lab {
-	return &lab{set: programs.Set{Dir: bin}, screen: s, answers: make(chan string, 64)}
+	return &lab{set: programs.Set{Dir: bin}, screen: s}
 }
 
 // play starts the servers, runs the steps one after another, and checks who
@@ -161,25 +159,26 @@ func (l *lab) perform(ctx context.Context, servers []server, steps []step) (answ
 }
 
 // serve starts a server and returns when it listens.
-func (l *lab) serve(ctx context.Context, s server) error {
+func (l *lab) serve(ctx context.Context, s server) (err error) {
 	l.screen.show(s.name, '$', s.line)
-	_, err := l.set.Serve(ctx, s.name, s.line, func(line string) {
-		l.screen.show(s.name, '|', line)
-		l.note(line)
-	})
+	l.broker, err = l.set.Serve(ctx, s.name, l.command(s.line, func(line string) { l.screen.show(s.name, '|', line) }))
 	return err
 }
 
-// note passes on who answered, if line says so.
-func (l *lab) note(line string) {
-	worker, ok := answeredBy(line)
-	if !ok {
-		return
+// command returns the command that line is, with its output joined.
+func (l *lab) command(line string, printed func(string)) *exec.Cmd {
+	words := strings.Fields(line)
+	return programs.Joined(l.set.Command(words[0], words[1:]...), printed)
+}
+
+// answered returns the workers that the broker says have answered, in order.
+func (l *lab) answered() (workers []string) {
+	for _, line := range l.broker.Stdout.Lines() {
+		if worker, ok := answeredBy(line); ok {
+			workers = append(workers, worker)
+		}
 	}
-	select {
-	case l.answers <- worker:
-	default:
-	}
+	return workers
 }
 
 // answeredBy returns the worker that a line of the broker names as the one that
@@ -196,34 +195,32 @@ func answeredBy(line string) (worker string, ok bool) {
 // ask runs one client to its end and returns which worker the broker says has
 // answered it.
 func (l *lab) ask(ctx context.Context, line string) (worker string, err error) {
-	var printed []string // until p is gone, its output's goroutine has it
 	const name = "client"
 	l.screen.show(name, '$', line)
-	p, err := l.set.Start(name, line, func(line string) { printed = append(printed, line) })
+	before := len(l.answered())
+	late, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	p, err := l.set.Run(late, name, l.command(line, nil))
+	switch {
+	case late.Err() != nil:
+		return "", fmt.Errorf("%q had no answer within %v", line, patience)
+	case err != nil:
+		return "", err
+	}
+	if p.Code() == 0 && l.broker.Until(late, "who answered", func() bool { return len(l.answered()) > before }) != nil {
+		err = fmt.Errorf("%q was answered, but the broker did not say by whom", line)
+	}
+	for text := range strings.Lines(p.Stdout.String()) {
+		l.screen.show(name, '|', strings.TrimSuffix(text, "\n"))
+	}
+	if p.Code() != 0 {
+		reason, _, _ := strings.Cut(p.Said(), "\n")
+		return "", fmt.Errorf("%q failed (%s): %s", line, p.State(), reason)
+	}
 	if err != nil {
 		return "", err
 	}
-	late, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case <-p.Gone:
-	case <-late.Done():
-		return "", fmt.Errorf("%q had no answer within %v", line, patience)
-	}
-	if p.Err == nil {
-		select {
-		case worker = <-l.answers:
-		case <-late.Done():
-			err = fmt.Errorf("%q was answered, but the broker did not say by whom", line)
-		}
-	}
-	for _, text := range printed {
-		l.screen.show(name, '|', text)
-	}
-	if p.Err != nil {
-		return "", fmt.Errorf("%q failed (%v): %s", line, p.State(), p.Last)
-	}
-	return worker, err
+	return l.answered()[before], nil
 }
 
 // check compares who answered with who was to answer.
