@@ -113,21 +113,23 @@ func newName() protocol.Name { return protocol.Name(rand.Uint64() | 1) } // neve
 func (b *Broker) receive(ctx context.Context, x *Exchange) *AttemptError {
 	conn := x.attempt.conn
 	cancelWatch := context.AfterFunc(ctx, func() { conn.SetDeadline(socket.Interrupt) })
-	answer, err := protocol.ReadNamedAnswer(conn)
-	if !cancelWatch() {
-		answer.Line = false
-	}
-	return b.received(x, answer, err)
+	raw, err := protocol.ReadRawAnswer(conn)
+	return b.received(x, raw, err, cancelWatch())
 }
 
-// received ends an attempt whose answer was read, or could not be.
-func (b *Broker) received(x *Exchange, answer protocol.Answer, err error) *AttemptError {
+// received ends an attempt whose answer was read, or could not be. undisturbed
+// says that nobody gave up meanwhile, so that the connection has no deadline.
+func (b *Broker) received(x *Exchange, raw protocol.RawAnswer, err error, undisturbed bool) *AttemptError {
 	a := &x.attempt
 	x.Serving += x.lap()
+	var answer protocol.Answer
+	if err == nil {
+		answer, err = raw.Parse()
+	}
 	if err == nil && !a.own(&answer) {
 		err = errNotItsAnswer
 	}
-	if err == nil && answer.Line && answer.Name != 0 {
+	if err == nil && undisturbed && answer.Line && answer.Name != 0 {
 		b.Idle.put(a.lease.Index(), a.conn)
 	} else {
 		a.conn.Close()

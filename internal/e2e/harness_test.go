@@ -159,11 +159,11 @@ func (p *program) matches(pattern string) (found [][]string) {
 }
 
 // sync waits until the test has all that the program has printed before: it
-// connects, says nothing, and waits for the line about that.
+// connects, sends an empty line, and waits for the line about that.
 func (p *program) sync() {
 	p.t.Helper()
 	conn := connect(p.t, p.addr)
-	conn.CloseWrite()
+	send(p.t, conn, "\n")
 	receive(p.t, conn)
 	p.line(peerOf(conn))
 }
@@ -196,6 +196,9 @@ func (p *program) exited() bool {
 	}
 }
 
+// notes are what a server may say on standard error.
+var notes = regexp.MustCompile(`(?m)^(broker|worker): (stopping; no (request|job) is in flight|finishing \d+ (request|job)s?, at most \S+; once more to end now|tell the broker of this worker: broker -workers \S+)\n`)
+
 // terminate sends SIGTERM and wants the orderly exit.
 func (p *program) terminate() {
 	p.t.Helper()
@@ -203,7 +206,7 @@ func (p *program) terminate() {
 	if code := p.exit(); code != 0 {
 		p.t.Errorf("%s exited with %d after SIGTERM, want 0; it showed:\n%s", p.Name, code, p.Said())
 	}
-	if text := p.Stderr.String(); text != "" {
+	if text := notes.ReplaceAllString(p.Stderr.String(), ""); text != "" {
 		p.t.Errorf("%s wrote to standard error:\n%s", p.Name, text)
 	}
 }

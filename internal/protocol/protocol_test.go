@@ -144,7 +144,7 @@ func TestReadAnswer(t *testing.T) {
 // for another one.
 func TestReadAnswerLine(t *testing.T) {
 	for text, want := range map[string]bool{"a\n": true, "a": false, "a\n\n": false, "a\nb": false} {
-		if got, err := ReadNamedAnswer(strings.NewReader(text)); got.Text != "a" || got.Line != want || err != nil {
+		if got, err := readNamedAnswer(strings.NewReader(text)); got.Text != "a" || got.Line != want || err != nil {
 			t.Errorf("%q: %+v, %v, want %v", text, got, err, want)
 		}
 	}
@@ -152,7 +152,7 @@ func TestReadAnswerLine(t *testing.T) {
 
 // A name is no part of the answer, nor of its length. Only a name that is one is
 // taken for it, and only where names are spoken of.
-func TestReadNamedAnswer(t *testing.T) {
+func TestNamedAnswer(t *testing.T) {
 	longest := strings.Repeat("x", MaxLen)
 	for _, test := range []struct {
 		text string
@@ -173,7 +173,7 @@ func TestReadNamedAnswer(t *testing.T) {
 		{"\n", Answer{}, ErrNotTaken},
 	} {
 		for _, r := range []io.Reader{strings.NewReader(test.text), iotest.OneByteReader(strings.NewReader(test.text))} {
-			got, err := ReadNamedAnswer(r)
+			got, err := readNamedAnswer(r)
 			if got != test.want || !errors.Is(err, test.err) {
 				t.Errorf("%.40q: %.60v, %v, want %.60v, %v", test.text, got, err, test.want, test.err)
 			}
@@ -183,7 +183,7 @@ func TestReadNamedAnswer(t *testing.T) {
 		}
 	}
 	for _, n := range []Name{1, 0x1f3a, 1<<64 - 1} {
-		if got, err := ReadNamedAnswer(strings.NewReader(n.Line("a b"))); got != (Answer{"a b", true, n}) || err != nil {
+		if got, err := readNamedAnswer(strings.NewReader(n.Line("a b"))); got != (Answer{"a b", true, n}) || err != nil {
 			t.Errorf("%v: %+v, %v", n, got, err)
 		}
 	}
@@ -230,6 +230,15 @@ func TestEmpty(t *testing.T) {
 			t.Errorf("%v, want empty: %v", err, test.want)
 		}
 	}
+}
+
+// readNamedAnswer reads an answer that may have a name.
+func readNamedAnswer(r io.Reader) (Answer, error) {
+	raw, err := ReadRawAnswer(r)
+	if err != nil {
+		return Answer{}, err
+	}
+	return raw.Parse()
 }
 
 func TestRefusal(t *testing.T) {
@@ -331,18 +340,18 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, cut uint8) {
-		whole, err := ReadNamedAnswer(bytes.NewReader(text))
+		whole, err := readNamedAnswer(bytes.NewReader(text))
 		if err != nil && whole != (Answer{}) || len(whole.Text) > MaxLen {
-			t.Errorf("ReadNamedAnswer(%q) = %+v, %v", text, whole, err)
+			t.Errorf("readNamedAnswer(%q) = %+v, %v", text, whole, err)
 		}
 		if err == nil && !bytes.Contains(text, []byte(whole.Text)) {
-			t.Errorf("ReadNamedAnswer(%q) = %+v, which is not in it", text, whole)
+			t.Errorf("readNamedAnswer(%q) = %+v, which is not in it", text, whole)
 		}
 		end := bytes.IndexByte(text, '\n')
 		if fullBuffer := end == usualLen-1 || end == maxNamedLen; whole.Line && end != len(text)-1 && !fullBuffer {
-			t.Errorf("ReadNamedAnswer(%q): good for another answer, although more has come", text)
+			t.Errorf("readNamedAnswer(%q): good for another answer, although more has come", text)
 		}
-		pieces, pieceErr := ReadNamedAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
+		pieces, pieceErr := readNamedAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
 		if pieces.Text != whole.Text || pieces.Name != whole.Name || (pieceErr == nil) != (err == nil) {
 			t.Errorf("in pieces: %+v, %v; whole: %+v, %v", pieces, pieceErr, whole, err)
 		}

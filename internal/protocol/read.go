@@ -59,18 +59,45 @@ type Answer struct {
 // the end of the stream. An answer that is cut off by another error, a reset or
 // a deadline, is that error and not an answer.
 func ReadAnswer(r io.Reader) (text string, err error) {
-	a, err := readAnswer(r, false)
-	return a.Text, err
+	raw, err := ReadRawAnswer(r)
+	switch {
+	case err != nil:
+		return "", err
+	case len(raw.bytes) > MaxLen:
+		return "", ErrTooLong
+	}
+	return answerText(raw.bytes), nil
 }
 
-// ReadNamedAnswer reads one answer, as [ReadAnswer] does, which may have a name
-// before its text.
-func ReadNamedAnswer(r io.Reader) (Answer, error) { return readAnswer(r, true) }
+// A RawAnswer is an answer as it was read, with its name if it has one.
+type RawAnswer struct {
+	bytes []byte
+	line  bool
+}
+
+// Parse returns the answer, whose name is no part of its text.
+func (r RawAnswer) Parse() (Answer, error) {
+	a := Answer{Line: r.line}
+	text := r.bytes
+	if name, rest, found := bytes.Cut(text, []byte{' '}); found {
+		if a.Name = parseName(name); a.Name != 0 {
+			text = rest
+		}
+	}
+	if len(text) > MaxLen {
+		return Answer{}, ErrTooLong
+	}
+	a.Text = answerText(text)
+	return a, nil
+}
 
 // maxNamedLen is the length of the longest answer with a name.
 const maxNamedLen = maxNameLen + 1 + MaxLen
 
-func readAnswer(r io.Reader, named bool) (Answer, error) {
+// ReadRawAnswer reads one answer from r, as [ReadAnswer] does, which may have a
+// name. It is a function of its own so that a caller that waits has a small
+// stack.
+func ReadRawAnswer(r io.Reader) (raw RawAnswer, err error) {
 	buf := make([]byte, usualLen)
 	n := 0
 	for {
@@ -79,42 +106,26 @@ func readAnswer(r io.Reader, named bool) (Answer, error) {
 		}
 		m, err := r.Read(buf[n:])
 		end := bytes.IndexByte(buf[n:n+m], '\n')
-		line := end >= 0
-		if line {
-			n += end
-		} else {
-			n += m
-		}
 		switch {
-		case line || err == io.EOF || n > maxNamedLen:
-			return newAnswer(buf[:n], line, end == m-1, named)
+		case end >= 0 && n+end == 0:
+			return RawAnswer{}, ErrNotTaken
+		case end >= 0:
+			return RawAnswer{buf[:n+end], end == m-1}, nil
+		}
+		n += m
+		switch {
+		case n > maxNamedLen:
+			return RawAnswer{}, ErrTooLong
+		case err == io.EOF && n == 0:
+			return RawAnswer{}, ErrNoAnswer
+		case err == io.EOF:
+			return RawAnswer{buf[:n], false}, nil
 		case err != nil && n > 0:
-			return Answer{}, cutOff(buf[:n], err)
+			return RawAnswer{}, cutOff(buf[:n], err)
 		case err != nil:
-			return Answer{}, err
+			return RawAnswer{}, err
 		}
 	}
-}
-
-// newAnswer returns the answer whose bytes are b. alone says that nothing came
-// together with its newline.
-func newAnswer(b []byte, line, alone, named bool) (a Answer, err error) {
-	switch {
-	case len(b) == 0 && line:
-		return Answer{}, ErrNotTaken
-	case len(b) == 0:
-		return Answer{}, ErrNoAnswer
-	}
-	if name, text, found := bytes.Cut(b, []byte{' '}); named && found {
-		if a.Name = parseName(name); a.Name != 0 {
-			b = text
-		}
-	}
-	if len(b) > MaxLen {
-		return Answer{}, ErrTooLong
-	}
-	a.Text, a.Line = answerText(b), line && alone
-	return a, nil
 }
 
 // answerText saves the allocation for the one answer that nearly all are.
