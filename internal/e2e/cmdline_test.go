@@ -126,12 +126,12 @@ func TestClientFails(t *testing.T) {
 		f.job(conn)
 		conn.Write([]byte("Error: a reason\x1b[2J"))
 	})
-	nobody := closedPort(t)
+	empty := closedPort(t)
 	for _, c := range []struct {
 		args []string
 		says []string
 	}{
-		{[]string{"-broker", nobody}, []string{nobody, "no broker"}},
+		{[]string{"-broker", empty}, []string{empty, "no broker"}},
 		{[]string{"-broker", silent.addr, "-timeout", "200ms"}, []string{silent.addr, "200ms"}},
 		{[]string{"-broker", rude.addr}, []string{rude.addr, "without an answer"}},
 		{[]string{"-broker", refusing.addr}, []string{`"a reason\x1b[2J"`}},

@@ -151,6 +151,18 @@ func newHeldWorker(t *testing.T) *heldWorker {
 	return h
 }
 
+// newHeldLab starts a broker for three held workers.
+func newHeldLab(t *testing.T, brokerFlags ...string) (*lab, []*heldWorker) {
+	t.Helper()
+	var workers []*heldWorker
+	var addrs []string
+	for range 3 {
+		w := newHeldWorker(t)
+		workers, addrs = append(workers, w), append(addrs, w.addr)
+	}
+	return newBroker(t, addrs, brokerFlags...), workers
+}
+
 // await waits for a value on a channel that says what has happened.
 func await[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
@@ -164,7 +176,7 @@ func await[T any](t *testing.T, what string, c <-chan T) T {
 }
 
 // originalWorker is the Python lab's worker. It reads its job in its accept
-// loop, once, so a silent connection blocks it for everybody, and one that
+// loop, once, so a silent connection blocks it for all others, and one that
 // closes without a byte kills it.
 func originalWorker(t *testing.T) *fake {
 	t.Helper()
@@ -237,7 +249,7 @@ func (f *fake) relay(client net.Conn, worker string) (string, error) {
 	return string(b[:n]), err
 }
 
-// closedPort returns an address at which nobody listens.
+// closedPort returns an address at which nothing listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	f := listen(t)

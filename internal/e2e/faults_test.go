@@ -204,8 +204,7 @@ func TestAnswerWithoutEnd(t *testing.T) {
 // is left.
 func TestClientsLeave(t *testing.T) {
 	t.Parallel()
-	workers := []*heldWorker{newHeldWorker(t), newHeldWorker(t), newHeldWorker(t)}
-	l := newBroker(t, []string{workers[0].addr, workers[1].addr, workers[2].addr})
+	l, workers := newHeldLab(t)
 	asked := 0
 	come := func(text string) *net.TCPConn {
 		t.Helper()

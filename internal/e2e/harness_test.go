@@ -45,8 +45,9 @@ func buildAndRun(m *testing.M) int {
 	}
 	// A terminal's Ctrl-C does not reach the programs.
 	leave := context.AfterFunc(ctx, func() {
-		restore()
-		_ = set.Stop()
+		for _, p := range set.Started() {
+			p.Kill()
+		}
 		_ = os.RemoveAll(dir)
 		os.Exit(1)
 	})

@@ -179,7 +179,7 @@ func (l *lab) balanced() {
 }
 
 // fairAgain asks until every worker works, which takes a cool-down, and then
-// wants them to take turns. Nobody is answered by an error meanwhile.
+// wants them to take turns. No request is answered by an error meanwhile.
 func (l *lab) fairAgain() {
 	l.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -34,7 +34,7 @@ func TestFileLimit(t *testing.T) {
 }
 
 // Told to take more clients than the limit allows, the broker runs out. It
-// pauses, neither dies nor spins, and everybody gets an answer or a refusal
+// pauses, neither dies nor spins, and every client gets an answer or a refusal
 // that says why.
 func TestFileLimitReached(t *testing.T) {
 	l := limited(t, threeWorkers(t, quick...), "-max-conns", "1000", "-request-timeout", "1h")

@@ -67,13 +67,7 @@ func TestCourseNotes(t *testing.T) {
 // its place all the same.
 func TestMixedApproaches(t *testing.T) {
 	t.Parallel()
-	var held []*heldWorker
-	var addrs []string
-	for range 3 {
-		h := newHeldWorker(t)
-		held, addrs = append(held, h), append(addrs, h.addr)
-	}
-	l := newBroker(t, addrs)
+	l, held := newHeldLab(t)
 	for i, step := range []struct {
 		request string
 		worker  int

@@ -14,7 +14,7 @@ import (
 
 // A stopped worker still accepts connections, in its kernel. The deadline for
 // the answer notices, and the worker cools down; when it is continued it is
-// one of three again, and its late answers reach nobody.
+// one of three again, and its late answers reach no client.
 func TestWorkerStopped(t *testing.T) {
 	t.Parallel()
 	for _, redispatch := range []bool{false, true} {
@@ -50,7 +50,7 @@ func TestWorkerStopped(t *testing.T) {
 	}
 }
 
-// refuses waits until nobody listens at addr any more.
+// refuses waits until nothing listens at addr any more.
 func refuses(t *testing.T, addr string) {
 	t.Helper()
 	untilDialed(t, addr, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
@@ -63,8 +63,7 @@ func TestDrain(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
-			workers := []*heldWorker{newHeldWorker(t), newHeldWorker(t), newHeldWorker(t)}
-			l := newBroker(t, []string{workers[0].addr, workers[1].addr, workers[2].addr}, "-request-timeout", "1h")
+			l, workers := newHeldLab(t, "-request-timeout", "1h")
 			replies := startVolley(l.broker.addr, longLeast, 9)
 			for _, w := range workers {
 				for range 3 {
@@ -228,7 +227,7 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// isLetGo wants what a stopping program says to who has not asked anything yet.
+// isLetGo wants what a stopping program says to a client that has not asked anything yet.
 // A worker's empty line means, to a broker, that a job on its way was not taken.
 func isLetGo(t *testing.T, p *program, answer string) {
 	t.Helper()
@@ -276,7 +275,7 @@ func TestDrainPastIdleClients(t *testing.T) {
 	}
 }
 
-// A client that is interrupted says so, and tells nobody else anything.
+// A client that is interrupted says so; its job is done all the same.
 func TestClientInterrupted(t *testing.T) {
 	t.Parallel()
 	w := newHeldWorker(t)

@@ -22,8 +22,8 @@ func TestWaitingJobIsDropped(t *testing.T) {
 	}
 }
 
-// Who half-closes is taken for one that has left, but only while its job
-// waits, and is told.
+// A client that half-closes is taken for one that has left, but only while its
+// job waits, and is told.
 func TestHalfCloseWhileWaiting(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, 1, "127.0.0.1:0", "-slots", "1", "-long", "1h")

@@ -89,14 +89,14 @@ func TestScreen(t *testing.T) {
 	var got []string
 	s := &Screen{Line: func(line string) { got = append(got, line) }}
 	for _, text := range []string{"on", "e\ntwo\n\nth", "ree"} {
-		more := s.wait()
+		more := s.changed()
 		if n, err := s.Write([]byte(text)); n != len(text) || err != nil {
 			t.Fatalf("Write(%q) = %d, %v", text, n, err)
 		}
 		select {
 		case <-more:
 		default:
-			t.Errorf("who waited for %q was not told", text)
+			t.Errorf("what waits was not told of %q", text)
 		}
 	}
 	if all := strings.Join(got, "|"); all != "one|two|" {
@@ -124,7 +124,7 @@ func TestServe(t *testing.T) {
 		}
 		conn, err := net.Dial("tcp", w.Addr())
 		if err != nil {
-			t.Errorf("-log %s: nobody at %s: %v", format, w.Addr(), err)
+			t.Errorf("-log %s: nothing listens at %s: %v", format, w.Addr(), err)
 			continue
 		}
 		conn.Close()
@@ -188,7 +188,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// Who waits in vain is told why, and what the program has written.
+// The error of a vain wait says why, and what the program has written.
 func TestWaitsInVain(t *testing.T) {
 	set := newSet(t)
 	never := func() bool { return false }

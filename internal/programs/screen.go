@@ -17,7 +17,7 @@ type Screen struct {
 	mu     sync.Mutex // guards what follows
 	text   []byte
 	passed int           // how many bytes of text Line has seen
-	more   chan struct{} // closed at the next write; nil: nobody waits for it
+	more   chan struct{} // closed at the next write; nil: nothing waits for it
 }
 
 // Write adds b to the screen. It never fails.
@@ -56,8 +56,8 @@ func (s *Screen) pass(line []byte) {
 	}
 }
 
-// wait returns a channel that is closed at the next write.
-func (s *Screen) wait() <-chan struct{} {
+// changed returns a channel that is closed at the next write.
+func (s *Screen) changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.more == nil {

@@ -97,8 +97,8 @@ func (l *lab) waiting() (int, error) {
 	return sum - l.idle, nil
 }
 
-// startPeer starts a peer, which is to be stopped by the caller; nil if the
-// peer is nobody. Its standard output is a file, as in use.
+// startPeer starts a peer, which is to be stopped by the caller; nil if
+// there is nothing to start. Its standard output is a file, as in use.
 func (l *lab) startPeer(ctx context.Context, p peer) (*programs.Program, error) {
 	if p.command == nil {
 		return nil, nil

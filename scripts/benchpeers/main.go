@@ -11,7 +11,7 @@
 //
 // It starts three workers whose Shorts take no time, and in front of them, one
 // after another, each of the peers: the broker with different flags, HAProxy
-// and nginx as scripts/peers configures them, and nobody, which is the limit of
+// and nginx as scripts/peers configures them, and nothing, which is the limit of
 // what this machine's clients and workers can do. "client -n" makes the load.
 // All listen on free ports of 127.0.0.1. It needs Linux: CPU time and memory
 // come from /proc. A peer that is not installed is named and left out. When it
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if runtime.GOOS != "linux" {
 		return line.Fail(errors.New("this needs Linux: CPU time and memory are read from /proc"))
 	}
-	// Who closes the terminal means it to stop, too.
+	// Closing the terminal means that it is to stop, too.
 	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer restore()
 	err := bench(ctx, s, stdout, stderr)

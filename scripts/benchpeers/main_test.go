@@ -239,7 +239,7 @@ func TestFailure(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "broker did not start (exit status 2)") || !strings.Contains(err.Error(), "-nonsense") {
 		t.Errorf("%v", err)
 	}
-	// Nobody listens: every request fails.
+	// Nothing listens: every request fails.
 	if _, err := l.load(t.Context(), address(l.front), 7, 2, protocol.Short, protocol.RoundRobin); err == nil ||
 		!strings.Contains(err.Error(), "7 of 7 requests: connect: connection refused") {
 		t.Errorf("%v", err)

@@ -84,7 +84,7 @@ func (l *lab) measureLoad(ctx context.Context, p peer, a protocol.Approach) (f f
 	return f, err
 }
 
-// stop stops a peer; nobody is stopped already.
+// stop stops a peer; nil, where there is none, is stopped already.
 func stop(p *programs.Program) error {
 	if p == nil {
 		return nil
@@ -92,7 +92,7 @@ func stop(p *programs.Program) error {
 	return p.Stop()
 }
 
-// cpuOf returns the CPU time of a peer so far; nobody has none.
+// cpuOf returns the CPU time of a peer so far: 0 if there is none.
 func cpuOf(p *programs.Program) (time.Duration, error) {
 	if p == nil {
 		return 0, nil

@@ -14,10 +14,10 @@ import (
 	"balancelab/internal/protocol"
 )
 
-// A peer is who stands between the client and the workers.
+// A peer is what stands between the client and the workers.
 type peer struct {
 	name string
-	// command returns what to run. nil: nobody, the client asks Worker-1.
+	// command returns what to run. nil: there is none, the client asks Worker-1.
 	command func(l *lab) *exec.Cmd
 	// config is a file under scripts/peers of which command gets a copy with
 	// the ports of this run. Empty: none.

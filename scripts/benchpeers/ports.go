@@ -11,8 +11,8 @@ import (
 
 // ports are where the programs of a run listen, all on 127.0.0.1.
 type ports struct {
-	front   int    // who stands in front of the workers
-	second  int    // for who needs one port for each approach: that of round robin
+	front   int    // of what stands in front of the workers
+	second  int    // that of round robin, where each approach needs one
 	workers [3]int // Worker-1 to Worker-3
 }
 
@@ -23,7 +23,7 @@ func (p ports) all() []int { return append([]int{p.front, p.second}, p.workers[:
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// freePorts returns ports that nobody listens on. They are not those that the
+// freePorts returns ports on which nothing listens. They are not those that the
 // system would hand out: it hands the same ones out to outgoing connections,
 // of which a run makes so many that one would soon have taken them.
 func freePorts() (ports, error) {

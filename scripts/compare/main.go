@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *random {
 		scenarios = append(scenarios, plan.shuffled(*seed))
 	}
-	// Who closes the terminal means it to stop, too.
+	// Closing the terminal means that it is to stop, too.
 	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer restore()
 	if err := compare(ctx, plan, scenarios, *svg, stdout); err != nil {

@@ -84,7 +84,7 @@ func slotsText(p plan) string {
 	return fmt.Sprintf(" with %d slots each", p.slots)
 }
 
-// description says the picture's figures in words, for who does not see it.
+// description says the picture's figures in words, for a reader that does not see it.
 func description(scenarios []scenario) string {
 	var all []string
 	for _, s := range scenarios {

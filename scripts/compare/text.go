@@ -93,8 +93,8 @@ func kinds(f figures) string {
 	return fmt.Sprintf("%d Long", f.longs)
 }
 
-// utilization returns which part of its slots' time a worker was busy for, in
-// so long a time.
+// utilization returns the part of its slots' time for which a worker was busy,
+// in a time of this length.
 func (f figures) utilization(p plan, in time.Duration) float64 {
 	return f.busy.Seconds() / (in.Seconds() * float64(max(1, p.slots)))
 }

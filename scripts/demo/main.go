@@ -59,7 +59,7 @@ type server struct {
 // A step is one command of the course notes.
 type step struct {
 	line   string
-	worker string // who is to answer
+	worker string // the one that is to answer
 }
 
 var servers = []server{
@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code, ok := line.Parse(args); !ok {
 		return code
 	}
-	// Who closes the terminal means it to stop, too.
+	// Closing the terminal means that it is to stop, too.
 	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer restore()
 	bin, err := os.MkdirTemp("", "demo")
@@ -149,11 +149,11 @@ func (l *lab) perform(ctx context.Context, servers []server, steps []step) (answ
 		}
 	}
 	for _, s := range steps {
-		who, err := l.ask(ctx, s.line)
+		worker, err := l.ask(ctx, s.line)
 		if err != nil {
 			return nil, err
 		}
-		answered = append(answered, who)
+		answered = append(answered, worker)
 	}
 	return answered, nil
 }

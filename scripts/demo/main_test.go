@@ -110,8 +110,7 @@ func (s *stage) allGone(t *testing.T, n int) {
 	}
 }
 
-// taken returns an address that somebody listens on, who hands what comes to
-// accepted.
+// taken returns the address of a listener, which hands what comes to accepted.
 func taken(t *testing.T, accepted func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
