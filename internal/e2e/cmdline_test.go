@@ -55,7 +55,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"client -c 5 Short round_robin", "-n"},
 		{"client -timeout 5 Short round_robin", "want a unit, such as 5s"},
 		{"client -broker 8001 Short round_robin", "127.0.0.1:8001"},
-		{"broker -listen :", "want"},
+		{"broker -listen :", "no port"},
 		{"broker -listen 8001", "127.0.0.1:8001"},
 		{"broker -status 127.0.0.1:65536", "65535"},
 		{"broker -workers 127.0.0.1:9002,127.0.0.1:09002", "twice"},

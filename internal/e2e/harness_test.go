@@ -200,6 +200,9 @@ func (p *program) exited() bool {
 // notes are what a server may say on standard error.
 var notes = regexp.MustCompile(`(?m)^(broker|worker): (stopping; no (request|job) is in flight|finishing \d+ (request|job)s?, at most \S+; once more to end now|tell the broker of this worker: broker -workers \S+)\n`)
 
+// complaints returns what a server wrote to standard error, but for its notes.
+func (p *program) complaints() string { return notes.ReplaceAllString(p.Stderr.String(), "") }
+
 // terminate sends SIGTERM and wants the orderly exit.
 func (p *program) terminate() {
 	p.t.Helper()
@@ -207,7 +210,7 @@ func (p *program) terminate() {
 	if code := p.exit(); code != 0 {
 		p.t.Errorf("%s exited with %d after SIGTERM, want 0; it showed:\n%s", p.Name, code, p.Said())
 	}
-	if text := notes.ReplaceAllString(p.Stderr.String(), ""); text != "" {
+	if text := p.complaints(); text != "" {
 		p.t.Errorf("%s wrote to standard error:\n%s", p.Name, text)
 	}
 }

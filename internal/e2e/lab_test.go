@@ -134,7 +134,10 @@ const anyAnswer = `^\[Broker\] Response from Worker-(\d+): `
 // far as the broker's lines have arrived: that of an answer may come later than
 // the answer.
 func (l *lab) shownAnswers() (numbers []int) {
-	for _, m := range l.broker.matches(anyAnswer) {
+	for _, m := range l.broker.matches(anyAnswer + "(.*)") {
+		if strings.HasPrefix(m[2], "Error: ") {
+			continue // a refusal is shown, and is no answer
+		}
 		n, _ := strconv.Atoi(m[1])
 		numbers = append(numbers, n)
 	}

@@ -103,7 +103,7 @@ func TestLogOff(t *testing.T) {
 	}
 	for _, p := range []*program{b, w} {
 		p.terminate()
-		if text := p.Stdout.String() + p.Stderr.String(); text != "" {
+		if text := p.Stdout.String() + p.complaints(); text != "" {
 			t.Errorf("%s printed %q", p.Name, text)
 		}
 	}

@@ -193,7 +193,7 @@ func TestDrainTimeout(t *testing.T) {
 		t.Errorf("worker: exit %d, want 1", code)
 	}
 	for _, p := range []*program{l.broker, w} {
-		if text := p.Stderr.String(); strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, p.Name+": ") {
+		if text := p.complaints(); strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, p.Name+": ") {
 			t.Errorf("%s: standard error %q, want one line", p.Name, text)
 		}
 	}
