@@ -194,13 +194,13 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 // reply answers the client.
 func (b *Broker) reply(client *server.Conn, x *Exchange) {
 	b.Observer.Done(x)
-	if err := x.send(client); err != nil {
+	if err := x.deliver(client); err != nil {
 		b.Observer.ClientGone(x, err)
 	}
 }
 
-// send sends the client what the exchange has come to.
-func (x *Exchange) send(client *server.Conn) error {
+// deliver sends the client what the exchange has come to.
+func (x *Exchange) deliver(client *server.Conn) error {
 	switch f := x.Failure; {
 	case f == nil || f.Reason == Refused:
 		return client.Answer(x.Answer)

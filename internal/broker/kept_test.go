@@ -46,9 +46,8 @@ func oneWorker(b *Broker) {
 // connection as come, until its machine vanishes: then all connections that
 // there are hang, and only new ones work.
 type vanishing struct {
-	mu   sync.Mutex // guards era
-	era  int
-	conn int // connections so far
+	mu  sync.Mutex // guards era
+	era int
 }
 
 func (v *vanishing) now() int {
