@@ -22,14 +22,36 @@
 //
 // # Health
 //
-// A worker that fails three times in a row cools down: for a second at first,
-// twice as long after each further failure, 30 seconds at most. Without that, a
+// A worker that fails is left out for a while: it cools down. Without that, a
 // worker that fails at once always has the fewest requests in flight and
-// attracts everything. When the time is over the worker is due for a trial: it
-// gets one request, and nothing more until that one is answered (then the
-// worker is up) or has failed (then it cools down again). The field calls this
-// a circuit breaker, and a worker on trial half-open. No request waits for a
-// trial, and no probe is ever sent. Any answer ends a cool-down.
+// attracts everything. There are two signs of such a worker:
+//
+//   - It fails three times in a row.
+//   - It fails more than it answers. The pool keeps the excess of each worker:
+//     a failure adds one, an answer takes one away, and it is never below 0 or
+//     above 12. At 12 the worker cools down. A worker that fails less than half
+//     of its requests stays near 0. One that fails more than half gets to 12;
+//     the more it fails, the sooner. Answers are not saved up: at 0, one more
+//     changes nothing.
+//
+// The first cool-down lasts a second, each further one twice as long as the one
+// before, 30 seconds at most. Once the excess is back at 0 (the answers have
+// caught up with the failures), the next one lasts a second again.
+//
+// When the time is over the worker is due for a trial: it gets one request, and
+// nothing more until that one is answered (then the worker is up) or has failed
+// (then it cools down again). The field calls this a circuit breaker, and a
+// worker on trial half-open. No request waits for a trial, and no probe is ever
+// sent. An answer to the trial takes one from the excess, no more. So a worker
+// that fails two of three, and is back by luck, is at 11: at its next failure it
+// cools down again, for twice as long.
+//
+// Any answer ends a cool-down, with one exception. When a worker's excess comes
+// to 12, it may have other requests in flight, and will answer some of them, as
+// it did before. Such an answer, to a request from before the cool-down, does
+// not end it, unless the excess is 0 by then.
+//
+// [Pool.OnChange] is told of every cool-down and of every return.
 //
 // A worker that is not eligible (it cools down, or is on trial) is used all the
 // same when a request has no other worker left to try. So a pool whose workers
@@ -61,7 +83,7 @@ type Worker struct {
 type Outcome int
 
 const (
-	// Answered clears a worker's failures.
+	// Answered speaks for the worker.
 	Answered Outcome = iota
 	// Failed counts towards a cool-down.
 	Failed
@@ -69,6 +91,9 @@ const (
 	// something, or gave up. It does not count towards a cool-down. In
 	// [Status.Failed] it is included: the request was not answered.
 	NotCounted
+	// Withdrawn is neither an answer nor a failure: the client has left, and
+	// the job was withdrawn before its end was known.
+	Withdrawn
 )
 
 // A State is what a worker may get.
@@ -86,14 +111,16 @@ func (s State) String() string {
 	return [...]string{"up", "cooling down", "due for a trial", "on trial"}[s]
 }
 
-// A Status is one worker at one moment.
+// A Status is one worker at one moment. Assigned is always the sum of InFlight,
+// Answered, Failed and Withdrawn.
 type Status struct {
 	Worker
-	State    State
-	Cooling  time.Duration // how long the cool-down still lasts; 0 if it does not cool
-	InFlight int
-	Peak     int   // the most that were in flight at once
-	Assigned int   // leases handed out
-	Answered []int // leases answered, by the selector's index in the list of NewPool
-	Failed   int   // leases released as Failed or NotCounted
+	State     State
+	Cooling   time.Duration // how long the cool-down still lasts; 0 if it does not cool
+	InFlight  int
+	Peak      int   // the most that were in flight at once
+	Assigned  int   // leases handed out
+	Answered  []int // leases answered, by the selector's index in the list of NewPool
+	Failed    int   // leases released as Failed or NotCounted
+	Withdrawn int   // leases released as Withdrawn
 }

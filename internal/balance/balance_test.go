@@ -36,6 +36,22 @@ func newLab(t *testing.T, weights ...int) *lab {
 	return &lab{t, NewPool(workers, newSelectors()...)}
 }
 
+// Snapshot is the pool's, and checks what must hold at every moment.
+func (l *lab) Snapshot() []Status {
+	l.t.Helper()
+	all := l.Pool.Snapshot()
+	for _, s := range all {
+		sum := s.Failed + s.Withdrawn + s.InFlight
+		for _, n := range s.Answered {
+			sum += n
+		}
+		if s.Assigned != sum {
+			l.t.Errorf("%+v: assigned is not answered + failed + withdrawn + in flight", s)
+		}
+	}
+	return all
+}
+
 func (l *lab) take(s int) Lease {
 	l.t.Helper()
 	lease, ok := l.Assign(s, new(Tried))
@@ -201,20 +217,34 @@ func TestCountsAddUp(t *testing.T) {
 			for j := range 50 {
 				s := []int{rr, lc}[(i+j)%2]
 				lease := l.take(s)
-				lease.Release([]Outcome{Answered, Failed, NotCounted}[(i*j)%3])
+				l.Snapshot()
+				lease.Release([]Outcome{Answered, Failed, NotCounted, Withdrawn}[(i*j)%4])
+				l.Snapshot()
 			}
 		})
 	}
 	wg.Wait()
-	assigned := 0
+	assigned, withdrawn := 0, 0
 	for _, s := range l.Snapshot() {
 		assigned += s.Assigned
-		if s.InFlight != 0 || s.Assigned != s.Answered[rr]+s.Answered[lc]+s.Failed {
-			t.Errorf("%+v: assigned is not answered + failed", s)
+		withdrawn += s.Withdrawn
+		if s.InFlight != 0 {
+			t.Errorf("%+v: something is in flight at the end", s)
 		}
 	}
 	if assigned != 64*50 {
 		t.Errorf("%d assigned, want %d", assigned, 64*50)
+	}
+	want := 0
+	for i := range 64 {
+		for j := range 50 {
+			if (i*j)%4 == 3 {
+				want++
+			}
+		}
+	}
+	if withdrawn != want {
+		t.Errorf("%d withdrawn, want %d", withdrawn, want)
 	}
 }
 
@@ -400,7 +430,7 @@ func TestTwoCoolDowns(t *testing.T) {
 // it, since no other worker is left, may end it with an answer only.
 func TestBesideATrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, o := range []Outcome{Failed, NotCounted, Answered} {
+		for _, o := range []Outcome{Failed, NotCounted, Withdrawn, Answered} {
 			l := newLab(t, 1)
 			l.ask(rr, 3, Failed)
 			time.Sleep(time.Second)
@@ -418,15 +448,41 @@ func TestBesideATrial(t *testing.T) {
 	})
 }
 
-// A trial that our own side spoiled is given again.
+// A trial that our own side spoiled, or whose client has left, is given again.
 func TestNotCountedTrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 1)
-		l.ask(rr, 3, Failed)
-		time.Sleep(time.Second)
-		l.ask(rr, 1, NotCounted)
-		if s := l.state("a"); s.State != DueForTrial {
-			t.Errorf("a is %v", s.State)
+		for _, o := range []Outcome{NotCounted, Withdrawn} {
+			l := newLab(t, 1)
+			l.ask(rr, 3, Failed)
+			time.Sleep(time.Second)
+			l.ask(rr, 1, o)
+			if s := l.state("a"); s.State != DueForTrial {
+				t.Errorf("after outcome %d a is %v", o, s.State)
+			}
+			l.ask(rr, 1, Answered)
+			if s := l.state("a"); s.State != Up {
+				t.Errorf("after the trial's answer a is %v", s.State)
+			}
 		}
 	})
+}
+
+// What is withdrawn says nothing of the worker, and its place is free at once.
+func TestWithdrawn(t *testing.T) {
+	l := newLab(t, 1)
+	for range 2 {
+		l.ask(rr, 10, Withdrawn)
+		l.ask(rr, 2, Failed)
+	}
+	if s := l.state("a"); s.State != Cooling {
+		t.Errorf("%v, want that it is no answer among failures", s.State)
+	}
+	l = newLab(t, 1)
+	held := l.take(lc)
+	l.ask(lc, 10, Withdrawn)
+	s := l.state("a")
+	if s.State != Up || s.InFlight != 1 || s.Withdrawn != 10 || s.Failed != 0 || s.Answered[lc] != 0 {
+		t.Errorf("%+v, want 10 withdrawn, nothing answered or failed, and 1 in flight", s)
+	}
+	held.Release(Answered)
 }

@@ -95,7 +95,7 @@ func BenchmarkOneLeft(b *testing.B) {
 		for _, n := range []int{3, 100, 10_000} {
 			b.Run(fmt.Sprintf("%s/%d", names[s], n), func(b *testing.B) {
 				p := benchPool(n, false)
-				p.cool(n - 1)
+				p.coolFirst(n - 1)
 				for b.Loop() {
 					l, _ := p.Assign(s, new(Tried))
 					l.Release(Answered)
@@ -105,8 +105,8 @@ func BenchmarkOneLeft(b *testing.B) {
 	}
 }
 
-// cool lets the first n workers cool down for longer than a test takes.
-func (p *Pool) cool(n int) {
+// coolFirst lets the first n workers cool down for longer than a test takes.
+func (p *Pool) coolFirst(n int) {
 	for _, m := range p.members[:n] {
 		m.state, m.until = Cooling, time.Now().Add(time.Hour)
 		heap.Push(&p.cooling, m)

@@ -5,9 +5,13 @@ import (
 	"time"
 )
 
-// Cool-downs: after failuresInARow, from the first to the longest, doubling.
+// Cool-downs: what leads to them, and how long they last. With an excessLimit
+// of 12, chance takes out a worker that fails one of four about once in 1.6
+// million outcomes. With 10 it would be once in 180,000. A worker that fails two
+// of three in turn fails 22 times before it is taken out.
 const (
 	failuresInARow  = 3
+	excessLimit     = 12
 	firstCoolDown   = 1 * time.Second
 	longestCoolDown = 30 * time.Second
 )
@@ -15,40 +19,74 @@ const (
 // health is what the outcomes so far say of a worker.
 type health struct {
 	state    State
-	failures int           // in a row
-	coolDown time.Duration // the latest; 0 if it never cooled since its last answer
+	inARow   int           // failures since the latest answer
+	excess   int           // failures less answers, from 0 to excessLimit
+	coolDown time.Duration // the latest; 0 if there was none since excess was 0
 	until    time.Time     // when the cool-down ends, if the state is Cooling
 	coolAt   int           // the place in Pool.cooling, if the state is Cooling
-	trial    *ticket       // of the lease that is the trial, if the state is OnTrial
+	cause    Cause         // why it was taken out, if the state is not Up
+	before   uint64        // the number of the last lease before the latest cool-down
+	trial    uint64        // the number of the lease that is the trial, if the state is OnTrial
 }
 
-// answered ends whatever the failures before have led to.
-func (p *Pool) answered(m *member) {
+// answered counts an answer to the lease with that number. It ends a cool-down
+// unless it proves nothing.
+func (p *Pool) answered(m *member, lease uint64) {
+	m.inARow = 0
+	m.excess = max(m.excess-1, 0)
+	if m.excess == 0 {
+		m.coolDown = 0
+	}
+	if m.state == Up || m.provesNothing(lease) {
+		return
+	}
 	if m.state == Cooling {
 		heap.Remove(&p.cooling, m.coolAt)
 	}
-	m.health = health{state: Up}
+	m.state = Up
+	p.note(Change{Worker: m.config, State: Up, Cause: AnswerCame})
 }
 
-// failed counts a failure. What fails while the worker cools, a request from
-// before or one that had no other worker left, does not prolong the cool-down.
-// What fails beside a trial does not end the trial.
-func (p *Pool) failed(m *member, lease *ticket) {
-	m.failures++
+// provesNothing reports whether an answer to that lease leaves the worker out. A
+// worker that failed more than it answered did answer now and then. So it is no
+// news that some of the requests from before its cool-down are answered, until
+// the answers have caught up with the failures.
+func (h *health) provesNothing(lease uint64) bool {
+	return h.cause == TooManyFailed && lease <= h.before && h.excess > 0
+}
+
+// failed counts a failure of the lease with that number. What fails while the
+// worker cools, a request from before or one that had no other worker left,
+// does not prolong the cool-down. What fails beside a trial does not end the
+// trial.
+func (p *Pool) failed(m *member, lease uint64) {
+	m.inARow++
+	m.excess = min(m.excess+1, excessLimit)
 	switch {
-	case m.state == Up && m.failures >= failuresInARow:
-		m.coolDown = firstCoolDown
+	case m.state == Up && m.excess == excessLimit:
+		p.cool(m, TooManyFailed)
+	case m.state == Up && m.inARow >= failuresInARow:
+		p.cool(m, FailedInARow)
 	case m.state == OnTrial && m.trial == lease:
-		m.coolDown = min(2*m.coolDown, longestCoolDown)
-	default:
-		return
+		p.cool(m, TrialFailed)
 	}
-	m.state, m.until = Cooling, time.Now().Add(m.coolDown)
-	heap.Push(&p.cooling, m)
 }
 
-// notCounted lets a trial that proved nothing be repeated.
-func (p *Pool) notCounted(m *member, lease *ticket) {
+// cool begins a cool-down. One that follows a failed trial goes on with what the
+// worker was taken out for.
+func (p *Pool) cool(m *member, c Cause) {
+	if c != TrialFailed {
+		m.cause = c
+	}
+	m.coolDown = min(max(2*m.coolDown, firstCoolDown), longestCoolDown)
+	m.state, m.until = Cooling, time.Now().Add(m.coolDown)
+	m.before = p.leases
+	heap.Push(&p.cooling, m)
+	p.note(Change{Worker: m.config, State: Cooling, Cooling: m.coolDown, Cause: c})
+}
+
+// repeatTrial lets a trial that proved nothing be repeated.
+func (p *Pool) repeatTrial(m *member, lease uint64) {
 	if m.state == OnTrial && m.trial == lease {
 		m.state = DueForTrial
 	}

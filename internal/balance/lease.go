@@ -1,5 +1,7 @@
 package balance
 
+import "fmt"
+
 // A Lease is one request's place at one worker. It must be released exactly
 // once, on every path. The zero value is no lease.
 //
@@ -9,14 +11,14 @@ type Lease struct {
 	member   *member
 	selector int // the index of the one that chose
 	ticket   *ticket
-	number   uint64 // the ticket's, as long as the lease is not released
+	number   uint64 // also the ticket's, as long as the lease is not released
 }
 
 // A ticket knows whether its lease was released. It is used again, for one
-// lease after another, so that a lease allocates nothing. Its number grows each
-// time: a lease with an older number is over.
+// lease after another, so that a lease allocates nothing. A lease with another
+// number than its ticket is over.
 type ticket struct {
-	number uint64
+	number uint64  // of the lease, from 1 on in the order of Assign; 0 if no lease has it
 	next   *ticket // in the list of those that are free
 }
 
@@ -29,39 +31,57 @@ func (l Lease) Worker() *Worker { return &l.member.config }
 func (l Lease) Index() int { return l.member.index }
 
 // Release ends the lease. It panics, and changes nothing, if the lease was
-// released before through any of its copies, or is the zero value: a count that
-// is wrong from then on would not be noticed.
+// released before through any of its copies, or is the zero value, or if there
+// is no such outcome: a count that is wrong from then on would not be noticed.
+//
+// It calls OnChange of the pool if the outcome changed the worker's state.
 func (l Lease) Release(o Outcome) {
-	m := l.member
-	if m == nil {
+	if l.member == nil {
 		panic("balance: Release of the zero Lease")
 	}
-	p := m.pool
+	if o < Answered || o > Withdrawn {
+		panic(fmt.Sprintf("balance: Release with the unknown outcome %d", o))
+	}
+	p := l.member.pool
+	if changed := p.release(l, o); changed {
+		p.tell()
+	}
+}
+
+// release reports whether a change is to be told.
+func (p *Pool) release(l Lease, o Outcome) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.takeBack(l.ticket, l.number)
+	m := l.member
 	m.inFlight--
 	switch o {
 	case Answered:
 		m.answered[l.selector]++
-		p.answered(m)
+		p.answered(m, l.number)
 	case Failed:
 		m.failed++
-		p.failed(m, l.ticket)
+		p.failed(m, l.number)
 	case NotCounted:
 		m.failed++
-		p.notCounted(m, l.ticket)
+		p.repeatTrial(m, l.number)
+	case Withdrawn:
+		m.withdrawn++
+		p.repeatTrial(m, l.number)
 	}
 	p.changed(m)
+	return len(p.untold) > 0
 }
 
-// handOut returns a ticket that no lease has.
+// handOut returns a ticket for a new lease, with its number.
 func (p *Pool) handOut() *ticket {
 	t := p.free
 	if t == nil {
-		return new(ticket)
+		t = new(ticket)
 	}
 	p.free = t.next
+	p.leases++
+	t.number = p.leases
 	return t
 }
 
@@ -69,6 +89,6 @@ func (p *Pool) takeBack(t *ticket, number uint64) {
 	if t.number != number {
 		panic("balance: a lease was released twice")
 	}
-	t.number++
+	t.number = 0
 	t.next, p.free = p.free, t
 }

@@ -20,7 +20,7 @@ func TestAssignDoesNotAllocate(t *testing.T) {
 				}
 				i := 0
 				allocs := testing.AllocsPerRun(1000, func() {
-					held[i%64].Release([]Outcome{Answered, Failed, NotCounted}[i%3])
+					held[i%64].Release([]Outcome{Answered, Failed, NotCounted, Withdrawn}[i%4])
 					*tried = Tried{}
 					held[i%64], _ = p.Assign(s, tried)
 					i++
@@ -51,6 +51,20 @@ func TestReleaseTwicePanics(t *testing.T) {
 	lease.Release(Answered)
 	mustPanic(t, "the second release", "balance: a lease was released twice", func() { lease.Release(Answered) })
 	mustPanic(t, "no lease", "balance: Release of the zero Lease", func() { Lease{}.Release(Answered) })
+}
+
+// An outcome that does not exist is not counted by halves.
+func TestUnknownOutcomePanics(t *testing.T) {
+	l := newLab(t, 1)
+	lease := l.take(rr)
+	before := fmt.Sprint(l.Snapshot())
+	for _, o := range []Outcome{-1, Withdrawn + 1} {
+		mustPanic(t, "the release", fmt.Sprintf("balance: Release with the unknown outcome %d", o), func() { lease.Release(o) })
+	}
+	if after := fmt.Sprint(l.Snapshot()); after != before {
+		t.Errorf("it made %s of %s", after, before)
+	}
+	lease.Release(Answered)
 }
 
 // All copies of a lease are the same lease. One that comes too late changes no

@@ -48,23 +48,37 @@ type member struct {
 	paid  int // by RoundRobin: for all the times that it was chosen
 
 	health
-	pool     *Pool
-	config   Worker
-	peak     int
-	assigned int
-	answered []int
-	failed   int
+	pool      *Pool
+	config    Worker
+	peak      int
+	assigned  int
+	answered  []int
+	failed    int
+	withdrawn int
 }
 
 // A Pool is a fixed list of workers. All methods may be called at once.
 type Pool struct {
+	// OnChange, if it is not nil, is called when a worker begins to cool down,
+	// and when it is up again. It is set before the first Assign.
+	//
+	// It is called within Release, with no lock held, so it may use the pool. It
+	// is called for one change at a time, in the order in which they happened.
+	// To keep that order without waiting, a Release leaves its change to another
+	// Release that is calling OnChange just then. When all calls of Release have
+	// returned, all changes have been told.
+	OnChange func(Change)
+	telling  sync.Mutex // locked while a change is told; never taken under mu
+
 	selectors []Selector // by their index; some may be nil
 	distinct  []Selector // each of them once
 
 	mu      sync.Mutex // guards everything below, and all that the selectors hold
 	members []*member
-	cooling byEnd   // the members in the state Cooling
-	free    *ticket // a list of those that no lease has
+	cooling byEnd    // the members in the state Cooling
+	leases  uint64   // how many were handed out: the number of the latest
+	free    *ticket  // a list of those that no lease has
+	untold  []Change // what OnChange has not been told yet
 }
 
 // NewPool returns a pool of workers, all of them up. A request names the
@@ -113,7 +127,7 @@ func (p *Pool) Assign(selector int, tried *Tried) (Lease, bool) {
 	m.assigned++
 	m.peak = max(m.peak, m.inFlight)
 	if m.state == DueForTrial {
-		m.state, m.trial = OnTrial, t
+		m.state, m.trial = OnTrial, t.number
 	}
 	p.changed(m)
 	return Lease{member: m, selector: selector, ticket: t, number: t.number}, true
@@ -146,7 +160,7 @@ func (p *Pool) Snapshot() []Status {
 		all[i] = Status{
 			Worker: m.config, State: m.state,
 			InFlight: m.inFlight, Peak: m.peak,
-			Assigned: m.assigned, Answered: slices.Clone(m.answered), Failed: m.failed,
+			Assigned: m.assigned, Answered: slices.Clone(m.answered), Failed: m.failed, Withdrawn: m.withdrawn,
 		}
 		if m.state == Cooling {
 			all[i].Cooling = m.until.Sub(now)

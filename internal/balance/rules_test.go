@@ -28,7 +28,7 @@ func follow(t *testing.T, seed uint64, weigh func(*rand.Rand) int, check func(l 
 					time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
 				case k < 20 && len(held) > 0:
 					i := r.IntN(len(held))
-					held[i].Release([]Outcome{Answered, Failed, Failed, NotCounted}[r.IntN(4)])
+					held[i].Release([]Outcome{Answered, Failed, Failed, NotCounted, Withdrawn}[r.IntN(5)])
 					held = append(held[:i], held[i+1:]...)
 				default:
 					s := []int{rr, lc}[r.IntN(2)]
@@ -113,7 +113,7 @@ func TestRoundRobinFollowsTheList(t *testing.T) {
 func TestRoundRobinFollowsALongList(t *testing.T) {
 	const n = 200
 	p := benchPool(n, false)
-	p.cool(n)
+	p.coolFirst(n)
 	back := []int{3, 63, 64, 70, 128, 199}
 	for _, i := range back {
 		m := p.members[i]

@@ -263,7 +263,7 @@ func TestAllAttemptsTogether(t *testing.T) {
 					p.changed(m)
 				}
 			}
-			p.cool(scene.cool)
+			p.coolFirst(scene.cool)
 			var tried Tried
 			attempts, work := 0, 0
 			for ; ; attempts++ {

@@ -1,0 +1,76 @@
+package balance
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Change says that a worker begins to cool down, or is up again.
+type Change struct {
+	Worker
+	State   State         // Cooling or Up
+	Cooling time.Duration // how long the cool-down lasts; 0 if the worker is up
+	Cause   Cause
+}
+
+// A Cause is why the state of a worker changed.
+type Cause int
+
+const (
+	AnswerCame    Cause = iota // the worker is up again
+	FailedInARow               // it cools down
+	TooManyFailed              // it cools down: its excess has come to the limit
+	TrialFailed                // it cools down once more
+)
+
+// String returns the cause in words, as a line or a page shows it.
+func (c Cause) String() string {
+	return [...]string{
+		"it answered",
+		fmt.Sprintf("%d failures in a row", failuresInARow),
+		fmt.Sprintf("%d more failures than answers", excessLimit),
+		"its trial failed",
+	}[c]
+}
+
+// note keeps a change until it can be told without the lock.
+func (p *Pool) note(c Change) {
+	if p.OnChange != nil {
+		p.untold = append(p.untold, c)
+	}
+}
+
+// tell tells what was noted. Only one goroutine tells at a time, so that the
+// order is kept. The others do not wait for it. After it has let go of p.telling
+// it looks again, and finds what they noted meanwhile.
+func (p *Pool) tell() {
+	for p.isUntold() && p.telling.TryLock() {
+		p.tellNext()
+	}
+}
+
+func (p *Pool) isUntold() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.untold) > 0
+}
+
+// tellNext lets go of p.telling, which the caller has locked, even if OnChange
+// panics.
+func (p *Pool) tellNext() {
+	defer p.telling.Unlock()
+	if c, ok := p.nextUntold(); ok {
+		p.OnChange(c)
+	}
+}
+
+func (p *Pool) nextUntold() (Change, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.untold) == 0 {
+		return Change{}, false
+	}
+	c := p.untold[0]
+	p.untold = p.untold[1:]
+	return c, true
+}
