@@ -74,6 +74,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		RequestTimeout: f.request, DialTimeout: f.dial, AnswerTimeout: f.answer,
 		Redispatch: f.redispatch, Observer: log,
 	}
+	b.Pool.OnChange = log.Changed
 	if f.keepalive {
 		b.Idle = broker.NewIdlePool(len(f.workers), f.idle())
 		defer b.Idle.Close()
@@ -113,6 +114,7 @@ type observer interface {
 	StatusPage(url string)
 	Paused(err error, pause time.Duration)
 	Close()
+	Changed(balance.Change)
 	Summary([]balance.Status)
 }
 

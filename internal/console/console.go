@@ -87,6 +87,15 @@ func (b *Broker) Paused(err error, pause time.Duration) {
 	b.print("[Broker] Waiting ", pause.String(), " before the next client: ", err.Error())
 }
 
+// Changed says that a worker cools down, or is up again.
+func (b *Broker) Changed(c balance.Change) {
+	what := "is up again"
+	if c.State == balance.Cooling {
+		what = "cools down for " + c.Cooling.String()
+	}
+	b.print("[Broker] ", c.Name, " ", what, ": ", c.Cause.String())
+}
+
 // Summary prints a line for each worker.
 func (b *Broker) Summary(workers []balance.Status) {
 	for _, w := range workers {
@@ -94,8 +103,12 @@ func (b *Broker) Summary(workers []balance.Status) {
 		for _, a := range protocol.Approaches() {
 			answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
 		}
-		b.print(fmt.Sprintf("[Broker] %s: answered %s; failed %d; at most %d at once",
-			w.Name, strings.Join(answered, ", "), w.Failed, w.Peak))
+		withdrawn := ""
+		if w.Withdrawn > 0 {
+			withdrawn = fmt.Sprintf("withdrawn %d; ", w.Withdrawn)
+		}
+		b.print(fmt.Sprintf("[Broker] %s: answered %s; failed %d; %sat most %d at once",
+			w.Name, strings.Join(answered, ", "), w.Failed, withdrawn, w.Peak))
 	}
 }
 
@@ -238,10 +251,19 @@ func (b *BrokerJSON) Paused(err error, pause time.Duration) {
 	b.log.Warn("paused", "pause", pause.String(), "error", err.Error())
 }
 
+// Changed says that a worker cools down, or is up again.
+func (b *BrokerJSON) Changed(c balance.Change) {
+	if c.State == balance.Cooling {
+		b.log.Warn("cooling down", "worker", c.Name, "cooling_seconds", c.Cooling.Seconds(), "cause", c.Cause.String())
+		return
+	}
+	b.log.Info("up", "worker", c.Name, "cause", c.Cause.String())
+}
+
 // Summary writes an event for each worker.
 func (b *BrokerJSON) Summary(workers []balance.Status) {
 	for _, w := range workers {
-		attrs := []any{"worker", w.Name, "failed", w.Failed, "most", w.Peak}
+		attrs := []any{"worker", w.Name, "failed", w.Failed, "withdrawn", w.Withdrawn, "most", w.Peak}
 		for _, a := range protocol.Approaches() {
 			attrs = append(attrs, "answered_"+a.String(), w.Answered[a])
 		}
@@ -330,6 +352,8 @@ func (Off) Redispatched(string, error)         {}
 func (Off) Done(*broker.Exchange)              {}
 func (Off) ClientGone(*broker.Exchange, error) {}
 func (Off) Paused(error, time.Duration)        {}
+func (Off) Changed(balance.Change)             {}
+func (Off) NotShown() int                      { return 0 }
 func (Off) Summary([]balance.Status)           {}
 func (Off) Processing(protocol.Job, net.Addr)  {}
 func (Off) Refused(net.Addr, string)           {}

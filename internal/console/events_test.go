@@ -25,12 +25,18 @@ func TestEventsAsJSON(t *testing.T) {
 	at, peer := addr("127.0.0.1:8000"), addr("127.0.0.1:57730")
 	reset := errors.New("reset")
 	for want, tell := range map[string]func(*BrokerJSON){
-		"address:127.0.0.1:8000 level:INFO msg:listening":                                                            func(b *BrokerJSON) { b.Listening(at) },
-		"error:reset level:WARN msg:unreachable worker:Worker-1":                                                     func(b *BrokerJSON) { b.Unreachable("Worker-1", reset) },
-		"error:reset level:WARN msg:handed on worker:Worker-1":                                                       func(b *BrokerJSON) { b.Redispatched("Worker-1", reset) },
-		"error:reset level:WARN msg:paused pause:5ms":                                                                func(b *BrokerJSON) { b.Paused(reset, 5*time.Millisecond) },
-		"answered_least_connections:2 answered_round_robin:3 failed:1 level:INFO most:2 msg:summary worker:Worker-1": func(b *BrokerJSON) { b.Summary(summary) },
-		"level:INFO msg:status page url:http://127.0.0.1:8080/":                                                      func(b *BrokerJSON) { b.StatusPage("http://127.0.0.1:8080/") },
+		"address:127.0.0.1:8000 level:INFO msg:listening":                                                                        func(b *BrokerJSON) { b.Listening(at) },
+		"error:reset level:WARN msg:unreachable worker:Worker-1":                                                                 func(b *BrokerJSON) { b.Unreachable("Worker-1", reset) },
+		"error:reset level:WARN msg:handed on worker:Worker-1":                                                                   func(b *BrokerJSON) { b.Redispatched("Worker-1", reset) },
+		"error:reset level:WARN msg:paused pause:5ms":                                                                            func(b *BrokerJSON) { b.Paused(reset, 5*time.Millisecond) },
+		"answered_least_connections:2 answered_round_robin:3 failed:1 level:INFO most:2 msg:summary withdrawn:0 worker:Worker-1": func(b *BrokerJSON) { b.Summary(summary) },
+		"level:INFO msg:status page url:http://127.0.0.1:8080/":                                                                  func(b *BrokerJSON) { b.StatusPage("http://127.0.0.1:8080/") },
+		"cause:its trial failed cooling_seconds:2 level:WARN msg:cooling down worker:Worker-1": func(b *BrokerJSON) {
+			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-1"}, State: balance.Cooling, Cooling: 2 * time.Second, Cause: balance.TrialFailed})
+		},
+		"cause:it answered level:INFO msg:up worker:Worker-1": func(b *BrokerJSON) {
+			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-1"}, State: balance.Up, Cause: balance.AnswerCame})
+		},
 		"": func(b *BrokerJSON) { b.Connected(peer) },
 	} {
 		var out bytes.Buffer
@@ -103,7 +109,7 @@ func (unusual) Network() string  { return "unusual" }
 func (u unusual) String() string { return string(u) }
 
 // Off takes every event and shows nothing.
-func TestOff(*testing.T) {
+func TestOff(t *testing.T) {
 	var o Off
 	o.Connected(nil)
 	o.Unreachable("", nil)
@@ -115,5 +121,9 @@ func TestOff(*testing.T) {
 	o.Processing(protocol.Job{}, nil)
 	o.Refused(nil, "")
 	o.Dropped(nil)
+	o.Changed(balance.Change{})
 	o.Close()
+	if o.NotShown() != 0 {
+		t.Error("it has dropped something")
+	}
 }

@@ -108,8 +108,8 @@ func (w *Writer) room(size, lines int) bool {
 	return true
 }
 
-// Dropped returns how many lines were dropped since the start.
-func (w *Writer) Dropped() int {
+// NotShown returns how many lines were dropped since the start.
+func (w *Writer) NotShown() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.dropped

@@ -71,7 +71,7 @@ func TestUnreadOutput(t *testing.T) {
 		if took := time.Since(start); took != 0 {
 			t.Errorf("the caller waited %v", took)
 		}
-		if n := w.Dropped(); n != 1234 {
+		if n := w.NotShown(); n != 1234 {
 			t.Errorf("%d lines are dropped", n)
 		}
 		time.Sleep(time.Hour)
@@ -134,7 +134,7 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 				t.Errorf("closed after %v", took)
 			}
 		}
-		if n := w.Dropped(); n != 1 {
+		if n := w.NotShown(); n != 1 {
 			t.Errorf("%d lines are dropped, want 1", n)
 		}
 		r.Close()
@@ -180,8 +180,8 @@ func TestFullDisk(t *testing.T) {
 		d.grow(1000)
 		time.Sleep(time.Second)
 		w.Close()
-		if d.text.String() != want.String() || w.Dropped() != 0 {
-			t.Errorf("got %q, %d dropped", d.text.String(), w.Dropped())
+		if d.text.String() != want.String() || w.NotShown() != 0 {
+			t.Errorf("got %q, %d dropped", d.text.String(), w.NotShown())
 		}
 	})
 }
@@ -195,8 +195,8 @@ func TestBrokenOutput(t *testing.T) {
 		w.Write([]byte("two\nthree\n"))
 		start := time.Now()
 		w.Close()
-		if took := time.Since(start); took != 0 || w.Dropped() != 3 {
-			t.Errorf("closed after %v, %d dropped, want 3", took, w.Dropped())
+		if took := time.Since(start); took != 0 || w.NotShown() != 3 {
+			t.Errorf("closed after %v, %d dropped, want 3", took, w.NotShown())
 		}
 		w.Close()
 	})
@@ -212,8 +212,8 @@ func TestNoticeAsJSON(t *testing.T) {
 		}
 		all := events(t, read(r, pipe, b.Writer))
 		last := all[len(all)-1]
-		if last["msg"] != "not shown" || last["level"] != "WARN" || last["lines"] != float64(b.Dropped()) || b.Dropped() == 0 {
-			t.Errorf("the last event is %v, and %d lines are dropped", last, b.Dropped())
+		if last["msg"] != "not shown" || last["level"] != "WARN" || last["lines"] != float64(b.NotShown()) || b.NotShown() == 0 {
+			t.Errorf("the last event is %v, and %d lines are dropped", last, b.NotShown())
 		}
 	})
 }
