@@ -159,10 +159,10 @@ func (c *Conn) Read(p []byte) (int, error) { return c.in.read(p) }
 func (c *Conn) Write(p []byte) (int, error) { return c.out.write(p) }
 
 // Close ends both directions. As with TCP, the peer is reset if there is
-// unread input, or once it writes again.
+// unread input, or once it writes again: its first Write succeeds and is lost.
 func (c *Conn) Close() error {
 	if c.in.abandon() {
-		c.out.fail(neterr.Errno(neterr.Reset))
+		c.Reset()
 		return nil
 	}
 	return c.CloseWrite()
@@ -177,8 +177,17 @@ func (c *Conn) CloseWrite() error {
 // SetKeepAlive implements [socket.Conn]: a peer in memory does not vanish.
 func (c *Conn) SetKeepAlive(bool) error { return nil }
 
+// Peek implements [socket.Conn]. A reset is there at once, as over the loopback.
+func (c *Conn) Peek() socket.PeerState {
+	state := c.in.peek()
+	if state != socket.Unknown && c.out.isRefused() {
+		return socket.Reset
+	}
+	return state
+}
+
 // Quiet implements [socket.Conn].
-func (c *Conn) Quiet() bool { return c.in.quiet() }
+func (c *Conn) Quiet() bool { return c.Peek() == socket.Quiet }
 
 // TryRead implements [socket.Conn].
 func (c *Conn) TryRead(p []byte) (int, error) {
@@ -192,6 +201,7 @@ func (c *Conn) TryRead(p []byte) (int, error) {
 // Reset ends the connection as a crashed peer's kernel does.
 func (c *Conn) Reset() {
 	c.in.abandon()
+	c.in.refuse()
 	c.out.fail(neterr.Errno(neterr.Reset))
 }
 
@@ -220,6 +230,7 @@ type stream struct {
 	data     []byte
 	err      error // why nothing more comes, once data is read; nil while open
 	gone     bool  // nobody reads any more
+	refused  bool  // the writer was reset, since nobody reads any more
 	deadline time.Time
 	changed  chan struct{} // closed and replaced at each change
 }
@@ -276,11 +287,21 @@ func (s *stream) tryRead(p []byte) (n int, changed <-chan struct{}, deadline tim
 	return 0, s.changed, s.deadline, nil
 }
 
-// quiet reports whether the stream is open and has nothing to read.
-func (s *stream) quiet() bool {
+// peek tells what a reader would find.
+func (s *stream) peek() socket.PeerState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.gone && s.err == nil && len(s.data) == 0
+	switch {
+	case s.gone:
+		return socket.Unknown
+	case s.err != nil && s.err != io.EOF:
+		return socket.Reset
+	case len(s.data) > 0:
+		return socket.Input
+	case s.err != nil:
+		return socket.Ended
+	}
+	return socket.Quiet
 }
 
 func late() error { return fmt.Errorf("read: %w", os.ErrDeadlineExceeded) }
@@ -288,10 +309,13 @@ func late() error { return fmt.Errorf("read: %w", os.ErrDeadlineExceeded) }
 func (s *stream) write(p []byte) (n int, err error) {
 	s.change(func() {
 		switch {
-		case s.gone:
+		case s.refused:
 			err = neterr.Errno(neterr.BrokenPipe)
 		case s.err != nil:
 			err = net.ErrClosed
+		case s.gone:
+			s.refused = true
+			n = len(p)
 		default:
 			s.data = append(s.data, p...)
 			n = len(p)
@@ -323,6 +347,15 @@ func (s *stream) abandon() (unread bool) {
 		s.gone, s.data = true, nil
 	})
 	return unread
+}
+
+// refuse resets the writer.
+func (s *stream) refuse() { s.change(func() { s.refused = true }) }
+
+func (s *stream) isRefused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
 }
 
 func (s *stream) setDeadline(t time.Time) { s.change(func() { s.deadline = t }) }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"balancelab/internal/socket"
 )
 
 // connect returns both ends of a connection.
@@ -95,4 +97,50 @@ func TestDial(t *testing.T) {
 			t.Errorf("not accepted: %v", err)
 		}
 	})
+}
+
+// A look sees what it would see over the loopback.
+func TestPeek(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		leave         func(peer *Conn)
+		before, after socket.PeerState // the other side has written
+	}{
+		{"stays", func(*Conn) {}, socket.Quiet, socket.Quiet},
+		{"says more", func(c *Conn) { c.Write([]byte("x")) }, socket.Input, socket.Input},
+		{"half-closes", func(c *Conn) { c.CloseWrite() }, socket.Ended, socket.Ended},
+		{"closes", func(c *Conn) { c.Close() }, socket.Ended, socket.Reset},
+		{"says more and closes", func(c *Conn) { c.Write([]byte("x")); c.Close() }, socket.Input, socket.Reset},
+		{"resets", func(c *Conn) { c.Reset() }, socket.Reset, socket.Reset},
+		{"says more and resets", func(c *Conn) { c.Write([]byte("x")); c.Reset() }, socket.Reset, socket.Reset},
+	} {
+		client, server := connect(t)
+		test.leave(client)
+		if got := server.Peek(); got != test.before || server.Quiet() != (got == socket.Quiet) {
+			t.Errorf("the peer %s: %v, quiet %v; want %v", test.name, got, server.Quiet(), test.before)
+		}
+		_, err := server.Write([]byte("answer"))
+		if got := server.Peek(); got != test.after {
+			t.Errorf("the peer %s, then an answer: %v, want %v", test.name, got, test.after)
+		}
+		if failed := test.before == socket.Reset; failed != errors.Is(err, syscall.EPIPE) {
+			t.Errorf("the peer %s: written: %v", test.name, err)
+		}
+		if _, err := server.Write([]byte("x")); errors.Is(err, syscall.EPIPE) != (test.after == socket.Reset) {
+			t.Errorf("the peer %s: written again: %v", test.name, err)
+		}
+		server.Close()
+		if got := server.Peek(); got != socket.Unknown {
+			t.Errorf("closed on this side: %v", got)
+		}
+	}
+}
+
+func TestPeekOverUnreadInputOfThePeer(t *testing.T) {
+	client, server := connect(t)
+	server.Write([]byte("never read"))
+	client.Close()
+	if got := server.Peek(); got != socket.Reset {
+		t.Errorf("got %v", got)
+	}
 }

@@ -31,10 +31,7 @@ func accepting(l *net.TCPListener) (Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := file.SyscallConn()
-	if err == nil {
-		err = registered(file, time.Time{})
-	}
+	raw, err := pollable(file)
 	if err != nil {
 		file.Close()
 		return nil, err
@@ -81,8 +78,9 @@ func (l *listener) Addr() net.Addr { return l.addr }
 
 // A conn is a connection that is registered when it first has to wait.
 type conn struct {
-	fd   int // negative once closed
-	peer address
+	fd     int // negative once closed
+	peer   address
+	broken syscall.Errno // the connection's error, if Peek was told it; else 0
 
 	mu sync.Mutex // guards all below
 	// file is nil until the connection has to wait. Only the goroutine that reads
@@ -93,9 +91,12 @@ type conn struct {
 }
 
 // accept makes c what fd accepts.
-func (c *conn) accept(fd int) error {
+func (c *conn) accept(fd int) error { return c.acceptBy(syscall.Accept4, fd) }
+
+// acceptBy makes c what accept4 accepts from fd.
+func (c *conn) acceptBy(accept4 func(fd, flags int) (int, syscall.Sockaddr, error), fd int) error {
 	for {
-		fd, from, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+		fd, from, err := accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 		switch err {
 		case nil:
 			c.fd, c.peer = fd, addressOf(from)
@@ -224,6 +225,16 @@ func (c *conn) waiting() (*os.File, error) {
 	return c.file, nil
 }
 
+// pollable returns what calls a function each time file has become readable, or
+// an error if file is not registered with the poller.
+func pollable(file *os.File) (syscall.RawConn, error) {
+	raw, err := file.SyscallConn()
+	if err == nil {
+		err = registered(file, time.Time{})
+	}
+	return raw, err
+}
+
 // registered sets a deadline for reading, and returns an error if file is not
 // registered with the poller, which os.NewFile does not tell: reading it would
 // not wait.
@@ -249,7 +260,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.TryRead(p)
 	}
-	return n, err
+	return n, endOr(err, c.broken)
 }
 
 // TryRead implements [Conn].
@@ -257,7 +268,8 @@ func (c *conn) TryRead(p []byte) (int, error) {
 	if c.interrupted(&c.readBy) {
 		return 0, os.ErrDeadlineExceeded
 	}
-	return read(c.fd, p)
+	n, err := read(c.fd, p)
+	return n, endOr(err, c.broken)
 }
 
 // Write implements [net.Conn].
@@ -316,16 +328,39 @@ func (c *conn) setDeadline(t time.Time, ofFile func(*os.File, time.Time) error, 
 	return nil
 }
 
+// Peek implements [Conn].
+func (c *conn) Peek() (state PeerState) {
+	if c.broken != 0 {
+		return Reset
+	}
+	state, c.broken = peek(c.fd)
+	return state
+}
+
 // Quiet implements [Conn].
-func (c *conn) Quiet() bool { return peek(c.fd) }
+func (c *conn) Quiet() bool { return c.Peek() == Quiet }
+
+// tcpUserTimeout is TCP_USER_TIMEOUT, which package syscall does not have: for
+// how many milliseconds what was sent may stay without an answer. Keep-alive
+// does not ask while something is on its way.
+const tcpUserTimeout = 18
 
 // SetKeepAlive implements [Conn].
 func (c *conn) SetKeepAlive(on bool) error {
-	value := 0
-	if on {
-		value = 1
+	if !on {
+		return errors.Join(c.set(syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 0), c.set(syscall.SOL_TCP, tcpUserTimeout, 0))
 	}
-	return os.NewSyscallError("setsockopt", syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, value))
+	return errors.Join(
+		c.set(syscall.SOL_TCP, syscall.TCP_KEEPIDLE, int(keepAliveIdle/time.Second)),
+		c.set(syscall.SOL_TCP, syscall.TCP_KEEPINTVL, int(keepAliveInterval/time.Second)),
+		c.set(syscall.SOL_TCP, syscall.TCP_KEEPCNT, keepAliveCount),
+		c.set(syscall.SOL_TCP, tcpUserTimeout, int(keepAliveTotal/time.Millisecond)),
+		c.set(syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1),
+	)
+}
+
+func (c *conn) set(level, option, value int) error {
+	return os.NewSyscallError("setsockopt", syscall.SetsockoptInt(c.fd, level, option, value))
 }
 
 // CloseWrite implements [Conn].

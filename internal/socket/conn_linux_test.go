@@ -110,6 +110,54 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// A silent peer is given up after 30 seconds, whichever package's connection it
+// is. What was written to one is given up then, too.
+func TestKeepAliveIsOfSeconds(t *testing.T) {
+	type option struct{ level, name int }
+	want := map[option]int{
+		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE}: 1,
+		{syscall.SOL_TCP, syscall.TCP_KEEPIDLE}:    15,
+		{syscall.SOL_TCP, syscall.TCP_KEEPINTVL}:   5,
+		{syscall.SOL_TCP, syscall.TCP_KEEPCNT}:     3,
+	}
+	check := func(fd int, option option, want int) {
+		t.Helper()
+		if got, err := syscall.GetsockoptInt(fd, option.level, option.name); got != want || err != nil {
+			t.Errorf("option %v is %d, %v; want %d", option, got, err, want)
+		}
+	}
+	userTimeout := option{syscall.SOL_TCP, 18}
+	onEach(t, func(t *testing.T, l link) {
+		if err := l.conn.SetKeepAlive(true); err != nil {
+			t.Fatal(err)
+		}
+		for option, want := range want {
+			check(descriptor(t, l.conn), option, want)
+		}
+	})
+	_, accepted := pair(t)
+	c := accepted.(*conn)
+	check(c.fd, userTimeout, 0)
+	c.SetKeepAlive(true)
+	check(c.fd, userTimeout, 30_000)
+	c.SetKeepAlive(false)
+	check(c.fd, userTimeout, 0)
+}
+
+// descriptor returns the file descriptor of a connection.
+func descriptor(t *testing.T, c Conn) (fd int) {
+	t.Helper()
+	if c, ok := c.(*conn); ok {
+		return c.fd
+	}
+	raw, err := c.(*netConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(f uintptr) { fd = int(f) })
+	return fd
+}
+
 // What the poller does not take, a regular file for instance, is no connection.
 func TestUnregisteredIsAnError(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "")

@@ -17,6 +17,8 @@
 //	           getsockopt, getpeername,              getsockname, fcntl,
 //	           getsockname, setsockopt               epoll_ctl
 //	to wait    –                                     fcntl, epoll_ctl (accepted)
+//	to look    –                                     recvfrom; if the peer is not
+//	                                                 quiet, getsockopt
 //
 // A registered connection is an [os.File], and waits as one: deadlines and
 // waking are the runtime's. Elsewhere than on Linux, and for workers given by a
@@ -33,9 +35,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"balancelab/internal/neterr"
@@ -60,16 +64,68 @@ type Conn interface {
 	net.Conn
 	// CloseWrite tells the peer that nothing follows, as net.TCPConn's does.
 	CloseWrite() error
-	// SetKeepAlive has the system find out that a silent peer is gone, as
-	// net.TCPConn's does. It is off at first.
+	// SetKeepAlive has the system find out that a silent peer is gone: after 15
+	// seconds of silence it asks, with an empty segment every 5 seconds, and
+	// after 30 seconds without any answer the connection is broken. On Linux it
+	// is also broken when data that was written is not acknowledged for 30
+	// seconds. It is off at first. Switching it on costs five system calls, so a
+	// connection that is used again and again is best switched once.
 	SetKeepAlive(on bool) error
-	// Quiet reports whether the connection is open and has nothing to read. It
-	// looks without waiting; where it can't tell (on Windows) it reports false.
+	// Peek tells what the peer has done so far. It does not wait, and leaves what
+	// there is to read. It costs one system call if the peer is quiet, and two
+	// if not.
+	//
+	// After a Write it tells a peer that has left from one that half-closed and
+	// still reads: the system of a peer that has closed answers what was written
+	// by a reset. Over the loopback the reset is there when Write returns, and
+	// Peek returns [Reset]. From another host it comes a round trip later; until
+	// then Peek returns [Ended] for both.
+	//
+	// The kernel tells a connection's error once, here or in a Read or Write. One
+	// that Peek was told is kept: Peek returns Reset from then on, and Read
+	// returns the error after all input. One that Read or Write has returned is
+	// not known to Peek.
+	Peek() PeerState
+	// Quiet reports whether Peek returns [Quiet].
 	Quiet() bool
 	// TryRead reads what is there, without waiting, unless the connection was
 	// interrupted. If nothing is there, or where it can't tell (on Windows), the
 	// error is [os.ErrDeadlineExceeded].
 	TryRead(p []byte) (int, error)
+}
+
+// What keep-alive does once it is on. The probes are so far apart that a network
+// which loses some of them does not break a connection.
+const (
+	keepAliveIdle     = 15 * time.Second // the silence before the first probe
+	keepAliveInterval = 5 * time.Second
+	keepAliveCount    = 3 // unanswered probes after which the connection is broken
+	keepAliveTotal    = keepAliveIdle + keepAliveCount*keepAliveInterval
+)
+
+// A PeerState is what [Conn.Peek] sees of a peer.
+type PeerState uint8
+
+const (
+	// Unknown: the connection is closed on this side, or the system has no look
+	// without reading (Windows).
+	Unknown PeerState = iota
+	// Quiet: the connection is open, and there is nothing to read.
+	Quiet
+	// Input: there is something to read. Whether the peer has ended its stream
+	// after that is not seen, but that it has reset the connection is.
+	Input
+	// Ended: all is read, and the peer's stream has ended. The peer has closed
+	// the connection, or has half-closed it and still reads.
+	Ended
+	// Reset: the connection is broken in both directions. The peer has reset it,
+	// or has answered nothing for so long that the system gave it up.
+	Reset
+)
+
+// String returns the state in lower case.
+func (s PeerState) String() string {
+	return [...]string{"unknown", "quiet", "input", "ended", "reset"}[s]
 }
 
 // A Listener is a TCP listener that can be told to stop waiting.
@@ -80,22 +136,55 @@ type Listener interface {
 	SetDeadline(t time.Time) error
 }
 
+// How long and how often [Listen] tries while the address is in use.
+const (
+	listenFor   = time.Second
+	listenAgain = 50 * time.Millisecond
+)
+
 // Listen returns a listener at a TCP address, whose connections are each a
-// [Conn].
+// [Conn]. While the address is in use it goes on trying for a second, or until
+// ctx is done: a program that was just told to stop may still have it.
 //
 // Multipath TCP is off: Go's default for listeners has broken peers that know
 // only TCP.
 func Listen(ctx context.Context, addr string) (Listener, error) {
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
-	l, err := config.Listen(ctx, "tcp", addr)
-	if neterr.KindOf(err) == neterr.InUse {
-		return nil, fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
-	}
+	l, err := whenFree(ctx, func() (net.Listener, error) { return config.Listen(ctx, "tcp", addr) })
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+		return nil, listenError(addr, err)
 	}
 	return accepting(l.(*net.TCPListener))
+}
+
+// whenFree calls listen, and again for listenFor while the address is in use. It
+// returns what listen returned last.
+func whenFree(ctx context.Context, listen func() (net.Listener, error)) (net.Listener, error) {
+	again := time.NewTicker(listenAgain)
+	defer again.Stop()
+	for giveUp := time.Now().Add(listenFor); ; {
+		l, err := listen()
+		if neterr.KindOf(err) != neterr.InUse || !time.Now().Before(giveUp) {
+			return l, err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// listenError says what to do about an error that the user can mend.
+func listenError(addr string, err error) error {
+	switch neterr.KindOf(err) {
+	case neterr.InUse:
+		return fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
+	case neterr.NoPermission:
+		return fmt.Errorf("listen on %s: permission denied; choose another with -listen, such as a port above 1023", addr)
+	}
+	return fmt.Errorf("listen on %s: %w", addr, err)
 }
 
 // Dial connects to a TCP address. It gives up when ctx is done, or after within
@@ -129,7 +218,8 @@ func Of(conn net.Conn) Conn {
 // netConn is a connection of package net.
 type netConn struct {
 	*net.TCPConn
-	interrupted atomic.Bool // the latest deadline for reading was Interrupt
+	interrupted atomic.Bool   // the latest deadline for reading was Interrupt
+	broken      syscall.Errno // the connection's error, if Peek was told it; else 0
 }
 
 // Read implements [net.Conn].
@@ -138,7 +228,16 @@ func (c *netConn) Read(p []byte) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.TryRead(p)
 	}
-	return n, err
+	return n, endOr(err, c.broken)
+}
+
+// endOr returns err, but the error broken (0: none) in the place of [io.EOF]: to
+// the kernel a connection's error that it has told once is an ordinary end.
+func endOr(err error, broken syscall.Errno) error {
+	if err == io.EOF && broken != 0 {
+		return os.NewSyscallError("read", broken)
+	}
+	return err
 }
 
 // SetDeadline implements [net.Conn].
@@ -153,15 +252,32 @@ func (c *netConn) SetReadDeadline(t time.Time) error {
 	return c.TCPConn.SetReadDeadline(t)
 }
 
+// Peek implements [Conn].
+func (c *netConn) Peek() (state PeerState) {
+	if c.broken != 0 {
+		return Reset
+	}
+	state, c.broken = peekNet(c.TCPConn)
+	return state
+}
+
 // Quiet implements [Conn].
-func (c *netConn) Quiet() bool { return quiet(c.TCPConn) }
+func (c *netConn) Quiet() bool { return c.Peek() == Quiet }
+
+// SetKeepAlive implements [Conn].
+func (c *netConn) SetKeepAlive(on bool) error {
+	return c.SetKeepAliveConfig(net.KeepAliveConfig{
+		Enable: on, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
+	})
+}
 
 // TryRead implements [Conn].
 func (c *netConn) TryRead(p []byte) (int, error) {
 	if c.interrupted.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	return tryRead(c.TCPConn, p)
+	n, err := tryRead(c.TCPConn, p)
+	return n, endOr(err, c.broken)
 }
 
 // plain is a connection that can do no more than any.
@@ -169,5 +285,6 @@ type plain struct{ net.Conn }
 
 func (plain) CloseWrite() error           { return errors.ErrUnsupported }
 func (plain) SetKeepAlive(bool) error     { return errors.ErrUnsupported }
+func (plain) Peek() PeerState             { return Unknown }
 func (plain) Quiet() bool                 { return false }
 func (plain) TryRead([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }

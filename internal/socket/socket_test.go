@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"balancelab/internal/neterr"
@@ -345,5 +346,68 @@ func TestListenSaysWhatToDo(t *testing.T) {
 	l := listen(t, "127.0.0.1:0")
 	if _, err := Listen(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "-listen") {
 		t.Errorf("a taken port: %v", err)
+	}
+	err := listenError("127.0.0.1:80", &net.OpError{Op: "listen", Err: neterr.Errno(neterr.NoPermission)})
+	if want := "listen on 127.0.0.1:80: permission denied; choose another with -listen, such as a port above 1023"; err.Error() != want {
+		t.Errorf("a reserved port: %v", err)
+	}
+}
+
+// inUse is what Listen gets while another program has the address.
+var inUse = &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", neterr.Errno(neterr.InUse))}
+
+// The program that was told to stop still has the address for a while: here until
+// Listen, after its first try, looks whether to go on.
+func TestListenWaitsForTheAddress(t *testing.T) {
+	old := listen(t, "127.0.0.1:0")
+	addr := old.Addr().String()
+	l, err := Listen(asked{t.Context(), func() { old.Close() }}, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialed, accepted := pairAt(t, l, addr)
+	tell(t, dialed, accepted, "request")
+}
+
+// An asked context calls a function when it is asked whether it is done.
+type asked struct {
+	context.Context
+	call func()
+}
+
+func (c asked) Done() <-chan struct{} {
+	c.call()
+	return c.Context.Done()
+}
+
+// It is tried every 50 ms for a second, and not when anything else is wrong.
+func TestListenGivesUp(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		err   error
+		after time.Duration // of a second, in which ctx is done
+		calls int
+		took  time.Duration
+	}{
+		{"in use", inUse, time.Minute, 21, time.Second},
+		{"in use, and told to stop", inUse, 120 * time.Millisecond, 3, 120 * time.Millisecond},
+		{"anything else", neterr.Errno(neterr.NoPort), time.Minute, 1, 0},
+		{"nothing wrong", nil, time.Minute, 1, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), test.after)
+				defer cancel()
+				start, calls := time.Now(), 0
+				_, err := whenFree(ctx, func() (net.Listener, error) {
+					calls++
+					return nil, test.err
+				})
+				if took := time.Since(start); err != test.err || calls != test.calls || took != test.took {
+					t.Errorf("%v after %d calls in %v; want %d in %v", err, calls, took, test.calls, test.took)
+				}
+			})
+		})
 	}
 }

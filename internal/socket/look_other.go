@@ -5,8 +5,9 @@ package socket
 import (
 	"net"
 	"os"
+	"syscall"
 )
 
-func quiet(*net.TCPConn) bool { return false }
+func peekNet(*net.TCPConn) (PeerState, syscall.Errno) { return Unknown, 0 }
 
 func tryRead(*net.TCPConn, []byte) (int, error) { return 0, os.ErrDeadlineExceeded }

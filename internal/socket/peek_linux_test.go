@@ -1,0 +1,295 @@
+package socket
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"balancelab/internal/neterr"
+)
+
+// A link is a connection with a peer that is package net's.
+type link struct {
+	peer *net.TCPConn
+	conn Conn // this side
+}
+
+// onEach runs f with a connection of this package, and with one of package net.
+func onEach(t *testing.T, f func(t *testing.T, l link)) {
+	t.Run("accepted", func(t *testing.T) { f(t, linkTo(t, listen(t, "127.0.0.1:0"))) })
+	t.Run("net's", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		f(t, linkTo(t, l))
+	})
+}
+
+// linkTo returns a connection that l has accepted.
+func linkTo(t *testing.T, l net.Listener) link {
+	t.Helper()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { peer.Close() })
+	return link{peer: peer.(*net.TCPConn), conn: acceptedBy(t, l)}
+}
+
+func acceptedBy(t *testing.T, l net.Listener) Conn {
+	t.Helper()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return Of(conn)
+}
+
+// peerSays writes text on the peer's side, and waits until it is there.
+func (l link) peerSays(text string) {
+	io.WriteString(l.peer, text)
+	l.settle()
+}
+
+// settle waits for something to see.
+func (l link) settle() {
+	for l.conn.Peek() == Quiet {
+		runtime.Gosched()
+	}
+}
+
+// reset has the peer's system reset the connection.
+func (l link) reset() {
+	l.peer.SetLinger(0)
+	l.peer.Close()
+}
+
+// sees checks what a look sees, once and again.
+func (l link) sees(t *testing.T, when string, want PeerState) {
+	t.Helper()
+	for range 2 {
+		if got := l.conn.Peek(); got != want {
+			t.Errorf("%s: %v, want %v", when, got, want)
+		}
+		if quiet := l.conn.Quiet(); quiet != (want == Quiet) {
+			t.Errorf("%s: quiet is %v", when, quiet)
+		}
+	}
+}
+
+// answer writes, which must succeed.
+func (l link) answer(t *testing.T) {
+	t.Helper()
+	if _, err := io.WriteString(l.conn, "answer"); err != nil {
+		t.Fatalf("the answer could not be written: %v", err)
+	}
+}
+
+// fails checks that a read or write failed since the peer left.
+func fails(t *testing.T, what string, err error) {
+	t.Helper()
+	if kind := neterr.KindOf(err); kind != neterr.Reset && kind != neterr.BrokenPipe {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+func TestPeekAtPeerThatStays(t *testing.T) {
+	onEach(t, func(t *testing.T, l link) {
+		l.sees(t, "at first", Quiet)
+		l.answer(t)
+		l.sees(t, "after an answer", Quiet)
+		l.peerSays("more")
+		l.sees(t, "with input", Input)
+		io.ReadFull(l.conn, make([]byte, 4))
+		l.sees(t, "with all read", Quiet)
+		l.conn.Close()
+		l.sees(t, "closed on this side", Unknown)
+	})
+}
+
+// One that half-closed (nc -N) has not left: it still gets its answer.
+func TestPeekAtPeerThatHalfClosed(t *testing.T) {
+	onEach(t, func(t *testing.T, l link) {
+		l.peer.CloseWrite()
+		l.settle()
+		l.sees(t, "half-closed", Ended)
+		l.answer(t)
+		l.sees(t, "after the answer", Ended)
+		if text, err := bufio.NewReader(l.peer).Peek(6); string(text) != "answer" {
+			t.Errorf("it got %q, %v", text, err)
+		}
+		l.sees(t, "with the answer read", Ended)
+		if _, err := l.conn.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("read: %v", err)
+		}
+	})
+}
+
+// One that has closed looks the same, until something is written: over the
+// loopback that is answered by a reset before Write returns.
+func TestPeekAtPeerThatClosed(t *testing.T) {
+	onEach(t, func(t *testing.T, l link) {
+		l.peer.Close()
+		l.settle()
+		l.sees(t, "closed", Ended)
+		l.answer(t)
+		l.sees(t, "after the answer", Reset)
+		_, err := l.conn.Read(make([]byte, 1))
+		fails(t, "read", err)
+		_, err = l.conn.Write([]byte("x"))
+		fails(t, "write", err)
+		l.sees(t, "after both", Reset)
+	})
+}
+
+func TestPeekAtPeerThatSaidMoreAndClosed(t *testing.T) {
+	onEach(t, func(t *testing.T, l link) {
+		io.WriteString(l.peer, "more")
+		l.peer.Close()
+		l.settle()
+		l.sees(t, "closed", Input)
+		l.answer(t)
+		l.sees(t, "after the answer", Reset)
+		text, err := io.ReadAll(l.conn)
+		fails(t, "read", err)
+		if string(text) != "more" {
+			t.Errorf("read %q: the look took something out", text)
+		}
+	})
+}
+
+// Its system resets the connection at once.
+func TestPeekAtPeerThatClosedOverUnreadInput(t *testing.T) {
+	onEach(t, func(t *testing.T, l link) {
+		l.answer(t)
+		l.peer.Read(make([]byte, 1)) // all of it has come
+		l.peer.Close()
+		l.settle()
+		l.sees(t, "closed", Reset)
+		_, err := l.conn.Write([]byte("x"))
+		fails(t, "write", err)
+	})
+}
+
+// The error of a reset is told to the look, and must not be lost for the reader.
+func TestPeekAtPeerThatReset(t *testing.T) {
+	for name, before := range map[string]func(l link){
+		"":                       func(l link) {},
+		"after more input":       func(l link) { l.peerSays("more") },
+		"after it half-closed":   func(l link) { l.peer.CloseWrite() },
+		"after both":             func(l link) { l.peerSays("more"); l.peer.CloseWrite() },
+		"while the reader waits": func(l link) { l.conn.SetReadDeadline(Interrupt.AddDate(1, 0, 0)); l.conn.Read(make([]byte, 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, l link) {
+				before(l)
+				l.reset()
+				for l.conn.Peek() != Reset {
+					runtime.Gosched()
+				}
+				l.sees(t, "reset", Reset)
+				for _, read := range []func([]byte) (int, error){l.conn.Read, l.conn.TryRead} {
+					_, err := io.ReadAll(reader(read))
+					fails(t, "read", err)
+				}
+				_, err := l.conn.Write([]byte("x"))
+				fails(t, "write", err)
+			})
+		})
+	}
+}
+
+type reader func([]byte) (int, error)
+
+func (r reader) Read(p []byte) (int, error) { return r(p) }
+
+// A peer whose program is killed has closed.
+func TestPeekAtPeerThatWasKilled(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := exec.Command(exe, "-test.run=^TestBeAPeer$")
+	program.Env = append(os.Environ(), "BE_A_PEER_OF="+l.Addr().String())
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer program.Process.Kill()
+	side := link{conn: acceptedBy(t, l)}
+	if _, err := io.ReadFull(side.conn, make([]byte, len("request"))); err != nil {
+		t.Fatal(err)
+	}
+	side.sees(t, "before", Quiet)
+	program.Process.Kill()
+	program.Wait()
+	side.settle()
+	side.sees(t, "killed", Ended)
+	side.answer(t)
+	side.sees(t, "after the answer", Reset)
+}
+
+// TestBeAPeer is a peer in a process of its own, that waits for its answer.
+func TestBeAPeer(t *testing.T) {
+	addr := os.Getenv("BE_A_PEER_OF")
+	if addr == "" {
+		t.Skip("it is a part of another test")
+	}
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "request")
+	io.Copy(io.Discard, conn)
+}
+
+// The kernel also tells what it heard on the way to the peer; a connection lives
+// on after that.
+func TestWhatBreaksAConnection(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{
+		syscall.ECONNRESET: true, syscall.EPIPE: true, syscall.ETIMEDOUT: true, syscall.ECONNABORTED: true,
+		0: false, syscall.EHOSTUNREACH: false, syscall.ENETUNREACH: false, syscall.ECONNREFUSED: false,
+	} {
+		if got := breaks(errno); got != want {
+			t.Errorf("%v: %v", errno, got)
+		}
+	}
+}
+
+func TestPeerStatesHaveNames(t *testing.T) {
+	seen := map[string]bool{}
+	for s := Unknown; s <= Reset; s++ {
+		seen[s.String()] = true
+	}
+	if len(seen) != 5 || seen[""] {
+		t.Errorf("got %v", seen)
+	}
+}
+
+// A connection that was reset while it waited in the queue is passed over.
+func TestAcceptPassesOverWhatIsAborted(t *testing.T) {
+	var c conn
+	results := []error{syscall.ECONNABORTED, syscall.EINTR, syscall.ECONNABORTED, nil}
+	accept4 := func(fd, flags int) (int, syscall.Sockaddr, error) {
+		err := results[0]
+		results = results[1:]
+		return 7, nil, err
+	}
+	if err := c.acceptBy(accept4, 3); err != nil || c.fd != 7 || len(results) != 0 {
+		t.Errorf("descriptor %d, %v, with %d results left", c.fd, err, len(results))
+	}
+	results = []error{syscall.EMFILE}
+	if err := c.acceptBy(accept4, 3); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("got %v", err)
+	}
+}
