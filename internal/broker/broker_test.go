@@ -364,7 +364,7 @@ type nobody struct{ socket.Conn }
 
 func (nobody) SetWriteDeadline(time.Time) error { return nil }
 func (nobody) Write(p []byte) (int, error)      { return len(p), nil }
-func (nobody) Quiet() bool                      { return true }
+func (nobody) Peek() socket.PeerState           { return socket.Quiet }
 func (nobody) CloseWrite() error                { return errors.ErrUnsupported }
 func (nobody) Close() error                     { return nil }
 

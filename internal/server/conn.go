@@ -142,6 +142,14 @@ const (
 	lingerBytes    = 1 << 20
 )
 
+// ErrPeerGone says that the peer had closed the connection before it was sent a
+// text. One that has only half-closed it is not gone.
+//
+// The system of a peer that is gone answers the text by a reset. Over the
+// loopback that is known at once. From another host it comes a round trip later:
+// then a peer that has closed in good order is not known to be gone.
+var ErrPeerGone = errors.New("the peer had closed the connection")
+
 // Answer sends the last text on the connection and closes it. What followed
 // the request is dropped first, as [Conn.Finish] does, if there is any.
 func (c *Conn) Answer(text string) error {
@@ -149,10 +157,13 @@ func (c *Conn) Answer(text string) error {
 	if err := c.write(text); err != nil {
 		return err
 	}
-	if !c.Quiet() {
-		c.linger()
+	switch c.Peek() {
+	case socket.Quiet, socket.Ended: // there is nothing unread
+		return nil
+	case socket.Reset:
+		return ErrPeerGone
 	}
-	return nil
+	return c.linger()
 }
 
 // Finish sends the last text on a connection whose peer may still be sending,
@@ -166,8 +177,7 @@ func (c *Conn) Finish(text string) error {
 	if err := c.write(text); err != nil {
 		return err
 	}
-	c.linger()
-	return nil
+	return c.linger()
 }
 
 func (c *Conn) write(text string) error {
@@ -177,9 +187,13 @@ func (c *Conn) write(text string) error {
 	return err
 }
 
-func (c *Conn) linger() {
+// linger drops what comes until the peer closes.
+func (c *Conn) linger() error {
+	if c.Peek() == socket.Reset {
+		return ErrPeerGone
+	}
 	if c.CloseWrite() != nil {
-		return
+		return nil
 	}
 	wait := lingerTimeout
 	if c.serving.stopping.Err() != nil {
@@ -190,8 +204,9 @@ func (c *Conn) linger() {
 	for n := 0; n < lingerBytes; {
 		m, err := c.Read(dropped)
 		if err != nil {
-			return
+			return nil
 		}
 		n += m
 	}
+	return nil
 }

@@ -417,7 +417,12 @@ func (c *able) TryRead(p []byte) (int, error) {
 	return n, nil
 }
 
-func (c *able) Quiet() bool { return !c.noisy }
+func (c *able) Peek() socket.PeerState {
+	if c.noisy {
+		return socket.Input
+	}
+	return socket.Quiet
+}
 
 func (c *able) call(what string) error {
 	c.called = append(c.called, what)
