@@ -114,7 +114,7 @@ func explain(err error, addr string, timeout time.Duration) string {
 		return err.Error()
 	}
 	switch {
-	case failed.Step == protocol.Connect && neterr.KindOf(err) == neterr.Refused:
+	case neterr.KindOf(err) == neterr.Refused:
 		return fmt.Sprintf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
 	case failed.Step == protocol.Connect:
 		return fmt.Sprintf("connect to the broker: %v", failed.Err)

@@ -479,6 +479,24 @@ func TestStopInAStall(t *testing.T) {
 	})
 }
 
+// Requests may be overdue at a stop with none in flight: this machine was busy,
+// here after the first answer.
+func TestStopOfABusyMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := time.Now().Add(4500 * time.Millisecond)
+		r := taking(0).run(ctx, Config{
+			N: 100, C: 2, Rate: 1,
+			Answered: func(protocol.Type, time.Duration) { time.Sleep(time.Until(stop)); cancel() },
+		})
+		expect(t, "sent", r.Requests.Sent, 2) // at 0 and 1 s; those at 2, 3 and 4 s were not
+		expect(t, "waiting", *r.Waiting, Waiting{3, Span(500 * time.Millisecond), Span(2500 * time.Millisecond)})
+		text := written(t, r)
+		contains(t, text, "waiting    3 when the run was stopped, for 500ms to 2.5s: 0 interrupted, 3 due but not begun\n")
+		contains(t, text, "This machine was busy")
+	})
+}
+
 // What had ended a request before the stop is what became of it, although the
 // run looks at it after the stop.
 func TestFailedBeforeTheStop(t *testing.T) {
