@@ -26,8 +26,8 @@ const (
 )
 
 // atOnce is the default of -c with -rate: enough for most rates. With the 1 of a
-// closed loop a slow answer would delay all that follow, and the rate would be
-// kept by nobody.
+// closed loop a slow answer would delay all that follow, and no rate would be
+// kept.
 const atOnce = 1000
 
 // loadFlags are the flags that a load run looks at.
@@ -40,7 +40,9 @@ type loadFlags struct {
 }
 
 // isLoadRun reports whether the command line asks for a load run: by one of
-// its flags, even one with its default value, or by a list of types.
+// its flags, even one with its default value, or by a list of types. Without -n
+// only -json is right: it does not ask for many requests, and gets a report on
+// one.
 func isLoadRun(line *cli.Line) bool {
 	return strings.Contains(line.Arg(0), ",") || line.IsSet("n", "c", "rate", "json")
 }
@@ -76,36 +78,48 @@ func (f loadFlags) check() error {
 	return nil
 }
 
-// loadRun carries out a load run and returns the exit code: that all requests
-// were answered, or not.
-func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io.Writer) int {
+// config returns the load run that the command line asks for, without its
+// progress. The error is for the person who typed it.
+func (f loadFlags) config(line *cli.Line) (load.Config, error) {
 	types, err := protocol.ParseTypes(line.Arg(0))
 	if err != nil {
-		return line.Wrong("%v", err)
+		return load.Config{}, err
 	}
 	approach, err := protocol.ParseApproach(line.Arg(1))
 	if err != nil {
-		return line.Wrong("%v", err)
+		return load.Config{}, err
 	}
 	if err := f.check(); err != nil {
-		return line.Wrong("%v", err)
+		return load.Config{}, err
 	}
 	if alone := needsN(line); alone != "" {
-		return line.Wrong("%s takes -n, the number of requests", alone)
+		return load.Config{}, fmt.Errorf("%s takes -n, the number of requests", alone)
 	}
 	if f.rate > 0 && !line.IsSet("c") {
 		f.c = atOnce
 	}
-	terminal := console.IsTerminal(stderr)
-	every := everyElsewhere
-	if terminal {
-		every = everyOnTerminal
-	}
-	report := load.Run(ctx, load.Config{
-		N: f.n, C: f.c, Rate: f.rate, Types: types, Approach: approach,
+	return load.Config{
+		N: f.n, C: f.c, DefaultC: !line.IsSet("c"), Rate: f.rate, Types: types, Approach: approach,
 		Timeout: f.timeout, Do: ask(f.broker),
-		Progress: load.Show(stderr, terminal), Every: every,
-	})
+	}, nil
+}
+
+// loadRun carries out a load run and returns the exit code: that all requests
+// were answered, or not.
+func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io.Writer) int {
+	config, err := f.config(line)
+	if err != nil {
+		return line.Wrong("%v", err)
+	}
+	terminal := console.IsTerminal(stderr)
+	config.Progress, config.Every = load.Show(stderr, terminal), everyElsewhere
+	if terminal {
+		config.Every = everyOnTerminal
+	}
+	report := load.Run(ctx, config)
+	if w, ok := stderr.(*console.Writer); ok {
+		w.Close() // the progress is to be complete before the report, which may go to the same terminal
+	}
 	write := report.WriteText
 	if f.json {
 		write = report.WriteJSON
@@ -122,7 +136,7 @@ func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io
 // ask returns what carries out one request of a load run, with a connection of
 // its own. Its errors are short: each is a row of a table.
 func ask(addr string) func(context.Context, protocol.Request) error {
-	dial := func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, addr, 0) }
+	dial := cheapDialer(addr)
 	return func(ctx context.Context, r protocol.Request) error {
 		_, err := protocol.Ask(ctx, dial, r)
 		if failed := (*protocol.AskError)(nil); errors.As(err, &failed) {
@@ -130,6 +144,11 @@ func ask(addr string) func(context.Context, protocol.Request) error {
 		}
 		return err
 	}
+}
+
+// cheapDialer returns what connects to addr, with few system calls.
+func cheapDialer(addr string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, addr, 0) }
 }
 
 // cause returns the part of a network error that says what went wrong, and what

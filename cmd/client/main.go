@@ -1,5 +1,5 @@
 // Client sends one request to the broker and prints the answer; or it sends many
-// and reports how they fared. Its usage is the text below, and stands in
+// and reports what became of them. Its usage is the text below, and stands in
 // cmd/README.md with what there is to know of a load run.
 package main
 
@@ -14,10 +14,11 @@ import (
 	"balancelab/internal/cli"
 	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
+	"balancelab/internal/socket"
 )
 
-// usage is what -h prints. The same text stands in cmd/README.md, and a test of
-// internal/e2e compares the two.
+// usage is what -h prints. The same text stands in cmd/README.md, and a test
+// compares the two.
 const usage = `usage: client [flags] <type> <approach>
 
   <type>      Long (5 seconds of work) or Short (1 second); a load run takes
@@ -27,8 +28,8 @@ const usage = `usage: client [flags] <type> <approach>
   -broker addr   where the broker listens (default 127.0.0.1:8000)
   -timeout time  how long to wait for the answer; 0 means for ever (default 0)
 
-Any of the following, or a list of types, makes it a load run: many requests,
-and a report at the end.
+With -n it is a load run: many requests, and a report at the end. -c, -rate
+and a list of types need -n; -json without it reports on one request.
 
   -n count       how many requests in all (default 1)
   -c count       how many at once, at most (default 1, with -rate 1000)
@@ -78,23 +79,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	answer, err := protocol.Ask(ctx, dialer(*broker), protocol.Request{Type: appType, Approach: approach})
 	if err != nil {
-		fmt.Fprintf(stderr, "[Client] Error: %s\n", explain(ctx, err, *broker, *timeout))
+		fmt.Fprintf(stderr, "[Client] Error: %s\n", explain(err, *broker, *timeout))
 		return cli.Failed
 	}
 	return line.Print(fmt.Sprintf("[Client] Received: %s\n", protocol.Printable(answer)))
 }
 
 // dialer returns what connects to addr. Its connections notice that the
-// broker's machine is gone, however long the answer takes.
+// broker's machine is gone, however long the answer takes, and they take an
+// answer that has come by the deadline, however late it is looked at.
 func dialer(addr string) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "tcp", addr)
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		return socket.Of(conn), nil
 	}
 }
 
 // explain says why one request got no answer, and what to do.
-func explain(ctx context.Context, err error, addr string, timeout time.Duration) string {
+func explain(err error, addr string, timeout time.Duration) string {
 	var refusal *protocol.RefusalError
 	var failed *protocol.AskError
 	switch {
@@ -102,13 +108,13 @@ func explain(ctx context.Context, err error, addr string, timeout time.Duration)
 		return protocol.Printable(refusal.Reason)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no answer from the broker at %s within %v", addr, timeout)
-	case ctx.Err() != nil:
+	case errors.Is(err, context.Canceled):
 		return "interrupted before the answer came"
 	case !errors.As(err, &failed):
 		return err.Error()
 	}
 	switch {
-	case failed.Step == protocol.Connect && neterr.KindOf(err) == neterr.Refused:
+	case neterr.KindOf(err) == neterr.Refused:
 		return fmt.Sprintf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
 	case failed.Step == protocol.Connect:
 		return fmt.Sprintf("connect to the broker: %v", failed.Err)

@@ -4,18 +4,23 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"balancelab/internal/console"
 	"balancelab/internal/load"
 	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
+	"balancelab/internal/socket"
 )
 
 // A fake is a broker on a free port of the loopback.
@@ -135,6 +140,91 @@ func TestSingleRequest(t *testing.T) {
 	}
 }
 
+// A client without an answer says why, and what to do.
+func TestSingleRequestFails(t *testing.T) {
+	over := make(chan struct{})
+	silent := newFake(t, func(int, protocol.Request) string { <-over; return "" })
+	defer close(over)
+	closing := newFake(t, always(""))
+	gone := freeAddr(t)
+	for _, test := range []struct {
+		name, addr, args, reason string
+	}{
+		{"no broker", gone, "", "no broker at " + gone + `: start one with "broker", or name another with -broker`},
+		{"no answer", silent.addr, "-timeout 5ms", "no answer from the broker at " + silent.addr + " within 5ms"},
+		{"closed", closing.addr, "-timeout 1m", "the broker at " + closing.addr + ": closed without an answer"},
+	} {
+		args := append([]string{"-broker", test.addr}, strings.Fields(test.args+" Short round_robin")...)
+		expect(t, test.name, client(args...), result{1, "", "[Client] Error: " + test.reason + "\n"})
+	}
+}
+
+func TestSingleRequestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	f := newFake(t, func(int, protocol.Request) string { cancel(); <-over; return "" })
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"-broker", f.addr, "Short", "round_robin"}, &stdout, &stderr)
+	close(over)
+	expect(t, "it says", result{code, stdout.String(), stderr.String()},
+		result{1, "", "[Client] Error: interrupted before the answer came\n"})
+}
+
+// freeAddr returns an address where nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestExplain(t *testing.T) {
+	unreachable := os.NewSyscallError("connect", neterr.Errno(neterr.HostUnreachable))
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{&protocol.AskError{Step: protocol.Connect, Err: errors.New("no such host")}, "connect to the broker: no such host"},
+		{&protocol.AskError{Step: protocol.Connect, Err: unreachable}, "connect to the broker: " + unreachable.Error()},
+		{&protocol.AskError{Step: protocol.Send, Err: io.ErrClosedPipe}, "send the request: io: read/write on closed pipe"},
+		{&protocol.AskError{Step: protocol.Receive, Err: protocol.ErrTooLong}, "the broker at b:1: answer longer than 1024 bytes"},
+		{&protocol.RefusalError{Reason: "a\x1bb"}, `"a\x1bb"`},
+		{errors.New("another"), "another"},
+	} {
+		expect(t, test.err.Error(), explain(test.err, "b:1", time.Second), test.want)
+	}
+}
+
+// A process that was suspended takes an answer that has come by its deadline.
+func TestAnswerIsTakenAfterTheDeadline(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("sockets can't be looked at without waiting there")
+	}
+	f := newFake(t, always(protocol.Response+"\n"))
+	for name, dial := range map[string]func(context.Context) (net.Conn, error){
+		"one request": dialer(f.addr),
+		"a load run":  cheapDialer(f.addr),
+	} {
+		conn, err := dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}.String())
+		for socket.Of(conn).Quiet() {
+			runtime.Gosched()
+		}
+		conn.SetDeadline(time.Now().Add(-time.Second))
+		answer, _, err := protocol.ReadAnswer(conn)
+		if answer != protocol.Response || err != nil {
+			t.Errorf("%s: %q, %v", name, answer, err)
+		}
+	}
+}
+
 func TestWhatMakesALoadRun(t *testing.T) {
 	for _, args := range []string{
 		"-n 1 Short round_robin", "-n 1 -c 1 Short round_robin", "-n 1 -rate 0 Short round_robin",
@@ -195,12 +285,7 @@ func TestLoadRunWithFailures(t *testing.T) {
 }
 
 func TestLoadRunWithoutABroker(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	got := client("-broker", l.Addr().String(), "-n", "3", "Short", "round_robin")
+	got := client("-broker", freeAddr(t), "-n", "3", "Short", "round_robin")
 	expect(t, "exit code", got.code, 1)
 	contains(t, got.stdout, "requests   3 sent, 0 ok, 3 failed")
 	contains(t, got.stdout, "3       connect: connection refused")
@@ -267,32 +352,125 @@ func TestLoadRunInterrupted(t *testing.T) {
 	expect(t, "exit code", code, 1)
 	contains(t, stdout.String(), "requests   4 sent, 3 ok, 0 failed, 1 interrupted")
 	contains(t, stdout.String(), "The run was stopped: 96 of 100 requests were not sent.")
+	contains(t, stdout.String(), "waiting    1 when the run was stopped, for ")
+}
+
+// A stop prints the report although standard error is not read, after a bounded
+// time.
+func TestStoppedWhileNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // before the first request: no socket is opened, and the clock can be a fake one
+		release := make(chan struct{})
+		var stdout bytes.Buffer
+		stderr := console.NewWriter(writerFunc(func(p []byte) (int, error) { <-release; return len(p), nil }), nil)
+		start := time.Now()
+		code := run(ctx, []string{"-n", "100", "-rate", "10", "Short", "round_robin"}, &stdout, stderr)
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+		expect(t, "exit code", code, 1)
+		contains(t, stdout.String(), "requests   0 sent, 0 ok, 0 failed\n")
+		close(release)
+		stderr.Close()
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// On a terminal the progress and the report go to the same place: the last line
+// of the progress is complete before the report begins.
+func TestProgressIsCompleteBeforeTheReport(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	var mu sync.Mutex // guards screen
+	var screen bytes.Buffer
+	show := writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return screen.Write(p)
+	})
+	slow := console.NewWriter(writerFunc(func(p []byte) (int, error) {
+		for range 1000 {
+			runtime.Gosched()
+		}
+		return show(p)
+	}), nil)
+	code := run(t.Context(), []string{"-broker", f.addr, "-n", "3", "Short", "round_robin"}, show, slow)
+	slow.Close()
+	expect(t, "exit code", code, 0)
+	text := screen.String()
+	progress, report := strings.Index(text, "3/3 0 in flight 3 ok"), strings.Index(text, "requests   3 sent")
+	if progress < 0 || report < 0 || progress > report {
+		t.Errorf("the progress is not before the report:\n%s", text)
+	}
+}
+
+// The report names the limit as what it is: given, or a default.
+func TestLimitGivenOrDefault(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	for _, test := range []struct {
+		args    string
+		atOnce  int
+		initial bool
+		reached bool
+	}{
+		{"-n 3 -json Short round_robin", 1, true, true},
+		{"-n 3 -c 1 -json Short round_robin", 1, false, true},
+		{"-n 3 -c 5 -rate 1000 -json Short round_robin", 3, false, false},
+		{"-n 3 -rate 1000 -json Short round_robin", 3, true, false},
+		{"-json Short round_robin", 1, true, false},
+	} {
+		q := f.client(strings.Fields(test.args)...).report(t).Requests
+		expect(t, test.args+": at once", q.AtOnce, test.atOnce)
+		expect(t, test.args+": a default", q.AtOnceDefault, test.initial)
+		expect(t, test.args+": reached", q.AtOnceReached, test.reached)
+	}
+}
+
+// Output that can't be written is a failure.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	full := writerFunc(func([]byte) (int, error) { return 0, errors.New("no space left on device") })
+	for _, args := range []string{"-h", "Short round_robin", "-n 2 Short round_robin", "-n 2 -json Short round_robin"} {
+		var stderr bytes.Buffer
+		code := run(t.Context(), append([]string{"-broker", f.addr}, strings.Fields(args)...), full, &stderr)
+		expect(t, args, code, 1)
+		contains(t, stderr.String(), "client: standard output: no space left on device\n")
+	}
 }
 
 func TestWrongCommandLines(t *testing.T) {
 	for args, reason := range map[string]string{
-		"-n 0 Short round_robin":         "-n must be at least 1: 0",
-		"-n -5 Short round_robin":        "-n must be at least 1: -5",
-		"-c 0 Short round_robin":         "-c must be at least 1: 0",
-		"-rate -1 Short round_robin":     "-rate must be a number of at least 0: -1",
-		"-rate NaN Short round_robin":    "-rate must be a number of at least 0: NaN",
-		"-rate Inf Short round_robin":    "-rate must be a number of at least 0: +Inf",
-		"-n 2 -timeout -1s Short x":      `unknown approach "x": want round_robin or least_connections`,
-		"-timeout -1s Short round_robin": "-timeout must not be negative: -1s",
-		"-n 2 Medium round_robin":        `unknown type "Medium": want Long or Short`,
-		"Long, round_robin":              `unknown type "": want Long or Short`,
-		"Long,Medium round_robin":        `unknown type "Medium": want Long or Short`,
-		"Medium round_robin":             `unknown type "Medium": want Long or Short`,
-		"-n many Short round_robin":      `invalid value "many" for flag -n: want a whole number`,
-		"-timeout 5 Short round_robin":   `invalid value "5" for flag -timeout: want a unit, such as 5s`,
-		"-rate fast Short round_robin":   `invalid value "fast" for flag -rate: want a number`,
-		"-c 5 Short round_robin":         "-c takes -n, the number of requests",
-		"-rate 5 Short round_robin":      "-rate takes -n, the number of requests",
-		"Long,Short round_robin":         "a list of types takes -n, the number of requests",
-		"-broker 8001 Short round_robin": `-broker: "8001" is no address: want host:port, such as 127.0.0.1:8001`,
-		"-broker :8001 Short x":          `-broker: ":8001" has no host: want host:port, such as 127.0.0.1:8001`,
-		"Short round_robin -n 5":         `flags come before the arguments: put "-n" before "Short"`,
-		"Short":                          "<approach> is missing",
+		"-n 0 Short round_robin":                    "-n must be at least 1: 0",
+		"-n -5 Short round_robin":                   "-n must be at least 1: -5",
+		"-c 0 Short round_robin":                    "-c must be at least 1: 0",
+		"-rate -1 Short round_robin":                "-rate must be a number of at least 0: -1",
+		"-rate NaN Short round_robin":               "-rate must be a number of at least 0: NaN",
+		"-rate Inf Short round_robin":               "-rate must be a number of at least 0: +Inf",
+		"-n 2 -timeout -1s Short x":                 `unknown approach "x": want round_robin or least_connections`,
+		"-timeout -1s Short round_robin":            "-timeout must not be negative: -1s",
+		"-n 2 Medium round_robin":                   `unknown type "Medium": want Long or Short`,
+		"Long, round_robin":                         `unknown type "": want Long or Short`,
+		"Long,Medium round_robin":                   `unknown type "Medium": want Long or Short`,
+		"Medium round_robin":                        `unknown type "Medium": want Long or Short`,
+		"-n many Short round_robin":                 `invalid value "many" for flag -n: want a whole number`,
+		"-timeout 5 Short round_robin":              `invalid value "5" for flag -timeout: want a unit, such as 5s`,
+		"-rate fast Short round_robin":              `invalid value "fast" for flag -rate: want a number`,
+		"-c 5 Short round_robin":                    "-c takes -n, the number of requests",
+		"-rate 5 Short round_robin":                 "-rate takes -n, the number of requests",
+		"Long,Short round_robin":                    "a list of types takes -n, the number of requests",
+		"-broker 8001 Short round_robin":            `-broker: "8001" is no address: want host:port, such as 127.0.0.1:8001`,
+		"-broker a:65536 Short x":                   `-broker: "a:65536" has no port from 0 to 65535`,
+		"-json -c 5 Short round_robin":              "-c takes -n, the number of requests",
+		"-json Long,Short round_robin":              "a list of types takes -n, the number of requests",
+		"-json -timeout -1s Short x":                `unknown approach "x": want round_robin or least_connections`,
+		"-n 2 -timeout -1s Short least_connections": "-timeout must not be negative: -1s",
+		"Short x":                `unknown approach "x": want round_robin or least_connections`,
+		"-broker :8001 Short x":  `-broker: ":8001" has no host: want host:port, such as 127.0.0.1:8001`,
+		"Short round_robin -n 5": `flags come before the arguments: put "-n" before "Short"`,
+		"Short":                  "<approach> is missing",
 	} {
 		want := result{2, "", "client: " + reason + " (see client -h)\n"}
 		expect(t, args, client(strings.Fields(args)...), want)

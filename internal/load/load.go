@@ -11,8 +11,7 @@
 //
 // At most C requests are in flight. If C are in flight at a planned start, that
 // request starts late. Its latency is still measured from its planned start,
-// because a user who came at that moment would have waited that long. The report
-// then says that the rate was not kept.
+// because a user who came at that moment would have waited that long.
 //
 //	planned   0    1    2    3         rate 1/s, C = 1, the first answer takes 3 s
 //	request 0 |=============>|         latency 3 s
@@ -21,7 +20,9 @@
 //
 // Timers are not exact: a sender may start a request a millisecond late, and
 // that is part of the latency too. The report says how late the latest start
-// was.
+// was, and whether the rate was kept; see [Rate].Kept. If it was not, the report
+// says what to change: the limit C if that was reached, and otherwise nothing,
+// because then the machine that sends was too busy to start requests in time.
 //
 // Without a rate there are no planned starts. C requests are kept in flight, and
 // latency is measured from the actual start. Such a report says how much the
@@ -31,8 +32,14 @@
 //
 // A request is answered (ok), failed, or interrupted: in flight when the run
 // was stopped. An answer that is a refusal ("Error: ...") is a failure, and the
-// reason in it is the cause. Only answered requests have a latency in the
-// report: errors that come fast must not make a service look fast.
+// reason in it is the cause. A failure that has come before the stop stays a
+// failure. Only answered requests have a latency in the report: errors that come
+// fast must not make a service look fast.
+//
+// A run is often stopped because answers do not come. So the report says how
+// many requests were waiting at the stop, and for how long: those that were
+// interrupted, and those that had not begun although their planned start was
+// past. See [Waiting].
 //
 // # Memory
 //
@@ -60,6 +67,9 @@ type Config struct {
 	N int
 	// C is the number of requests in flight at once, at most; 0 means 1.
 	C int
+	// DefaultC says that C is a program's default and not its user's choice. The
+	// report names it so.
+	DefaultC bool
 	// Rate is the number of requests started in a second, by all senders
 	// together; 0 means as fast as C allows.
 	Rate float64
@@ -72,14 +82,16 @@ type Config struct {
 	Timeout time.Duration
 	// Do carries out one request, and returns nil when it was answered. The
 	// error of a refused one wraps a [protocol.RefusalError].
-	// It must return soon after ctx is done. Up to C goroutines call it at the
-	// same time. Required.
+	// It must return soon after ctx is done. If that is what ended the request,
+	// the error wraps that of ctx. Up to C goroutines call it at the same time.
+	// Required.
 	Do func(ctx context.Context, r protocol.Request) error
 	// Answered, if not nil, is called with the latency of each answered request,
 	// as the report counts it. Up to C goroutines call it at the same time.
 	Answered func(t protocol.Type, latency time.Duration)
 	// Progress, if not nil, is called in intervals and once more at the end of
-	// the run, by one goroutine at a time.
+	// the run, by one goroutine at a time. No request waits for it, but the end of
+	// the run does: it must not block.
 	Progress func(Progress)
 	// Every is the interval of Progress; 0 means a second.
 	Every time.Duration
@@ -89,17 +101,24 @@ type Config struct {
 // have been carried out, or soon after ctx is done: then no more are started,
 // and those in flight are interrupted. When it returns, nothing that it started
 // is running.
-func Run(ctx context.Context, config Config) Report {
+func Run(ctx context.Context, config Config) Report { return newRun(config).carryOutAll(ctx) }
+
+// newRun returns a run whose plan starts now.
+func newRun(config Config) *run {
 	config.C = max(1, min(config.C, config.N))
-	r := &run{
+	return &run{
 		Config:   config,
 		plan:     plan{time.Now(), config.Rate},
 		recorder: newRecorder(config.Types, config.C),
 		causes:   newCauses(),
 	}
+}
+
+// carryOutAll carries out the requests and returns the report; see [Run].
+func (r *run) carryOutAll(ctx context.Context) Report {
 	stopProgress := r.startProgress()
 	var senders sync.WaitGroup
-	for i := range config.C {
+	for i := range r.C {
 		senders.Go(func() { r.send(ctx, r.recorder.shard(i)) })
 	}
 	senders.Wait()
@@ -114,6 +133,7 @@ type run struct {
 	plan     plan
 	next     atomic.Int64 // the number of the next request
 	inFlight atomic.Int64
+	full     atomic.Bool // C requests were in flight at once
 	recorder *recorder
 	causes   *causes
 }
@@ -133,7 +153,9 @@ func (r *run) send(ctx context.Context, s *shard) {
 			return
 		}
 		turn := int(i % int64(len(r.Types)))
-		r.inFlight.Add(1)
+		if r.inFlight.Add(1) == int64(r.C) {
+			r.full.Store(true)
+		}
 		res := r.carryOut(ctx, r.Types[turn])
 		r.inFlight.Add(-1)
 		if paced {
@@ -159,7 +181,7 @@ func (r *run) carryOut(ctx context.Context, t protocol.Type) result {
 	switch {
 	case err == nil:
 		res.outcome = answered
-	case ctx.Err() != nil && !isRefusal(err):
+	case isStop(ctx, err):
 		res.outcome = interrupted
 	default:
 		res.outcome = failed
@@ -168,9 +190,10 @@ func (r *run) carryOut(ctx context.Context, t protocol.Type) result {
 	return res
 }
 
-func isRefusal(err error) bool {
-	var refusal *protocol.RefusalError
-	return errors.As(err, &refusal)
+// isStop reports whether err says that the end of ctx ended a request. A
+// failure that came first is none, even if it is looked at after the stop.
+func isStop(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
 }
 
 // ask calls Do, with the timeout if there is one.
@@ -181,7 +204,7 @@ func (r *run) ask(ctx context.Context, request protocol.Request) error {
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	err := r.Do(limited, request)
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) && !isStop(ctx, err) {
 		return fmt.Errorf("no answer within %v", r.Timeout)
 	}
 	return err

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
 )
 
@@ -184,7 +188,7 @@ func TestLatencyFromPlannedStart(t *testing.T) {
 		expect(t, "latency from", r.LatencyFrom, PlannedStart)
 		expect(t, "late", r.Rate.Late, 3)
 		expect(t, "latest", r.Rate.Latest, Span(2*time.Second))
-		expect(t, "kept", r.Rate.Kept, false)
+		expect(t, "kept", r.Rate.Kept, true) // the last one began in time, and 3 late ones are few
 	})
 }
 
@@ -255,6 +259,76 @@ func TestRateNotKeptAtTheEnd(t *testing.T) {
 		expect(t, "late", r.Rate.Late, 1)
 		expect(t, "kept", r.Rate.Kept, false)
 	})
+}
+
+func TestKept(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		rate Rate
+		sent int64
+		kept bool
+	}{
+		{"as planned", Rate{Asked: 100, Achieved: 100}, 1000, true},
+		{"no rate", Rate{Achieved: 100}, 1000, true},
+		{"99 %", Rate{Asked: 100, Achieved: 99, Late: 1}, 1000, true},
+		{"less than 99 %", Rate{Asked: 100, Achieved: 98.9, Late: 1}, 1000, false},
+		{"a timer's millisecond in a short run", Rate{Asked: 1000, Achieved: 666}, 2, true},
+		{"5 of 5 late", Rate{Asked: 100, Achieved: 100, Late: 5}, 5, true},
+		{"6 of 6 late", Rate{Asked: 100, Achieved: 100, Late: 6}, 6, false},
+		{"6 of 600 late", Rate{Asked: 100, Achieved: 100, Late: 6}, 600, true},
+		{"6 of 599 late", Rate{Asked: 100, Achieved: 100, Late: 6}, 599, false},
+		{"10 of 1000 late", Rate{Asked: 100, Achieved: 100, Late: 10}, 1000, true},
+		{"11 of 1000 late", Rate{Asked: 100, Achieved: 100, Late: 11}, 1000, false},
+		{"2 late, 4 overdue", Rate{Asked: 100, Achieved: 100, Late: 2, Overdue: 4}, 595, false},
+		{"overdue ones are requests too", Rate{Asked: 100, Achieved: 100, Late: 2, Overdue: 4}, 596, true},
+	} {
+		expect(t, test.name, test.rate.kept(test.sent), test.kept)
+	}
+}
+
+// A reason is never that a rate was achieved of which it is no less.
+func TestSlowIsSeen(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 100_000 {
+		r := Rate{Asked: math.Exp(random.Float64()*20 - 5), Late: 1}
+		r.Achieved = r.Asked * (0.98 + 0.02*random.Float64())
+		if achieved, asked := rateText(r.Achieved), rateText(r.Asked); r.slow() && achieved == asked {
+			t.Fatalf("%v of %v: achieved %s of %s", r.Achieved, r.Asked, achieved, asked)
+		}
+	}
+}
+
+// Requests that begin late need not be the fault of the limit: this machine may
+// have been busy, here for the first 0.3 s of a run.
+func TestVerdictOfABusyMachine(t *testing.T) {
+	const (
+		busy    = "This machine was busy: more requests at once were allowed, and yet they did not begin in time.\n"
+		ask     = "As many as allowed were in flight: ask for less, or for more at once than "
+		allLate = "The asked rate was not kept: 29 of 300 requests began late, at worst by 300ms.\n" // 0 to 0.28 s
+	)
+	for _, test := range []struct {
+		name   string
+		config Config
+		want   string
+	}{
+		{"as the issue has it", Config{C: 1000, DefaultC: true}, allLate + busy},
+		{"a limit that all requests can reach", Config{C: 300}, allLate + busy},
+		{"a limit that was not reached", Config{C: 32}, allLate + busy},
+		{"a limit that was reached", Config{C: 31}, allLate + ask + "-c 31.\n"},
+		{"a default that was reached", Config{C: 31, DefaultC: true}, allLate + ask + "31, the default of -c.\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			config := test.config
+			config.N, config.Rate, config.Types = 300, 100, []protocol.Type{protocol.Short}
+			config.Do = taking(time.Millisecond).serve
+			r := newRun(config)
+			time.Sleep(300 * time.Millisecond)
+			text := written(t, r.carryOutAll(t.Context()))
+			if _, verdict, _ := strings.Cut(text, "\n\nThe asked"); "The asked"+verdict != test.want {
+				t.Errorf("%s:\n%s\nwant\n%s", test.name, text, test.want)
+			}
+		})
+	}
 }
 
 func TestTypesAreCycled(t *testing.T) {
@@ -350,9 +424,13 @@ func TestStop(t *testing.T) {
 		name                  string
 		rate                  float64
 		sent, ok, interrupted int64
+		waiting               Waiting
+		line                  string
 	}{
-		{"waiting for answers", 0, 15, 10, 5},
-		{"waiting for the plan", 2, 5, 3, 2}, // at 0, 0.5, 1, 1.5 and 2 s
+		{"waiting for answers", 0, 15, 10, 5, Waiting{5, Span(250 * time.Millisecond), Span(250 * time.Millisecond)},
+			"waiting    5 when the run was stopped, for 250ms\n"},
+		{"waiting for the plan", 2, 5, 3, 2, Waiting{2, Span(250 * time.Millisecond), Span(750 * time.Millisecond)}, // at 0, 0.5, 1, 1.5 and 2 s
+			"waiting    2 when the run was stopped, for 250ms to 750ms\n"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -368,7 +446,10 @@ func TestStop(t *testing.T) {
 			expect(t, test.name+": causes", len(r.Errors), 0)
 			expect(t, test.name+": complete", r.Complete(), false)
 			expect(t, test.name+": latency", r.Latency.Max, Span(time.Second))
+			expect(t, test.name+": latency of those answered only", r.Latency.Min, Span(time.Second))
+			expect(t, test.name+": waiting", *r.Waiting, test.waiting)
 			text := written(t, r)
+			contains(t, text, test.line)
 			contains(t, text, fmt.Sprintf("The run was stopped: %d of 100 requests were not sent.", 100-test.sent))
 			contains(t, text, "type   sent  ok  failed  interrupted  min")
 			contains(t, text, fmt.Sprintf("%d            1s", test.interrupted))
@@ -388,8 +469,119 @@ func TestStopInAStall(t *testing.T) {
 		expect(t, "overdue", r.Rate.Overdue, 98) // the one planned at 10 s is not late yet
 		expect(t, "achieved", rateText(r.Rate.Achieved), "0.2/s")
 		expect(t, "kept", r.Rate.Kept, false)
-		contains(t, written(t, r), "98 more were due when the run was stopped, and had not begun.")
+		// Two since 0 and 0.1 s, and those planned from 0.2 to 9.9 s.
+		expect(t, "waiting", *r.Waiting, Waiting{100, Span(105 * time.Millisecond), Span(10005 * time.Millisecond)})
+		text := written(t, r)
+		contains(t, text, "The asked rate was not kept: achieved 0.2/s of 10/s.\n")
+		contains(t, text, "98 more were due when the run was stopped, and had not begun.")
+		contains(t, text, "more at once than -c 2.")
+		contains(t, text, "waiting    100 when the run was stopped, for 105ms to 10s: 2 interrupted, 98 due but not begun\n")
 	})
+}
+
+// Requests may be overdue at a stop with none in flight: this machine was busy,
+// here after the first answer.
+func TestStopOfABusyMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := time.Now().Add(4500 * time.Millisecond)
+		r := taking(0).run(ctx, Config{
+			N: 100, C: 2, Rate: 1,
+			Answered: func(protocol.Type, time.Duration) { time.Sleep(time.Until(stop)); cancel() },
+		})
+		expect(t, "sent", r.Requests.Sent, 2) // at 0 and 1 s; those at 2, 3 and 4 s were not
+		expect(t, "waiting", *r.Waiting, Waiting{3, Span(500 * time.Millisecond), Span(2500 * time.Millisecond)})
+		text := written(t, r)
+		contains(t, text, "waiting    3 when the run was stopped, for 500ms to 2.5s: 0 interrupted, 3 due but not begun\n")
+		contains(t, text, "This machine was busy")
+	})
+}
+
+// What had ended a request before the stop is what became of it, although the
+// run looks at it after the stop.
+func TestFailedBeforeTheStop(t *testing.T) {
+	reset := errors.New("read the answer: connection reset by peer")
+	for name, do := range map[string]func(ctx context.Context) (string, error){
+		"no place":                    func(context.Context) (string, error) { return "Error: no place", nil },
+		reset.Error():                 func(context.Context) (string, error) { return "", reset },
+		"no answer within 1s":         func(context.Context) (string, error) { return "", context.DeadlineExceeded },
+		"interrupted, and no failure": func(ctx context.Context) (string, error) { return "", fmt.Errorf("read: %w", ctx.Err()) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			g := aim(func(context.Context, int) (string, error) {
+				cancel()
+				return do(ctx)
+			})
+			r := g.run(ctx, Config{N: 2, Timeout: time.Second})
+			if r.Requests.Interrupted == 1 {
+				r.Errors = append(r.Errors, Cause{"interrupted, and no failure", r.Requests.Interrupted})
+			}
+			if want := []Cause{{name, 1}}; !slices.Equal(r.Errors, want) {
+				t.Errorf("errors %v, want %v", r.Errors, want)
+			}
+			expect(t, name+": sent", r.Requests.Sent, 1)
+		})
+	}
+}
+
+// A run whose context has a deadline is stopped by it. That is not the timeout
+// of a request.
+func TestStoppedByADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		q := taking(time.Second).run(ctx, Config{N: 10, Timeout: time.Minute}).Requests
+		expect(t, "ok", q.OK, 2)
+		expect(t, "failed", q.Failed, 0)
+		expect(t, "interrupted", q.Interrupted, 1)
+	})
+}
+
+// An answer that has come by the deadline counts, however late it is looked at:
+// this process may have been suspended.
+func TestTimeoutLooksOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network memnet.Net
+		l := network.Listen("broker")
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+				protocol.ReadRequest(conn)
+				io.WriteString(conn, protocol.Response)
+				conn.Close()
+			}
+		})
+		dial := func(ctx context.Context) (net.Conn, error) {
+			conn, err := network.Dial(ctx, "broker")
+			return suspended{conn, time.Minute}, err
+		}
+		r := Run(t.Context(), Config{
+			N: 2, Timeout: time.Second, Types: []protocol.Type{protocol.Short}, Approach: protocol.RoundRobin,
+			Do: func(ctx context.Context, r protocol.Request) error {
+				_, err := protocol.Ask(ctx, dial, r)
+				return err
+			},
+		})
+		l.Close()
+		serving.Wait()
+		expect(t, "ok", r.Requests.OK, 2)
+		expect(t, "causes", fmt.Sprint(r.Errors), "[]")
+		if r.Latency == nil || r.Latency.Min < Span(time.Minute) {
+			t.Errorf("latency %v, want that of a process which was suspended for a minute", r.Latency)
+		}
+	})
+}
+
+// suspended is a connection of a process that is suspended before it reads.
+type suspended struct {
+	net.Conn
+	pause time.Duration
+}
+
+func (s suspended) Read(p []byte) (int, error) {
+	time.Sleep(s.pause)
+	return s.Conn.Read(p)
 }
 
 func TestStoppedBeforeTheStart(t *testing.T) {

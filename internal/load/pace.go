@@ -19,8 +19,12 @@ func (p plan) at(i int64) (planned time.Time, paced bool) {
 	if p.rate <= 0 {
 		return time.Time{}, false
 	}
-	return p.start.Add(seconds(float64(i) / p.rate)), true
+	return p.start.Add(p.offset(i)), true
 }
+
+// offset returns the planned start of request i, from the start of the run. The
+// plan must have a rate.
+func (p plan) offset(i int64) time.Duration { return seconds(float64(i) / p.rate) }
 
 // farAway is later than the end of any run, and early enough that times do not
 // overflow.
@@ -62,6 +66,15 @@ func (p plan) overdue(sent, n int64, took time.Duration) int64 {
 	}
 	due := math.Floor((took-lateBy).Seconds()*p.rate) + 1
 	return max(0, int64(min(due, float64(n)))-sent)
+}
+
+// waited returns how long overdue requests had waited when a run ended that took
+// took. sent requests had begun, and requests begin in the order of the plan.
+func (p plan) waited(sent, overdue int64, took time.Duration) waits {
+	if overdue == 0 {
+		return waits{}
+	}
+	return waits{n: overdue, min: took - p.offset(sent+overdue-1), max: took - p.offset(sent)}
 }
 
 // perSecond returns n divided by took, or 0 if took is 0.

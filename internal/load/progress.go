@@ -20,14 +20,21 @@ type Progress struct {
 }
 
 // String returns the progress on one line, which fits into 80 columns unless
-// there are millions of requests.
+// there are millions of requests. The percentiles are left out while no request
+// was answered.
 func (p Progress) String() string {
-	return fmt.Sprintf("%d/%d %d in flight %d ok %d failed %s p50 %v p99 %v",
-		p.Done, p.N, p.InFlight, p.OK, p.Failed, rateText(p.Rate), p.P50, p.P99)
+	line := fmt.Sprintf("%d/%d %d in flight %d ok %d failed %s",
+		p.Done, p.N, p.InFlight, p.OK, p.Failed, rateText(p.Rate))
+	if p.OK == 0 {
+		return line
+	}
+	return fmt.Sprintf("%s p50 %v p99 %v", line, p.P50, p.P99)
 }
 
 // Show returns a function for [Config].Progress that writes to w. It writes a
-// line each time, or for a terminal one line that it overwrites each time.
+// line each time, or for a terminal one line that it overwrites each time. Each
+// is one Write. The end of the run waits for the last one, so a w that may block
+// belongs behind one that never does, such as a console.Writer.
 func Show(w io.Writer, terminal bool) func(Progress) {
 	if !terminal {
 		return func(p Progress) { fmt.Fprintln(w, p) }

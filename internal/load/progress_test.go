@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"balancelab/internal/console"
 	"balancelab/internal/protocol"
 )
 
@@ -61,6 +63,43 @@ func TestProgressRateNow(t *testing.T) {
 	})
 }
 
+// Nobody reads the progress, and the run does not wait for it. When it is read
+// after all, the last line is whole.
+func TestProgressIsNotRead(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			screen := &stuck{release: make(chan struct{})}
+			w := console.NewWriter(screen, nil)
+			r := taking(time.Second).run(t.Context(), Config{N: 30, Rate: 10, C: 30, Progress: Show(w, terminal)})
+			expect(t, "ok", r.Requests.OK, 30)
+			expect(t, "kept", r.Rate.Kept, true)
+			expect(t, "duration", r.Duration, Span(3900*time.Millisecond))
+			close(screen.release)
+			w.Close()
+			const last = "30/30 0 in flight 30 ok 0 failed 7.69/s p50 1s p99 1s"
+			cut, wrap := noWrap()
+			want := last + "\n"
+			if terminal {
+				want = "\r" + cut + last + wrap + "\n"
+			}
+			if got := screen.text.String(); !strings.HasSuffix(got, want) {
+				t.Errorf("got %q, want %q at the end", got, want)
+			}
+		})
+	}
+}
+
+// stuck is a terminal after Ctrl-S, until it is released.
+type stuck struct {
+	release chan struct{}
+	text    bytes.Buffer
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	<-s.release
+	return s.text.Write(p)
+}
+
 func TestProgressString(t *testing.T) {
 	p := Progress{N: 200000, Done: 123456, InFlight: 50, OK: 123450, Failed: 6, Rate: 30123, P50: 1234567, P99: 12345678}
 	const want = "123456/200000 50 in flight 123450 ok 6 failed 30123/s p50 1.23ms p99 12.3ms"
@@ -76,16 +115,16 @@ func TestShowInPlace(t *testing.T) {
 	show(Progress{N: 10, Done: 9, InFlight: 1})
 	show(Progress{N: 10, Done: 10, End: true})
 	cut, wrap := noWrap()
-	want := "\r" + cut + "9/10 1 in flight 0 ok 0 failed 0/s p50 0s p99 0s" + wrap +
-		"\r" + cut + "10/10 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s" + wrap + "\n"
+	want := "\r" + cut + "9/10 1 in flight 0 ok 0 failed 0/s" + wrap +
+		"\r" + cut + "10/10 0 in flight 0 ok 0 failed 0/s" + wrap + "\n"
 	expect(t, "longer", b.String(), want)
 
 	b.Reset()
 	show = Show(&b, true)
 	show(Progress{N: 10, Rate: 1234})
 	show(Progress{N: 10})
-	shorter := "\r" + cut + "0/10 0 in flight 0 ok 0 failed 1234/s p50 0s p99 0s" + wrap +
-		"\r" + cut + "0/10 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s   " + wrap
+	shorter := "\r" + cut + "0/10 0 in flight 0 ok 0 failed 1234/s" + wrap +
+		"\r" + cut + "0/10 0 in flight 0 ok 0 failed 0/s   " + wrap
 	expect(t, "shorter", b.String(), shorter)
 }
 
@@ -94,7 +133,7 @@ func TestShowLines(t *testing.T) {
 	show := Show(&b, false)
 	show(Progress{N: 2})
 	show(Progress{N: 2, Done: 2, OK: 2, End: true})
-	const want = "0/2 0 in flight 0 ok 0 failed 0/s p50 0s p99 0s\n" +
+	const want = "0/2 0 in flight 0 ok 0 failed 0/s\n" +
 		"2/2 0 in flight 2 ok 0 failed 0/s p50 0s p99 0s\n"
 	expect(t, "lines", b.String(), want)
 }

@@ -39,6 +39,7 @@ const lateBy = 10 * time.Millisecond
 type tally struct {
 	outcomes [numOutcomes]int64
 	latency  *histogram.Histogram // of the answered ones
+	waits    waits                // of the interrupted ones
 }
 
 // newTallies returns n tallies of nothing. A precision of 7 makes percentiles
@@ -64,6 +65,24 @@ func (t *tally) merge(o *tally) {
 		t.outcomes[i] += n
 	}
 	t.latency.Merge(o.latency)
+	t.waits.merge(o.waits)
+}
+
+// waits says how long n requests had waited when the run was stopped. With n 0
+// the other fields mean nothing.
+type waits struct {
+	n        int64
+	min, max time.Duration
+}
+
+func (w *waits) merge(o waits) {
+	switch {
+	case o.n == 0:
+	case w.n == 0:
+		*w = o
+	default:
+		*w = waits{w.n + o.n, min(w.min, o.min), max(w.max, o.max)}
+	}
 }
 
 // starts says when requests began.
@@ -120,8 +139,11 @@ func (s *shard) add(row int, offset time.Duration, res result) {
 	defer s.mu.Unlock()
 	t := &s.rows[row]
 	t.outcomes[res.outcome]++
-	if res.outcome == answered {
+	switch res.outcome {
+	case answered:
 		t.latency.Add(res.latency())
+	case interrupted:
+		t.waits.merge(waits{1, res.latency(), res.latency()})
 	}
 	s.starts.last = max(s.starts.last, offset)
 	s.starts.latest = max(s.starts.latest, res.late)

@@ -18,6 +18,9 @@ type Report struct {
 	LatencyFrom Origin `json:"latency_from"`
 	// Latency is that of all answered requests; nil when none was.
 	Latency *Latency `json:"latency"`
+	// Waiting is about the requests that waited when the run was stopped; nil when
+	// none did. They are not in Latency.
+	Waiting *Waiting `json:"waiting"`
 	// Histogram has at most 10 bars; none when no request was answered.
 	Histogram []Bar `json:"histogram"`
 	// Types has a row for each type of the run, in the order of [Config].Types.
@@ -28,12 +31,14 @@ type Report struct {
 
 // Requests are counts of requests. Sent = OK + Failed + Interrupted.
 type Requests struct {
-	Asked       int   `json:"asked"`
-	AtOnce      int   `json:"at_once"` // the limit on requests in flight
-	Sent        int64 `json:"sent"`
-	OK          int64 `json:"ok"`
-	Failed      int64 `json:"failed"`
-	Interrupted int64 `json:"interrupted"` // in flight when the run was stopped
+	Asked         int   `json:"asked"`
+	AtOnce        int   `json:"at_once"`         // the limit on requests in flight; Asked, if that is less
+	AtOnceDefault bool  `json:"at_once_default"` // the limit is a default: [Config].DefaultC
+	AtOnceReached bool  `json:"at_once_reached"` // the limit was reached, so that requests may have waited for each other
+	Sent          int64 `json:"sent"`
+	OK            int64 `json:"ok"`
+	Failed        int64 `json:"failed"`
+	Interrupted   int64 `json:"interrupted"` // in flight when the run was stopped
 }
 
 // A Rate says how many requests in a second were asked for, and how many there
@@ -42,13 +47,15 @@ type Rate struct {
 	Asked    float64 `json:"asked"`    // 0 means as fast as possible
 	Achieved float64 `json:"achieved"` // started
 	Answered float64 `json:"answered"` // answered, over the whole duration
-	// Kept says that requests began as planned: all but 1 % of them at most
-	// 10 ms late, and at 99 % of the asked rate or more. It is true without a
-	// rate.
+	// Kept says that requests began as planned. They did not if less than 99 % of
+	// the asked rate was achieved, or if more than 1 % of them, and more than 5,
+	// were late by more than 10 ms. A low rate does not count when no request was
+	// late: in a run of milliseconds it is what a timer makes of it. Kept is true
+	// without a rate.
 	Kept    bool  `json:"kept"`
 	Late    int64 `json:"late"`             // began more than 10 ms after their planned start
 	Latest  Span  `json:"late_max_seconds"` // how late the latest one began
-	Overdue int64 `json:"overdue"`          // had not begun when the run was stopped, and were as late
+	Overdue int64 `json:"overdue"`          // had not begun when the run was stopped, more than 10 ms after their planned start
 }
 
 // An Origin is the start from which latency is measured.
@@ -70,6 +77,15 @@ type Latency struct {
 	P95  Span `json:"p95_seconds"`
 	P99  Span `json:"p99_seconds"`
 	Max  Span `json:"max_seconds"`
+}
+
+// Waiting says how long requests had waited when the run was stopped, from the
+// start that latency is measured from. They are the interrupted ones, and those
+// that were overdue.
+type Waiting struct {
+	Count int64 `json:"count"` // [Requests].Interrupted + [Rate].Overdue
+	Min   Span  `json:"min_seconds"`
+	Max   Span  `json:"max_seconds"`
 }
 
 // A Bar is a row of the drawn histogram. It counts the answered requests that
@@ -98,8 +114,8 @@ func (r *run) report(took time.Duration) Report {
 	rows, all, began := r.recorder.sum()
 	report := Report{
 		Requests: Requests{
-			Asked: r.N, AtOnce: r.C, Sent: all.sent(),
-			OK: all.outcomes[answered], Failed: all.outcomes[failed], Interrupted: all.outcomes[interrupted],
+			Asked: r.N, AtOnce: r.C, AtOnceDefault: r.DefaultC, AtOnceReached: r.full.Load() && r.C < r.N,
+			Sent: all.sent(), OK: all.outcomes[answered], Failed: all.outcomes[failed], Interrupted: all.outcomes[interrupted],
 		},
 		Rate:     r.rate(all, began, took),
 		Duration: Span(took), LatencyFrom: ActualStart,
@@ -108,6 +124,10 @@ func (r *run) report(took time.Duration) Report {
 	}
 	if r.Rate > 0 {
 		report.LatencyFrom = PlannedStart
+	}
+	all.waits.merge(r.plan.waited(all.sent(), report.Rate.Overdue, took))
+	if w := all.waits; w.n > 0 {
+		report.Waiting = &Waiting{Count: w.n, Min: Span(w.min), Max: Span(w.max)}
 	}
 	for i := range rows {
 		report.Types = append(report.Types, newTypeRow(r.recorder.types[i], &rows[i]))
@@ -128,13 +148,18 @@ func (r *run) rate(all *tally, began starts, took time.Duration) Rate {
 	return rate
 }
 
-// kept works Kept out from the other fields. A single request that is late by
-// less than lateBy, at the end of a short run, can make Achieved low; that does
-// not count.
+// kept works Kept out from the other fields.
 func (r Rate) kept(sent int64) bool {
 	late := r.Late + r.Overdue
-	slow := r.Achieved < 0.99*r.Asked && late > 0
-	return !slow && 100*late <= sent+r.Overdue
+	manyLate := late > 5 && 100*late > sent+r.Overdue
+	return !r.slow() && !manyLate
+}
+
+// slow reports whether less than 99 % of the asked rate was achieved. A single
+// request that is late by less than lateBy, at the end of a short run, can make
+// Achieved low; that does not count.
+func (r Rate) slow() bool {
+	return r.Achieved < 0.99*r.Asked && r.Late+r.Overdue > 0
 }
 
 func newTypeRow(name protocol.Type, t *tally) TypeRow {

@@ -91,8 +91,8 @@ func TestWriteJSON(t *testing.T) {
 			t.Fatalf("%v in\n%s", err, &b)
 		}
 		const latency = "max_seconds mean_seconds min_seconds p50_seconds p90_seconds p95_seconds p99_seconds"
-		expect(t, "fields", fields(got), "duration_seconds errors histogram latency latency_from rate requests types")
-		expect(t, "of requests", fields(got["requests"]), "asked at_once failed interrupted ok sent")
+		expect(t, "fields", fields(got), "duration_seconds errors histogram latency latency_from rate requests types waiting")
+		expect(t, "of requests", fields(got["requests"]), "asked at_once at_once_default at_once_reached failed interrupted ok sent")
 		expect(t, "of rate", fields(got["rate"]), "achieved answered asked kept late late_max_seconds overdue")
 		expect(t, "of latency", fields(got["latency"]), latency)
 		expect(t, "of a bar", fields(first(got["histogram"])), "count from_seconds to_seconds")
@@ -118,7 +118,7 @@ func TestJSONOfNothing(t *testing.T) {
 	if err := r.WriteJSON(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"errors": []`, `"histogram": []`, `"latency": null`} {
+	for _, want := range []string{`"errors": []`, `"histogram": []`, `"latency": null`, `"waiting": null`} {
 		contains(t, b.String(), want)
 	}
 }

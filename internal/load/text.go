@@ -46,6 +46,11 @@ func (r *Report) writeTotals(b *bytes.Buffer) {
 		fmt.Fprintf(b, "starts     at most %v after their plan\n", r.Rate.Latest)
 	}
 	fmt.Fprintf(b, "duration   %v\n", r.Duration)
+	r.writeLatency(b)
+	r.writeWaiting(b)
+}
+
+func (r *Report) writeLatency(b *bytes.Buffer) {
 	if r.Latency == nil {
 		fmt.Fprintf(b, "latency    none: no request was answered\n")
 		return
@@ -54,6 +59,22 @@ func (r *Report) writeTotals(b *bytes.Buffer) {
 	fmt.Fprintf(b, "latency    min %v, mean %v, p50 %v, p90 %v, p95 %v, p99 %v, max %v\n",
 		l.Min, l.Mean, l.P50, l.P90, l.P95, l.P99, l.Max)
 	fmt.Fprintf(b, "           of the answered requests, from the %s of each\n", r.LatencyFrom)
+}
+
+func (r *Report) writeWaiting(b *bytes.Buffer) {
+	w := r.Waiting
+	if w == nil {
+		return
+	}
+	within := w.Min.String()
+	if most := w.Max.String(); most != within {
+		within += " to " + most
+	}
+	fmt.Fprintf(b, "waiting    %d when the run was stopped, for %s", w.Count, within)
+	if r.Rate.Overdue > 0 {
+		fmt.Fprintf(b, ": %d interrupted, %d due but not begun", r.Requests.Interrupted, r.Rate.Overdue)
+	}
+	b.WriteString("\n")
 }
 
 func (r *Report) writeHistogram(b *bytes.Buffer) {
@@ -125,15 +146,41 @@ func (r *Report) writeRemarks(b *bytes.Buffer) {
 	if unsent := int64(q.Asked) - q.Sent; unsent > 0 {
 		fmt.Fprintf(b, "\nThe run was stopped: %d of %d requests were not sent.\n", unsent, q.Asked)
 	}
-	if r.Rate.Kept {
-		return
+	if !r.Rate.Kept {
+		r.writeNotKept(b)
 	}
-	fmt.Fprintf(b, "\nThe asked rate was not kept: achieved %s of %s; %d of %d requests began late, at worst by %v.\n",
-		rateText(r.Rate.Achieved), rateText(r.Rate.Asked), r.Rate.Late, q.Sent, r.Rate.Latest)
+}
+
+// writeNotKept says in what the rate was not kept, and what to change.
+func (r *Report) writeNotKept(b *bytes.Buffer) {
+	var reasons []string
+	if r.Rate.slow() {
+		reasons = append(reasons, fmt.Sprintf("achieved %s of %s", rateText(r.Rate.Achieved), rateText(r.Rate.Asked)))
+	}
+	if r.Rate.Late > 0 {
+		reasons = append(reasons, fmt.Sprintf("%d of %d requests began late, at worst by %v", r.Rate.Late, r.Requests.Sent, r.Rate.Latest))
+	}
+	b.WriteString("\nThe asked rate was not kept")
+	if len(reasons) > 0 {
+		b.WriteString(": " + strings.Join(reasons, "; "))
+	}
+	b.WriteString(".\n")
 	if r.Rate.Overdue > 0 {
 		fmt.Fprintf(b, "%d more were due when the run was stopped, and had not begun.\n", r.Rate.Overdue)
 	}
-	fmt.Fprintf(b, "Ask for less, or for more at once than -c %d.\n", q.AtOnce)
+	fmt.Fprintln(b, r.Requests.advice())
+}
+
+// advice says what to change when a rate was not kept.
+func (q Requests) advice() string {
+	if !q.AtOnceReached {
+		return "This machine was busy: more requests at once were allowed, and yet they did not begin in time."
+	}
+	limit := fmt.Sprintf("-c %d", q.AtOnce)
+	if q.AtOnceDefault {
+		limit = fmt.Sprintf("%d, the default of -c", q.AtOnce)
+	}
+	return "As many as allowed were in flight: ask for less, or for more at once than " + limit + "."
 }
 
 // rateText returns a rate rounded to three digits, and to a whole number from
