@@ -218,7 +218,7 @@ func TestAnswerIsTakenAfterTheDeadline(t *testing.T) {
 			runtime.Gosched()
 		}
 		conn.SetDeadline(time.Now().Add(-time.Second))
-		answer, _, err := protocol.ReadAnswer(conn)
+		answer, err := protocol.ReadAnswer(conn)
 		if answer != protocol.Response || err != nil {
 			t.Errorf("%s: %q, %v", name, answer, err)
 		}

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -185,4 +186,37 @@ func TestOutputOnAFullDevice(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	b.terminate()
+}
+
+// A client that closes in any way before its answer has left, and is counted; one
+// that half-closes has not.
+func TestClientsThatLeaveAreCounted(t *testing.T) {
+	t.Parallel()
+	l, workers := newHeldLab(t)
+	ask := func() *net.TCPConn {
+		t.Helper()
+		conn := connect(t, l.broker.addr)
+		send(t, conn, longRoundRobin)
+		return conn
+	}
+	for i := range 15 {
+		conn := ask()
+		await(t, "the job", workers[i%3].got)
+		conn.Close()
+	}
+	half := ask()
+	await(t, "the job", workers[0].got)
+	half.CloseWrite()
+	for _, w := range workers {
+		close(w.release)
+	}
+	if got := receive(t, half); got != response {
+		t.Errorf("a client that half-closed got %q", got)
+	}
+	l.broker.linesLike(`^\[Broker\] \('127\.0\.0\.1', \d+\) left before its answer$`, 15)
+	l.broker.linesLike("Response from", 16)
+	l.broker.terminate()
+	if n := len(l.broker.matches("left before its answer")); n != 15 {
+		t.Errorf("%d clients left, want 15", n)
+	}
 }
