@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"balancelab/internal/programs"
 )
 
 var (
@@ -20,13 +22,14 @@ var (
 	nemesisSeed = flag.Uint64("nemesis.seed", 0, "what the nemesis does; 0 means a new one")
 )
 
-// The deadlines are there against hanging. A worker that is stopped is continued
-// before they pass; what happens when they do is in TestWorkerStopped.
-var nemesisFlags = []string{"-answer-timeout", "15s", "-dial-timeout", "15s", "-log", "text"}
+// The time for an answer is what a request costs that meets a machine which has
+// vanished.
+var nemesisFlags = []string{"-answer-timeout", "3s", "-dial-timeout", "15s", "-log", "text"}
 
-// While a nemesis kills, stops, continues and restarts workers, every request
-// gets exactly one answer or one refusal. With -redispatch, and one
-// worker that is left alone, every request gets its answer.
+// While a nemesis kills, stops, continues and restarts workers, has a machine
+// vanish and come back, and does not read the broker's output, every request gets
+// exactly one answer or one refusal. With -redispatch, and one worker that is
+// left alone, every request gets its answer.
 func TestNemesis(t *testing.T) {
 	seed := *nemesisSeed
 	if seed == 0 {
@@ -35,8 +38,8 @@ func TestNemesis(t *testing.T) {
 	t.Logf("again with: go test ./internal/e2e -run TestNemesis -nemesis.seed %d -nemesis.for %v", seed, *nemesisFor)
 	for i, flags := range [][]string{nil, {"-keepalive"}, {"-redispatch"}, {"-redispatch", "-keepalive"}} {
 		t.Run(strings.Join(append([]string{"broker"}, flags...), " "), func(t *testing.T) {
-			l := newLabOf(t, quick, append(flags, nemesisFlags...)...)
-			n := nemesis{lab: l, random: rand.New(rand.NewPCG(seed, uint64(i))), all: slices.Clone(l.workers)}
+			n := newNemesis(t, rand.New(rand.NewPCG(seed, uint64(i))), append(flags, nemesisFlags...)...)
+			l := n.lab
 			redispatch := slices.Contains(flags, "-redispatch")
 			load := startLoad(l.broker.addr, seed+uint64(i))
 			n.rage(*nemesisFor)
@@ -55,13 +58,34 @@ func TestNemesis(t *testing.T) {
 	}
 }
 
-// A nemesis harms workers of a lab, except one.
+// A nemesis harms workers of a lab, except one. A fourth worker is on a machine
+// that vanishes.
 type nemesis struct {
 	*lab
 	random  *rand.Rand
 	stopped [3]bool
 	deeds   []string
 	all     []*program // the workers that were ever started
+	machine *tunnel    // to the fourth worker
+	output  sync.Mutex // held while nobody reads the broker's output
+	unread  bool       // output is held
+}
+
+func newNemesis(t *testing.T, random *rand.Rand, flags ...string) *nemesis {
+	t.Helper()
+	n := &nemesis{random: random}
+	workers := threeWorkers(t, quick...)
+	fourth := startWorker(t, 4, "127.0.0.1:0", quick...)
+	n.all = append(slices.Clone(workers), fourth)
+	n.machine = newTunnel(t, fourth.addr)
+	addrs := append(addrsOf(workers), n.machine.addr)
+	cmd := set.Command("broker", append([]string{"-listen", "127.0.0.1:0", "-workers", strings.Join(addrs, ",")}, flags...)...)
+	cmd.Stdout = &programs.Screen{Line: func(string) {
+		n.output.Lock()
+		defer n.output.Unlock()
+	}}
+	n.lab = &lab{t: t, broker: startCommand(t, "broker", cmd), workers: workers, names: len(addrs)}
+	return n
 }
 
 // begun returns how many jobs were begun, at least: a worker that is killed
@@ -82,9 +106,28 @@ func (n *nemesis) rage(d time.Duration) {
 			n.repent()
 			return
 		case <-time.After(time.Duration(n.random.IntN(150)) * time.Millisecond):
-			n.harm((spared + 1 + n.random.IntN(2)) % 3)
+			switch n.random.IntN(8) {
+			case 0:
+				n.deeds = append(n.deeds, "vanish-4")
+				n.machine.vanish()
+			case 1:
+				n.readOrNot()
+			default:
+				n.harm((spared + 1 + n.random.IntN(2)) % 3)
+			}
 		}
 	}
+}
+
+// readOrNot begins or ends a time in which nobody reads the broker's output.
+func (n *nemesis) readOrNot() {
+	if n.unread = !n.unread; n.unread {
+		n.deeds = append(n.deeds, "unread")
+		n.output.Lock()
+		return
+	}
+	n.deeds = append(n.deeds, "read")
+	n.output.Unlock()
 }
 
 // harm does something to the worker with this index.
@@ -123,8 +166,11 @@ func (n *nemesis) restart(i int) {
 	n.all = append(n.all, n.workers[i])
 }
 
-// repent leaves every worker running.
+// repent leaves every worker running, and the output read.
 func (n *nemesis) repent() {
+	if n.unread {
+		n.readOrNot()
+	}
 	for i := range n.workers {
 		if n.stopped[i] {
 			n.harm(i)
