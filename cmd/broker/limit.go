@@ -22,7 +22,7 @@ func (f *flags) defaultMaxConns() int {
 	}
 	room, idle := limit-16, 0
 	if f.status != "" {
-		room -= status.MaxConns
+		room -= status.DefaultMaxConns
 	}
 	if f.keepalive {
 		idle = idleMax * len(f.workers)

@@ -78,14 +78,14 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		b.Idle = broker.NewIdlePool(len(f.workers), f.idle())
 		defer b.Idle.Close()
 	}
-	page, err := openPage(ctx, f.status)
+	page, err := openPage(ctx, line, f.status)
 	if err != nil {
 		return err
 	}
 	log.Listening(l.Addr())
 	if page != nil {
 		log.StatusPage(status.URL(page.Addr()))
-		b.Observer = page.start(ctx, b.Pool, l.Addr(), log, func(err error) { line.Fail(err) })
+		b.Observer = page.start(ctx, b.Pool, l.Addr(), log)
 		defer page.close()
 	}
 	s := server.Server{
@@ -112,6 +112,7 @@ type observer interface {
 	StatusPage(url string)
 	Paused(err error, pause time.Duration)
 	Close()
+	Dropped() int // lines that could not be written
 	Summary([]balance.Status)
 }
 
@@ -119,6 +120,7 @@ type off struct{ console.Off }
 
 func (off) Listening(net.Addr) {}
 func (off) StatusPage(string)  {}
+func (off) Dropped() int       { return 0 }
 
 func newLog(format string, w io.Writer) (observer, error) {
 	switch format {
