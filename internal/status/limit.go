@@ -17,18 +17,18 @@ const (
 	activePatience = 250 * time.Millisecond // until an answer is written; nothing here takes so long
 )
 
-// A limit is a listener of whose connections at most max have a place, and are
+// A limit is a listener of whose connections at most size have a place, and are
 // open. When all places are taken, a new connection gets that of another one,
 // which is closed: the one that has been idle longest, or if none is idle, the
 // one that has been busy longest, once it is out of patience. So the new one
-// waits for at most activePatience; it is open meanwhile, one beyond max.
+// waits for at most activePatience; it is open meanwhile, one beyond size.
 //
 // A connection that is meant to stay, such as a stream of events, does not belong
 // here: it is never idle, and would be taken for one that is stuck. It needs a
 // number of places of its own.
 type limit struct {
 	net.Listener
-	max  int             // at least 1
+	size int             // how many places there are, at least 1
 	done <-chan struct{} // when it is closed, Accept gives up
 
 	mu      sync.Mutex         // guards what follows
@@ -37,8 +37,8 @@ type limit struct {
 	freed   chan struct{}      // has a token if a place became free while it did
 }
 
-func newLimit(l net.Listener, max int, done <-chan struct{}) *limit {
-	return &limit{Listener: l, max: max, done: done, places: make(map[net.Conn]phase), freed: make(chan struct{}, 1)}
+func newLimit(l net.Listener, size int, done <-chan struct{}) *limit {
+	return &limit{Listener: l, size: size, done: done, places: make(map[net.Conn]phase), freed: make(chan struct{}, 1)}
 }
 
 // A phase is what a connection does, and since when.
@@ -70,14 +70,14 @@ func (p phase) before(q phase) bool {
 // Accept implements [net.Listener]. What fails for now is tried again: then no
 // place is taken yet.
 func (l *limit) Accept() (net.Conn, error) {
-	conn, err := l.accept()
+	conn, err := l.next()
 	if err != nil {
 		return nil, err
 	}
 	for {
-		loser, wait := l.admit(conn)
-		if loser != nil {
-			loser.Close()
+		evicted, wait := l.admit(conn)
+		if evicted != nil {
+			evicted.Close()
 		}
 		if wait <= 0 {
 			return conn, nil
@@ -98,10 +98,10 @@ const (
 	lastPause  = time.Second
 )
 
-// accept returns the next connection. It pauses itself after an error that
+// next returns the next connection. It pauses itself after an error that
 // passes, such as too many open files: net/http knows fewer of them, and a stop
 // would have to wait for its pause.
-func (l *limit) accept() (net.Conn, error) {
+func (l *limit) next() (net.Conn, error) {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		conn, err := l.Listener.Accept()
 		if !neterr.Passing(err) {
@@ -118,34 +118,34 @@ func (l *limit) accept() (net.Conn, error) {
 // admit gives conn a place. It returns the connection that has lost it, which
 // the caller closes; nil if there was a free one. If no connection is out of
 // patience it gives none, and returns how long to wait.
-func (l *limit) admit(conn net.Conn) (loser net.Conn, wait time.Duration) {
+func (l *limit) admit(conn net.Conn) (evicted net.Conn, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if len(l.places) >= l.max {
-		loser, wait = l.loser(now)
+	if len(l.places) >= l.size {
+		evicted, wait = l.candidate(now)
 	}
 	l.waiting = wait > 0
 	if !l.waiting {
-		delete(l.places, loser)
+		delete(l.places, evicted)
 		l.places[conn] = phase{http.StateNew, now}
 	}
-	return loser, wait
+	return evicted, wait
 }
 
-// loser returns the connection that gives way first, or how long it takes until
-// there is one.
-func (l *limit) loser(now time.Time) (loser net.Conn, wait time.Duration) {
+// candidate returns the connection that gives way first, or how long it takes
+// until there is one.
+func (l *limit) candidate(now time.Time) (first net.Conn, wait time.Duration) {
 	wait = math.MaxInt64
 	for conn, p := range l.places {
 		if left := p.patience(now); left > 0 {
 			wait = min(wait, left)
-		} else if loser == nil || p.before(l.places[loser]) {
-			loser = conn
+		} else if first == nil || p.before(l.places[first]) {
+			first = conn
 		}
 	}
-	if loser != nil {
-		return loser, 0
+	if first != nil {
+		return first, 0
 	}
 	return nil, wait
 }
@@ -154,14 +154,14 @@ func (l *limit) loser(now time.Time) (loser net.Conn, wait time.Duration) {
 // that is over gives its place back. One that becomes idle while another one
 // waits loses it at once: it may be busy again before Accept has seen it idle.
 func (l *limit) setState(conn net.Conn, state http.ConnState) {
-	if l.place(conn, state) {
+	if l.track(conn, state) {
 		conn.Close()
 	}
 }
 
-// place is setState; it reports whether conn has lost its place and is to be
+// track is setState; it reports whether conn has lost its place and is to be
 // closed.
-func (l *limit) place(conn net.Conn, state http.ConnState) (lost bool) {
+func (l *limit) track(conn net.Conn, state http.ConnState) (lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, has := l.places[conn]; !has {

@@ -146,6 +146,16 @@ type counted struct {
 	closing func()
 }
 
+// Read has a passed deadline as a [net.Error], which net/http asks for: it takes
+// any other error for a viewer that is gone.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
 func (c *counted) Close() error {
 	defer c.closing()
 	return c.Conn.Close()
@@ -263,21 +273,31 @@ func TestEverybodyIsAnswered(t *testing.T) {
 	})
 }
 
-// Viewers that are always busy, but never for long at a time, lose a place
-// when they have an answer.
+// Viewers that are always busy, but never for long at a time, make room as soon
+// as one of them has its answer; and only one of them does.
 func TestBusyViewersMakeRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, &Server{Handler: slow(), MaxConns: 4})
+		var asking sync.WaitGroup
 		for range 4 {
-			c.join(strings.Repeat(request("/takes200ms"), 50))
+			c.join("")
 		}
-		synctest.Wait()
-		for range 10 { // those that lose their places do not come back
-			if took := c.probe(); took > activePatience {
-				t.Errorf("a probe took %v", took)
-			}
+		for _, m := range c.members { // all at the same moment
+			io.WriteString(m, request("/takes200ms"))
+			asking.Go(func() {
+				for n := 0; n < 20 && m.answer() == ""; n++ {
+					io.WriteString(m, request("/takes200ms"))
+				}
+			})
+		}
+		if took := c.probe(); took != 200*time.Millisecond {
+			t.Errorf("a probe took %v", took)
+		}
+		if got := c.closed(); len(got) != 1 {
+			t.Errorf("connections %v were closed, want one of them", got)
 		}
 		c.over()
+		asking.Wait()
 	})
 }
 
@@ -287,13 +307,12 @@ func TestPlaceIsGivenBackOnce(t *testing.T) {
 		var n memnet.Net
 		l := newLimit(n.Listen("page"), 2, t.Context().Done())
 		accept := func() net.Conn {
-			t.Helper()
 			if _, err := n.Dial(t.Context(), "page"); err != nil {
-				t.Fatal(err)
+				t.Error(err)
 			}
 			conn, err := l.Accept()
 			if err != nil {
-				t.Fatal(err)
+				t.Error(err)
 			}
 			l.setState(conn, http.StateNew)
 			return conn
@@ -318,12 +337,22 @@ func TestPlaceIsGivenBackOnce(t *testing.T) {
 			has(b, c)
 		}
 		l.setState(b, http.StateHijacked)
+		has(c)
 		l.setState(b, http.StateClosed)
 		has(c)
 		l.setState(c, http.StateClosed)
 		l.setState(c, http.StateClosed)
 		has()
-		has(accept(), accept())
+		a, b = accept(), accept()
+		has(a, b)
+		l.setState(a, http.StateActive)
+		l.setState(b, http.StateActive)
+		late := make(chan net.Conn)
+		go func() { late <- accept() }()
+		synctest.Wait()
+		l.setState(a, http.StateIdle) // it loses its place, and the next one keeps it
+		l.setState(b, http.StateIdle)
+		has(b, <-late)
 	})
 }
 
@@ -341,6 +370,20 @@ func TestFreePlaceIsTakenAtOnce(t *testing.T) {
 			synctest.Wait()
 		}
 		c.over()
+	})
+}
+
+// When Serve returns, no handler is running.
+func TestServeWaitsForHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, &Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) })})
+		c.join(request("/"))
+		time.Sleep(time.Second)
+		c.stop()
+		start := time.Now()
+		if err := <-c.ended; err != nil || time.Since(start) < 58*time.Second {
+			t.Errorf("Serve returned %v after %v", err, time.Since(start))
+		}
 	})
 }
 
@@ -390,7 +433,7 @@ func TestAcceptErrorsThatPass(t *testing.T) {
 				}
 				synctest.Wait()
 			}
-			l.n = 1000
+			l.n = 1_000_000
 			c.probe() // the call that waits succeeds, and the next ones fail
 			time.Sleep(time.Hour)
 			c.over()
@@ -455,6 +498,10 @@ func TestPanic(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("/", Handler(sample))
 	mux.HandleFunc("/panics", func(http.ResponseWriter, *http.Request) { panic("on purpose") })
+	mux.HandleFunc("/answers-twice", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "ok\n")
+		w.WriteHeader(http.StatusTeapot)
+	})
 	mux.HandleFunc("/gives-up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	told := make(chan string, 10)
 	for _, s := range []*Server{
@@ -470,7 +517,7 @@ func TestPanic(t *testing.T) {
 				t.Errorf("%s: the viewer got %q, %v", path, text, err)
 			}
 		}
-		io.WriteString(other, request("/healthz"))
+		io.WriteString(other, request("/answers-twice"))
 		answered(t, others)
 		if err := stop(); err != nil {
 			t.Error(err)
