@@ -23,7 +23,7 @@ type budget struct {
 // needs.
 func (f *flags) budget(limit int, limited bool) (b budget) {
 	if f.status != "" {
-		b.viewers = status.MaxConns
+		b.viewers = status.DefaultMaxConns
 	}
 	b.clients = cli.AnyConns
 	if !limited {

@@ -79,14 +79,14 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		b.Idle = broker.NewIdlePool(len(f.workers), f.idle())
 		defer b.Idle.Close()
 	}
-	page, err := openPage(ctx, f.status)
+	page, err := openPage(ctx, line, f.status)
 	if err != nil {
 		return err
 	}
 	log.Listening(l.Addr())
 	if page != nil {
 		log.StatusPage(status.URL(page.Addr()))
-		b.Observer = page.start(ctx, b.Pool, l.Addr(), log, func(err error) { line.Fail(err) })
+		b.Observer = page.start(ctx, b.Pool, l.Addr(), log, max(1, f.viewers))
 		defer page.close()
 	}
 	s := server.Server{
@@ -115,6 +115,7 @@ type observer interface {
 	Paused(err error, pause time.Duration)
 	Close()
 	Changed(balance.Change)
+	NotShown() int // lines that could not be written
 	Summary([]balance.Status)
 }
 

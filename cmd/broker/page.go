@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
+	"balancelab/internal/cli"
 	"balancelab/internal/stats"
 	"balancelab/internal/status"
 )
@@ -15,13 +17,14 @@ import (
 // and is closed without waiting for anybody who looks at it.
 type page struct {
 	net.Listener
+	line    *cli.Line // is told what goes wrong
 	running sync.WaitGroup
 	cancel  context.CancelFunc
 }
 
-// openPage binds the page's address and starts nothing yet. Without an address
-// there is no page.
-func openPage(ctx context.Context, addr string) (*page, error) {
+// openPage binds the page's address and starts nothing yet. It says so if other
+// machines can reach it. Without an address there is no page.
+func openPage(ctx context.Context, line *cli.Line, addr string) (*page, error) {
 	if addr == "" {
 		return nil, nil
 	}
@@ -29,25 +32,38 @@ func openPage(ctx context.Context, addr string) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &page{Listener: l}, nil
+	if status.Exposed(l.Addr()) {
+		line.Note("the status page on %s can be read by everybody who reaches this address; there is no password", exposedURL(addr, l.Addr()))
+	}
+	return &page{Listener: l, line: line}, nil
+}
+
+// exposedURL returns the URL of a page at the address at, with the host as the
+// command line has it: a listener on 0.0.0.0 has the address [::].
+func exposedURL(given string, at net.Addr) string {
+	host, _, _ := net.SplitHostPort(given)
+	atHost, port, _ := net.SplitHostPort(at.String())
+	return "http://" + net.JoinHostPort(cmp.Or(host, atHost), port) + "/"
 }
 
 // start serves the page until close is called, and returns the observer that
-// the broker is to tell: it counts, and tells next. failed is told why, if
-// serving ends before.
-func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, next broker.Observer, failed func(error)) broker.Observer {
-	recorder := stats.New(pool, next)
+// the broker is to tell: it counts, and tells log. At most a number of viewers
+// are connected at once.
+func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, log observer, viewers int) broker.Observer {
+	recorder := stats.New(pool, log)
 	handler := status.Handler(func() stats.Snapshot {
 		s := recorder.Snapshot()
 		s.Listen, s.Stopping = listen.String(), stopping.Err() != nil
+		s.Totals.LinesDropped = log.NotShown()
 		return s
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
 	p.cancel = cancel
 	p.running.Go(func() { recorder.Watch(ctx) })
 	p.running.Go(func() {
-		if err := status.Serve(ctx, p.Listener, handler); err != nil {
-			failed(err)
+		s := status.Server{Handler: handler, MaxConns: viewers, Panicked: p.line.Panicked}
+		if err := s.Serve(ctx, p.Listener); err != nil {
+			p.line.Fail(err)
 		}
 	})
 	return recorder

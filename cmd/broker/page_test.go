@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -10,6 +11,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/cli"
+	"balancelab/internal/status"
 )
 
 // start runs the broker and returns the first n lines that it prints, and what
@@ -147,11 +152,65 @@ func TestStatusPageThatCannotBeBound(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel() // so that it does not wait for the address
 	for addr, want := range map[string]int{l.Addr().String(): 1, "8080": 2, "127.0.0.1:70000": 2, ":": 2} {
 		var stdout, stderr strings.Builder
-		code := run(t.Context(), []string{"-listen", "127.0.0.1:0", "-status", addr}, &stdout, &stderr)
+		code := run(stopped, []string{"-listen", "127.0.0.1:0", "-status", addr}, &stdout, &stderr)
 		if code != want || stdout.Len() > 0 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), addr) {
 			t.Errorf("-status %s: exit code %d, stdout %q, stderr %q", addr, code, stdout.String(), stderr.String())
 		}
+	}
+}
+
+// TestExposedPage: a page that other machines can reach is said to be, on
+// standard error and in one line.
+func TestExposedPage(t *testing.T) {
+	for _, test := range []struct {
+		addr    string
+		exposed bool
+		host    string // the one in the note; "" for that of the listener
+	}{
+		{"127.0.0.1:0", false, ""}, {"localhost:0", false, ""}, {"0.0.0.0:0", true, "0.0.0.0"}, {":0", true, ""},
+	} {
+		var stderr strings.Builder
+		p, err := openPage(t.Context(), cli.NewLine("broker", usage, io.Discard, &stderr), test.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Listener.Close()
+		host, port, _ := net.SplitHostPort(p.Addr().String())
+		want := ""
+		if test.exposed {
+			want = "broker: the status page on http://" + net.JoinHostPort(cmp.Or(test.host, host), port) +
+				"/ can be read by everybody who reaches this address; there is no password\n"
+		}
+		if got := stderr.String(); got != want {
+			t.Errorf("-status %s: got %q, want %q", test.addr, got, want)
+		}
+	}
+}
+
+// forgetful is a log that has dropped some lines.
+type forgetful struct{ off }
+
+func (forgetful) NotShown() int { return 7 }
+
+// TestPageCountsDroppedLines: the page has what the log knows.
+func TestPageCountsDroppedLines(t *testing.T) {
+	line := cli.NewLine("broker", usage, io.Discard, io.Discard)
+	p, err := openPage(t.Context(), line, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.start(t.Context(), balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...), p.Addr(), forgetful{})
+	defer p.close()
+	reply, err := http.Get(status.URL(p.Addr()) + "metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	if text, _ := io.ReadAll(reply.Body); !strings.Contains(string(text), "\nbalancelab_log_lines_dropped_total 7\n") {
+		t.Errorf("got %s", text)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"balancelab/internal/protocol"
 )
 
-// Snapshot returns what is known at this moment. The caller fills in Listen and
-// Stopping. The pool knows that a request is over a little before it is among
+// Snapshot returns what is known at this moment. The caller fills in Listen,
+// Stopping and Totals.LinesDropped. The pool knows that a request is over a little before it is among
 // the latest ones, so totals may differ by the requests between the two.
 func (r *Recorder) Snapshot() Snapshot {
 	now := time.Now()

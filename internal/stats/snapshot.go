@@ -43,6 +43,8 @@ type Totals struct {
 	Failed      map[protocol.Approach]int `json:"failed"`
 	Refused     int                       `json:"refused"` // texts that were no request
 	ClientsGone int                       `json:"left"`    // clients that left before their answer
+	// LinesDropped counts the lines of the broker's log that could not be written.
+	LinesDropped int `json:"lines_dropped"`
 }
 
 // A Minute is about the last 60 seconds, or about the time since the start if

@@ -289,6 +289,8 @@ function show(s) {
   setAttr($("link"), "data-link", "live");
   setText($("link-text"), "live");
   $("stopping").hidden = !s.stopping;
+  $("unwritten").hidden = s.totals.lines_dropped === 0;
+  setText($("unwritten-lines"), whole(s.totals.lines_dropped));
   setText($("about"), s.listen + ", up for " + long((new Date(s.time) - new Date(s.started)) / 1000));
   document.title = counted(s.workers.reduce((n, w) => n + w.in_flight, 0), "request", "requests") + " in flight – Broker";
   showWay(s);
@@ -321,12 +323,21 @@ async function figures() {
   return reply.json();
 }
 
+// The broker closes a connection that is idle when another viewer needs its
+// place. So a connection that breaks is tried once more before it means anything.
+async function persist() {
+  try { return await figures(); } catch (problem) {
+    if (!(problem instanceof TypeError)) throw problem; // it answered, or had its time
+    return figures();
+  }
+}
+
 let looking = false; // an answer is awaited
 
 async function look() {
   if (looking) return;
   looking = true;
-  try { show(await figures()); } catch (problem) { lost(problem); }
+  try { show(await persist()); } catch (problem) { lost(problem); }
   looking = false;
   if (!document.hidden) timer = setTimeout(look, every);
 }

@@ -38,8 +38,10 @@ type lab struct {
 	pageAddr string
 	pool     *balance.Pool
 	recorder *stats.Recorder
-	stops    map[string]func() // workers and "page", by name
-	hung     sync.Mutex        // the page has no figures while it is held
+	stops    map[string]func()               // workers and "page", by name
+	wrap     func(http.Handler) http.Handler // what openPage puts around the page; may be nil
+	hung     sync.Mutex                      // the page has no figures while it is held
+	dropped  atomic.Int64                    // lines of the log
 }
 
 func startLab(t *testing.T, long, short time.Duration) *lab {
@@ -106,10 +108,15 @@ func (l *lab) openPage() {
 		defer l.hung.Unlock()
 		s := recorder.Snapshot()
 		s.Listen = l.addr
+		s.Totals.LinesDropped = int(l.dropped.Load())
 		return s
 	})
+	if l.wrap != nil {
+		handler = l.wrap(handler)
+	}
 	l.start("page", func(ctx context.Context) {
-		if err := status.Serve(ctx, listener, handler); err != nil {
+		s := status.Server{Handler: handler}
+		if err := s.Serve(ctx, listener); err != nil {
 			l.t.Error(err)
 		}
 	})
@@ -282,6 +289,50 @@ func TestPageSaysThatItLostTheBroker(t *testing.T) {
 	if said := b.text("#said"); said != "The broker is back; it was started anew." {
 		t.Errorf("a screen reader is told %q", said)
 	}
+}
+
+// TestPageKeepsABrokerThatClosesConnections has every second answer break off in
+// the middle, as the server does that needs the place. Not even a screen reader
+// is told.
+func TestPageKeepsABrokerThatClosesConnections(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	var looks atomic.Int32
+	l.wrap = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/status.json" && looks.Add(1)%2 == 1 {
+				w.Header().Set("Content-Length", "1000")
+				io.WriteString(w, "{")
+				_ = http.NewResponseController(w).Flush()
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	l.stops["page"]()
+	l.openPage()
+	b.visit(l.page)
+	for i := range 3 {
+		l.ask("AppID:Short:round_robin")
+		b.await(fmt.Sprintf(`document.querySelector("#answered").textContent === "%d"`, i+1))
+	}
+	if n := looks.Load(); n < 6 {
+		t.Errorf("the page has looked %d times", n)
+	}
+	if said := b.text("#said"); said != "" {
+		t.Errorf("a screen reader is told %q", said)
+	}
+}
+
+func TestPageSaysThatLinesAreMissing(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	b.visit(l.page)
+	b.await(`document.querySelector("#link-text").textContent === "live"`)
+	const notice = `document.querySelector("#unwritten")`
+	b.await(notice + ".hidden")
+	l.dropped.Store(1234)
+	b.await("!" + notice + ".hidden && " + notice + `.textContent.endsWith("could not be written: 1,234")`)
 }
 
 // TestPageLosesABrokerThatHangs has the broker accept, and say nothing more.

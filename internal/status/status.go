@@ -13,10 +13,19 @@
 //
 // However many pages are open, a snapshot is taken at most four times a second
 // ([Fresh]), and all pages get the same bytes. A page that does not read is
-// disconnected at a deadline. At most [MaxConns] connections are open, and more
-// wait in the kernel's queue, so that pages never use up the broker's file
-// descriptors. [Serve] does not wait for a page: when it is told to stop, it
-// closes all connections.
+// disconnected at a deadline. [Server.MaxConns] bounds how many connections are
+// open, so that pages never use up the broker's file descriptors.
+// [Server.Serve] does not wait for a page: when it is told to stop, it closes
+// all connections.
+//
+// # Who gets a connection
+//
+// Probes of /healthz and /metrics come to the same address as viewers, and must
+// not wait for them. So when all places are taken, a new connection gets the
+// place of the one that has been idle longest: between two requests, or with no
+// whole request yet. If none is idle, it gets that of one that has been busy for
+// 250 ms: its viewer does not read. A page whose connection was closed opens
+// another one for its next look.
 //
 // # Access
 //
@@ -34,19 +43,23 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"balancelab/internal/neterr"
 	"balancelab/internal/stats"
 )
 
@@ -169,20 +182,56 @@ func resolvedHere(hostport string) bool {
 	return err == nil
 }
 
-// Listen returns a listener for [Serve] at a TCP address. Serve closes
-// it; a caller that does not get that far must. The error names the address and says what to do.
+// Listen returns a listener for [Server.Serve] at a TCP address. Serve closes
+// it; a caller that does not get that far must. An address that is in use is tried
+// for a second: the program that has it may be stopping. The error names the
+// address and says what to do.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
-	l, err := config.Listen(ctx, "tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("status page on %s: the address is in use; stop the program that has it, or choose another with -status", addr)
-	}
+	l, err := whileInUse(ctx, func() (net.Listener, error) { return config.Listen(ctx, "tcp", addr) })
 	if err != nil {
-		return nil, fmt.Errorf("status page on %s: %w", addr, err)
+		return nil, fmt.Errorf("status page on %s: %w", addr, withCure(err))
 	}
 	return l, nil
 }
+
+// How long, and how often, an address that is in use is tried.
+const (
+	inUseMax   = time.Second
+	inUsePause = 20 * time.Millisecond
+)
+
+// whileInUse calls listen again while the address is in use, for a bounded time
+// and until ctx is done.
+func whileInUse(ctx context.Context, listen func() (net.Listener, error)) (net.Listener, error) {
+	for start := time.Now(); ; {
+		l, err := listen()
+		if neterr.KindOf(err) != neterr.InUse || time.Since(start) >= inUseMax {
+			return l, err
+		}
+		select {
+		case <-time.After(inUsePause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// withCure returns an error of listening in words that say what to do, if there
+// is something.
+func withCure(err error) error {
+	switch neterr.KindOf(err) {
+	case neterr.InUse:
+		return errors.New("the address is in use; stop the program that has it, or choose another with -status")
+	case neterr.NoPermission:
+		return errors.New("the port is reserved on this system; choose one above 1023 with -status")
+	}
+	return err
+}
+
+// Exposed reports whether a page at addr can be reached from other machines.
+func Exposed(addr net.Addr) bool { return !onLoopback(addr) }
 
 // URL returns what to type into a browser on this machine for a page at addr.
 func URL(addr net.Addr) string {
@@ -204,34 +253,78 @@ const (
 	idleTimeout  = 30 * time.Second
 )
 
-// Serve serves h on l until ctx is done, closes l and every connection, and
+// DefaultMaxConns is how many connections a [Server] has open at once if its
+// MaxConns is 0.
+const DefaultMaxConns = 128
+
+// A Server serves the page. Its fields are not changed while it does.
+type Server struct {
+	// Handler is what [Handler] returns. If it panics, that costs the connection
+	// of its request and no more.
+	Handler http.Handler
+	// MaxConns is how many connections are open at once. Another one is open
+	// while it waits for the place of one of them. 0 means [DefaultMaxConns].
+	MaxConns int
+	// Panicked, if not nil, is told a panic of the handler and its stack.
+	Panicked func(value any, stack []byte)
+}
+
+// Serve serves on l until ctx is done, closes l and every connection, and
 // returns nil. When it returns, nothing that it started is running. The error
 // says why serving became impossible.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	var conns sync.WaitGroup
-	s := &http.Server{
-		Handler:           h,
+//
+// Whatever net/http would log is thrown away: viewers can make it log as much
+// as they like, and its own standard error might hold it up.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	var open sync.WaitGroup
+	places := newLimit(l, cmp.Or(s.MaxConns, DefaultMaxConns), ctx.Done())
+	server := &http.Server{
+		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: readTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    8 << 10,
-		ConnState: func(_ net.Conn, s http.ConnState) {
-			switch s {
+		ErrorLog:          log.New(io.Discard, "", 0),
+		ConnState: func(conn net.Conn, state http.ConnState) {
+			places.setState(conn, state)
+			switch state {
 			case http.StateNew:
-				conns.Add(1)
-			case http.StateClosed:
-				conns.Done()
+				open.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				open.Done()
 			}
 		},
 	}
-	cancelClose := context.AfterFunc(ctx, func() { s.Close() })
-	defer cancelClose()
-	err := s.Serve(newLimited(l))
-	s.Close()
-	conns.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
+	closed := make(chan struct{})
+	cancelClose := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		server.Close()
+	})
+	err := server.Serve(places)
+	if !cancelClose() {
+		<-closed
+	}
+	server.Close()
+	open.Wait()
+	if ctx.Err() != nil {
 		return nil
 	}
 	return fmt.Errorf("status page: %w", err)
+}
+
+// serve is the handler, whose panics are told to the one that is to know of
+// them.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		value := recover()
+		if value == nil {
+			return
+		}
+		if s.Panicked != nil && value != http.ErrAbortHandler {
+			s.Panicked(value, debug.Stack())
+		}
+		panic(http.ErrAbortHandler) // closes the connection
+	}()
+	s.Handler.ServeHTTP(w, r)
 }

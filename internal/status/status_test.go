@@ -20,6 +20,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"balancelab/internal/memnet"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 	"balancelab/internal/stats"
 )
@@ -30,7 +32,7 @@ func sample() stats.Snapshot {
 	answered := map[protocol.Approach]int{protocol.RoundRobin: 7, protocol.LeastConnections: 2}
 	return stats.Snapshot{
 		Time: start.Add(time.Minute), Started: start, Listen: "127.0.0.1:8000", Clients: 3,
-		Totals: stats.Totals{Connected: 24, Answered: 18, Refused: 1, ClientsGone: 1,
+		Totals: stats.Totals{Connected: 24, Answered: 18, Refused: 1, ClientsGone: 1, LinesDropped: 1234,
 			Failed: map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0}},
 		LastMinute: stats.Minute{Seconds: 60, Answered: 18, Failed: 3, Rate: .3, P50: 1, P95: 5, P99: 5.1, PerSecond: []int{0, 4}},
 		Spread:     []stats.Spread{{Approach: protocol.RoundRobin, Answered: 14, Shares: []float64{.5, .5}, MaxDeviation: 0, Evenness: 1}},
@@ -199,8 +201,8 @@ func TestSnapshotsAreShared(t *testing.T) {
 	})
 }
 
-// served starts Serve and returns its address, and what stops it and waits.
-func served(t *testing.T, h http.Handler) (addr string, stop func() error) {
+// served has s serve and returns its address, and what stops it and waits.
+func served(t *testing.T, s *Server) (addr string, stop func() error) {
 	t.Helper()
 	l, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -208,7 +210,7 @@ func served(t *testing.T, h http.Handler) (addr string, stop func() error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, l, h) }()
+	go func() { ended <- s.Serve(ctx, l) }()
 	stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(func() { _ = stop() })
 	return l.Addr().String(), stop
@@ -232,7 +234,7 @@ func stuck(t *testing.T, addr string) net.Conn {
 }
 
 func TestServeDoesNotWaitForPages(t *testing.T) {
-	addr, stop := served(t, Handler(sample))
+	addr, stop := served(t, &Server{Handler: Handler(sample)})
 	stuck(t, addr)
 	idle, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -259,32 +261,30 @@ func TestServeDoesNotWaitForPages(t *testing.T) {
 	}
 }
 
-// TestMaxConns fills the server up and sees the next page wait, not fail.
+// TestMaxConns fills the server up and sees two more pages get places, at the
+// cost of two that were idle and no other.
 func TestMaxConns(t *testing.T) {
-	addr, _ := served(t, Handler(sample))
-	ask := func() (net.Conn, *bufio.Reader) {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
+	addr, _ := served(t, &Server{Handler: Handler(sample)})
+	var pages []*bufio.ReadWriter
+	for range DefaultMaxConns + 2 {
+		conn := send(t, addr, request("/healthz"))
+		page := bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriter(conn))
+		answered(t, page.Reader)
+		pages = append(pages, page)
+	}
+	closed := 0
+	for _, page := range pages {
+		io.WriteString(page, request("/healthz"))
+		page.Flush()
+		if _, err := page.Peek(1); err != nil {
+			closed++
+			continue
 		}
-		t.Cleanup(func() { conn.Close() })
-		fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		return conn, bufio.NewReader(conn)
+		answered(t, page.Reader)
 	}
-	first, r := ask()
-	answered(t, r)
-	for range MaxConns - 1 {
-		_, r := ask()
-		answered(t, r)
+	if closed != 2 {
+		t.Errorf("%d pages lost their connection, want 2", closed)
 	}
-	next, r := ask()
-	next.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-	if _, err := r.Peek(1); err == nil {
-		t.Fatalf("connection %d was served", MaxConns+1)
-	}
-	next.SetReadDeadline(time.Time{})
-	first.Close()
-	answered(t, bufio.NewReader(next))
 }
 
 func answered(t *testing.T, r *bufio.Reader) {
@@ -305,18 +305,89 @@ func TestListenSaysWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel() // so that it does not wait for the address
 	for addr, want := range map[string]string{
 		l.Addr().String(): "choose another with -status",
 		"8080":            "missing port",
 		"127.0.0.1:99999": "invalid port",
 	} {
-		l, err := Listen(t.Context(), addr)
+		l, err := Listen(stopped, addr)
 		if err == nil {
 			l.Close()
 			t.Fatalf("%s was bound", addr)
 		}
 		if text := err.Error(); !strings.Contains(text, want) || !strings.Contains(text, addr) || strings.Contains(text, "\n") {
 			t.Errorf("%s: %q", addr, text)
+		}
+	}
+}
+
+func TestCures(t *testing.T) {
+	for kind, want := range map[neterr.Kind]string{
+		neterr.InUse:        "choose another with -status",
+		neterr.NoPermission: "choose one above 1023 with -status",
+		neterr.NoPort:       neterr.Errno(neterr.NoPort).Error(),
+	} {
+		err := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", neterr.Errno(kind))}
+		if got := withCure(err).Error(); !strings.HasSuffix(got, want) {
+			t.Errorf("%v: got %q, want %q", kind, got, want)
+		}
+	}
+}
+
+// An address that is in use is tried for a second, and no other error is.
+func TestWhileInUse(t *testing.T) {
+	inUse := os.NewSyscallError("bind", neterr.Errno(neterr.InUse))
+	other := os.NewSyscallError("bind", neterr.Errno(neterr.NoPort))
+	for _, test := range []struct {
+		name      string
+		freeAfter time.Duration
+		then      error // what listening ends in when the address is free
+		stopAfter time.Duration
+		want      error
+		took      time.Duration
+	}{
+		{"free", 0, nil, time.Hour, nil, 0},
+		{"soon free", 900 * time.Millisecond, nil, time.Hour, nil, 900 * time.Millisecond},
+		{"in use", time.Hour, nil, time.Hour, inUse, time.Second},
+		{"another error", 0, other, time.Hour, other, 0},
+		{"another error later", 500 * time.Millisecond, other, time.Hour, other, 500 * time.Millisecond},
+		{"stopped", time.Hour, nil, 300 * time.Millisecond, inUse, 300 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), test.stopAfter)
+			defer cancel()
+			start := time.Now()
+			var n memnet.Net
+			l, err := whileInUse(ctx, func() (net.Listener, error) {
+				switch {
+				case time.Since(start) < test.freeAfter:
+					return nil, inUse
+				case test.then != nil:
+					return nil, test.then
+				}
+				return n.Listen("page"), nil
+			})
+			took := time.Since(start)
+			if err != test.want || (l == nil) != (err != nil) || took < test.took || took > test.took+inUsePause {
+				t.Errorf("%s: got %v, %v after %v, want %v after %v", test.name, l, err, took, test.want, test.took)
+			}
+		})
+	}
+}
+
+func TestExposed(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1:8080": false, "127.9.9.9:8080": false, "[::1]:8080": false, "[::ffff:127.0.0.1]:80": false,
+		"0.0.0.0:8080": true, "[::]:8080": true, "192.0.2.1:8080": true, "[fe80::1]:8080": true,
+	} {
+		a, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Exposed(a); got != want {
+			t.Errorf("%s: got %v, want %v", addr, got, want)
 		}
 	}
 }
