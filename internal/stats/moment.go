@@ -16,7 +16,7 @@ func (r *Recorder) Snapshot() Snapshot {
 	pool := r.pool.Snapshot()
 	s := Snapshot{
 		Time: now, Started: r.started,
-		Clients:    m.connected - m.done,
+		Clients:    m.connected - m.done - m.noRequest,
 		Totals:     m.totals(),
 		LastMinute: m.lastMinute.minute(now.Sub(r.started)),
 		Spread:     spreads(pool),
@@ -60,7 +60,7 @@ func (r *Recorder) moment(now time.Time) *moment {
 
 func (m *moment) totals() Totals {
 	t := Totals{
-		Connected: m.connected, Refused: m.refused, ClientsGone: m.gone,
+		Connected: m.connected, Refused: m.refused, ClientsGone: m.gone, NoRequest: m.noRequest,
 		Failed: make(map[protocol.Approach]int),
 	}
 	for _, a := range protocol.Approaches() {

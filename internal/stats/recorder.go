@@ -64,6 +64,7 @@ type counters struct {
 	connected int // clients
 	done      int // requests that are over
 	gone      int // clients that left before their answer
+	noRequest int // clients that left without a byte
 	refused   int
 	failed    [protocol.NumApproaches]int
 	durations [protocol.NumApproaches]durations
@@ -117,8 +118,16 @@ func (r *Recorder) Redispatched(worker string, err error) {
 	r.next.Redispatched(worker, err)
 }
 
-// Done implements [broker.Observer].
+// Done implements [broker.Observer]. A client that left without a byte, as a
+// probe of the port does, was no request: it is counted, and that is all.
 func (r *Recorder) Done(x *broker.Exchange) {
+	if x.Failure != nil && x.Failure.Reason == broker.NoRequest {
+		r.mu.Lock()
+		r.noRequest++
+		r.mu.Unlock()
+		r.next.Done(x)
+		return
+	}
 	e := entry{
 		at: time.Now(), request: x.Request, worker: x.Worker,
 		took: x.Connecting + x.Serving, outcome: Answered, detail: truncate(x.Answer),

@@ -41,8 +41,9 @@ type Totals struct {
 	Answered  int `json:"answered"`  // requests that a worker answered
 	// Failed counts the requests that no worker answered, for each approach.
 	Failed      map[protocol.Approach]int `json:"failed"`
-	Refused     int                       `json:"refused"` // texts that were no request
-	ClientsGone int                       `json:"left"`    // clients that left before their answer
+	Refused     int                       `json:"refused"`    // texts that were no request
+	ClientsGone int                       `json:"left"`       // clients that left before their answer
+	NoRequest   int                       `json:"no_request"` // clients that left without a byte; no requests
 	// LinesDropped counts the lines of the broker's log that could not be written.
 	LinesDropped int `json:"lines_dropped"`
 }

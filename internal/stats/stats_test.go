@@ -193,6 +193,28 @@ func TestLatest(t *testing.T) {
 	}
 }
 
+// A client that connects and leaves without a byte, as "nc -z" does, is no
+// request: it is counted, and gives no row and no failure.
+func TestNoRequest(t *testing.T) {
+	j := &told{}
+	l := newLab(t, j)
+	l.answer(protocol.RoundRobin, time.Second)
+	for range 5 {
+		l.fail(broker.Exchange{}, broker.Failure{Reason: broker.NoRequest})
+	}
+	l.answer(protocol.RoundRobin, time.Second)
+	s := l.Snapshot()
+	if s.Totals.NoRequest != 5 || s.Totals.Connected != 7 || s.Totals.Refused != 0 || s.Clients != 0 {
+		t.Errorf("got %+v and %d clients", s.Totals, s.Clients)
+	}
+	if len(s.Latest) != 2 || s.Latest[0].Number != 2 || s.LastMinute.Failed != 0 {
+		t.Errorf("got %+v and %d failed in the last minute", s.Latest, s.LastMinute.Failed)
+	}
+	if len(j.words) != 14 {
+		t.Errorf("the next observer was told %q", j.words)
+	}
+}
+
 func TestLatestErrorOfAWorker(t *testing.T) {
 	l := newLab(t, console.Off{})
 	if e := l.Snapshot().Workers[0].Error; e != nil {

@@ -30,6 +30,7 @@ func Metrics(s stats.Snapshot) []byte {
 	m.single("clients", "gauge", "Clients connected and not answered yet.", float64(s.Clients))
 	m.single("connections_total", "counter", "Clients that connected.", float64(s.Totals.Connected))
 	m.single("clients_left_total", "counter", "Clients that were gone before their answer.", float64(s.Totals.ClientsGone))
+	m.single("clients_without_request_total", "counter", "Clients that left without a byte.", float64(s.Totals.NoRequest))
 	m.single("log_lines_dropped_total", "counter", "Lines of the broker's log that could not be written.",
 		float64(s.Totals.LinesDropped))
 	m.single("start_time_seconds", "gauge", "When the broker started, in seconds since 1970.",

@@ -191,6 +191,7 @@ func TestMetricsValues(t *testing.T) {
 		"balancelab_worker_requests_in_flight" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                  3,
 		"balancelab_worker_attempts_failed_total" + fmt.Sprint(map[string]string{"worker": odd}):                      3,
 		"balancelab_clients" + fmt.Sprint(map[string]string{}):                                                        3,
+		"balancelab_clients_without_request_total" + fmt.Sprint(map[string]string{}):                                  5,
 		"balancelab_log_lines_dropped_total" + fmt.Sprint(map[string]string{}):                                        1234,
 		"balancelab_start_time_seconds" + fmt.Sprint(map[string]string{}):                                             1714564800.25,
 	} {

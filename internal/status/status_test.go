@@ -32,7 +32,7 @@ func sample() stats.Snapshot {
 	answered := map[protocol.Approach]int{protocol.RoundRobin: 7, protocol.LeastConnections: 2}
 	return stats.Snapshot{
 		Time: start.Add(time.Minute), Started: start, Listen: "127.0.0.1:8000", Clients: 3,
-		Totals: stats.Totals{Connected: 24, Answered: 18, Refused: 1, ClientsGone: 1, LinesDropped: 1234,
+		Totals: stats.Totals{Connected: 24, Answered: 18, Refused: 1, ClientsGone: 1, NoRequest: 5, LinesDropped: 1234,
 			Failed: map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0}},
 		LastMinute: stats.Minute{Seconds: 60, Answered: 18, Failed: 3, Rate: .3, P50: 1, P95: 5, P99: 5.1, PerSecond: []int{0, 4}},
 		Spread:     []stats.Spread{{Approach: protocol.RoundRobin, Answered: 14, Shares: []float64{.5, .5}, MaxDeviation: 0, Evenness: 1}},
