@@ -203,7 +203,7 @@ func TestPageCountsDroppedLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.start(t.Context(), balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...), p.Addr(), forgetful{})
+	p.start(t.Context(), balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...), p.Addr(), forgetful{}, 1)
 	defer p.close()
 	reply, err := http.Get(status.URL(p.Addr()) + "metrics")
 	if err != nil {
