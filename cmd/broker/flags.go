@@ -16,6 +16,7 @@ type flags struct {
 	maxConns                     int // with the default worked out
 	viewers                      int // connections to the live page at once
 	redispatch, keepalive        bool
+	abortOnClose                 bool
 }
 
 // parseFlags reports false when the program is to exit with code.
@@ -28,6 +29,7 @@ func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 	line.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "")
 	line.IntVar(&f.maxConns, "max-conns", 0, "")
 	line.BoolVar(&f.redispatch, "redispatch", false, "")
+	line.BoolVar(&f.abortOnClose, "abort-on-close", false, "")
 	line.BoolVar(&f.keepalive, "keepalive", false, "")
 	line.StringVar(&f.status, "status", "", "")
 	line.StringVar(&f.log, "log", "text", "")

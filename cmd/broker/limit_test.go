@@ -44,9 +44,9 @@ func TestBudget(t *testing.T) {
 		{"no limit", flags{workers: three}, 0, false, budget{100_000, 0}},
 		{"no limit, with the page", flags{workers: three, status: "x"}, 0, false, budget{100_000, 128}},
 		{"more files than clients", flags{workers: three}, 1 << 20, true, budget{100_000, 0}},
-		{"few files", flags{workers: three}, 40, true, budget{11, 0}},
-		{"few files, with the page", flags{workers: three, status: "x"}, 128, true, budget{39, 32}},
-		{"few files, with the page and kept connections", flags{workers: three, status: "x", keepalive: true}, 128, true, budget{26, 32}},
+		{"few files", flags{workers: three}, 40, true, budget{10, 0}},
+		{"few files, with the page", flags{workers: three, status: "x"}, 128, true, budget{38, 32}},
+		{"few files, with the page and kept connections", flags{workers: three, status: "x", keepalive: true}, 128, true, budget{25, 32}},
 		{"next to none", flags{workers: three, status: "x", keepalive: true}, 10, true, budget{1, 2}},
 	} {
 		if got := test.flags.budget(test.limit, test.limited); got != test.want {

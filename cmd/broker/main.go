@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"balancelab/internal/balance"
@@ -35,6 +36,8 @@ const usage = `usage: broker [flags]
                          (default: from the limit on open files)
   -redispatch            hand a request on even after it was sent, when its
                          worker failed; jobs may then run twice
+  -abort-on-close        a client's end of stream means that it has left; without
+                         this flag one that half-closes gets its answer
   -keepalive             keep connections to workers that can (not the original)
   -status addr           where to show a live page, such as 127.0.0.1:8080;
                          /status.json and /metrics are there too (default: none)
@@ -73,7 +76,9 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		Pool: balance.NewPool(f.workers, selectors()...), Dial: socket.Dial,
 		RequestTimeout: f.request, DialTimeout: f.dial, AnswerTimeout: f.answer,
 		Redispatch: f.redispatch, Observer: log,
+		Watch: &socket.Watch{EndIsGone: f.abortOnClose},
 	}
+	defer runWatch(ctx, b.Watch)()
 	b.Pool.OnChange = log.Changed
 	if f.keepalive {
 		b.Idle = broker.NewIdlePool(len(f.workers), f.idle())
@@ -97,6 +102,17 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	err = s.Serve(ctx, l)
 	log.Summary(b.Pool.Snapshot())
 	return err
+}
+
+// runWatch runs w, also while the broker drains, until stop is called.
+func runWatch(ctx context.Context, w *socket.Watch) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { w.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // selectors returns the selector of each approach, at its place.

@@ -42,11 +42,12 @@ func (a *attempt) close() {
 // abandonIfPanicking gives back what the attempt holds when a handler ends
 // without one that goes on after it. After an answer or a failure that is
 // nothing; there is something only if the handler panicked.
-func (x *Exchange) abandonIfPanicking(next server.Handler) {
+func (b *Broker) abandonIfPanicking(x *Exchange, next server.Handler) {
 	a := &x.attempt
 	if next != nil || !a.held {
 		return
 	}
+	b.Watch.Remove(&x.ticket)
 	if a.conn != nil {
 		a.close()
 	}
@@ -113,28 +114,38 @@ func newName() protocol.Name { return protocol.Name(rand.Uint64() | 1) } // neve
 func (b *Broker) receive(ctx context.Context, x *Exchange) *AttemptError {
 	conn := x.attempt.conn
 	cancelWatch := context.AfterFunc(ctx, func() { conn.SetDeadline(socket.Interrupt) })
-	raw, err := protocol.ReadRawAnswer(conn)
-	return b.received(x, raw, err, cancelWatch())
+	err := x.raw.Read(conn)
+	return b.received(x, err, cancelWatch())
 }
+
+// errClientLeft ends an attempt whose client has left.
+var errClientLeft = errors.New("the client has left")
 
 // received ends an attempt whose answer was read, or could not be. undisturbed
 // says that nobody gave up meanwhile, so that the connection has no deadline.
-func (b *Broker) received(x *Exchange, raw protocol.RawAnswer, err error, undisturbed bool) *AttemptError {
+func (b *Broker) received(x *Exchange, err error, undisturbed bool) *AttemptError {
 	a := &x.attempt
 	x.Serving += x.lap()
+	gone := b.Watch.Remove(&x.ticket)
+	if gone && err != nil {
+		err = errClientLeft
+	}
 	var answer protocol.Answer
 	if err == nil {
-		answer, err = raw.Parse()
+		answer, err = x.raw.Parse()
 	}
 	if err == nil && !a.own(&answer) {
 		err = errNotItsAnswer
 	}
-	if err == nil && undisturbed && answer.Line && answer.Name != 0 {
+	if err == nil && undisturbed && !gone && answer.Line && answer.Name != 0 {
 		b.Idle.put(a.lease.Index(), a.conn)
 	} else {
 		a.conn.Close()
 	}
 	a.conn = nil
+	if err == errClientLeft {
+		return x.attemptError(MayHaveRun, err)
+	}
 	if err != nil {
 		b.discardOlder(a)
 		return b.unanswered(x, err)

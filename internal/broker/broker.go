@@ -34,8 +34,15 @@
 // A worker's lease is released before its answer is written to the client, so a
 // client that does not read costs the worker nothing.
 //
-// A client that leaves is noticed when its answer is written: a half-closed
-// connection looks the same and is owed one.
+// # Clients that leave
+//
+// A client that resets its connection has left for certain. If that is seen while
+// its worker works, the job is withdrawn: the connection to the worker is closed,
+// the lease is released, and nobody has failed. A client that closes in good
+// order looks like one that has only half-closed and still waits, so its job goes
+// on; whether it has left is seen when the answer is written, see
+// [server.ErrPeerGone]. To take every end of stream for leaving, as HAProxy's
+// option abortonclose does, is up to the [socket.Watch].
 package broker
 
 import (
@@ -67,6 +74,9 @@ type Broker struct {
 	Idle *IdlePool
 	// Redispatch sends a request to the next worker even after it was sent.
 	Redispatch bool
+	// Watch, if not nil, tells when a client leaves while its worker works. The
+	// caller runs it.
+	Watch *socket.Watch
 	// Observer is told what happens.
 	Observer Observer
 }
@@ -101,9 +111,11 @@ type Exchange struct {
 	Connecting time.Duration // all connects together
 	Serving    time.Duration // from the job's sending to its answer, all workers together
 
-	mark    time.Time       // the time up to here is accounted for
-	tried   balance.Tried   // the workers of all attempts
-	attempt attempt         // the one under way, or the last one
+	mark    time.Time     // the time up to here is accounted for
+	tried   balance.Tried // the workers of all attempts
+	attempt attempt       // the one under way, or the last one
+	ticket  socket.Ticket // of the client, while a worker works
+	raw     protocol.RawAnswer
 	failed  []*AttemptError // those for which another attempt was made
 }
 
@@ -128,7 +140,7 @@ func (b *Broker) Handle(ctx context.Context, client *server.Conn) server.Handler
 		b.reply(client, x)
 		return nil
 	}
-	return b.ask(ctx, x)
+	return b.ask(ctx, client, x)
 }
 
 func (b *Broker) readRequest(client *server.Conn, x *Exchange) *Failure {
@@ -169,9 +181,12 @@ func (b *Broker) choose(x *Exchange) *Failure {
 // ask begins an attempt. The answer is awaited by the handler that it returns:
 // a stack stays as large as its deepest call has made it, which was the connect,
 // and thousands of requests may wait at once.
-func (b *Broker) ask(ctx context.Context, x *Exchange) (next server.Handler) {
-	defer func() { x.abandonIfPanicking(next) }()
+func (b *Broker) ask(ctx context.Context, client *server.Conn, x *Exchange) (next server.Handler) {
+	defer func() { b.abandonIfPanicking(x, next) }()
 	err := b.send(ctx, x)
+	if err == nil {
+		b.Watch.Add(&x.ticket, client.Conn, x)
+	}
 	return func(ctx context.Context, client *server.Conn) server.Handler {
 		return b.finish(ctx, client, x, err)
 	}
@@ -180,12 +195,12 @@ func (b *Broker) ask(ctx context.Context, x *Exchange) (next server.Handler) {
 // finish awaits the answer of an attempt that has begun. It answers the client,
 // or begins another attempt.
 func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, err *AttemptError) (next server.Handler) {
-	defer func() { x.abandonIfPanicking(next) }()
+	defer func() { b.abandonIfPanicking(x, next) }()
 	if err == nil {
 		err = b.receive(ctx, x)
 	}
 	if err != nil && b.decide(ctx, x, err) == again {
-		return b.ask(ctx, x)
+		return b.ask(ctx, client, x)
 	}
 	b.reply(client, x)
 	return nil
@@ -199,11 +214,20 @@ func (b *Broker) reply(client *server.Conn, x *Exchange) {
 	}
 }
 
+// PeerGone implements [socket.Waiter]: the client has left, and nobody waits for
+// the worker any more.
+func (x *Exchange) PeerGone(socket.PeerState) {
+	x.attempt.conn.SetDeadline(socket.Interrupt)
+}
+
 // deliver sends the client what the exchange has come to.
 func (x *Exchange) deliver(client *server.Conn) error {
 	switch f := x.Failure; {
 	case f == nil || f.Reason == Refused:
 		return client.Answer(x.Answer)
+	case f.Reason == ClientLeft:
+		client.Close()
+		return server.ErrPeerGone
 	case errors.Is(f, protocol.ErrHTTP):
 		return client.Finish(protocol.HTTPRefusal("broker"))
 	case f.Reason == GaveWay:
@@ -225,6 +249,11 @@ const (
 // worker, or the end. It is the only place that does.
 func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) step {
 	a := &x.attempt
+	if errors.Is(err, errClientLeft) {
+		a.release(balance.Withdrawn)
+		x.Failure = &Failure{Reason: ClientLeft}
+		return giveUp
+	}
 	if !a.taken.IsZero() && err.Job < JobRefused && ctx.Err() == nil {
 		return again // the idle connection failed, not the worker
 	}

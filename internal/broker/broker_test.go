@@ -186,7 +186,7 @@ func (l *lab) end() {
 		l.Idle.Close()
 	}
 	for _, w := range l.Pool.Snapshot() {
-		if w.InFlight != 0 || w.Assigned != answered(w)+w.Failed {
+		if w.InFlight != 0 || w.Assigned != answered(w)+w.Failed+w.Withdrawn {
 			l.t.Errorf("%s at the end: %+v", w.Name, w)
 		}
 	}
@@ -354,7 +354,7 @@ func (b *Broker) run(ctx context.Context, x *Exchange) {
 	if x.Failure = b.choose(x); x.Failure != nil {
 		return
 	}
-	for next := b.ask(ctx, x); next != nil; {
+	for next := b.ask(ctx, client, x); next != nil; {
 		next = next(ctx, client)
 	}
 }

@@ -52,6 +52,7 @@ const (
 	Refused                    // the worker's answer is a refusal
 	WorkerFailed               // a worker failed that may have done the job
 	CutOff                     // the broker stopped before the answer came
+	ClientLeft                 // the client has left while its worker worked
 )
 
 // A Failure is why an exchange has no answer.
@@ -85,6 +86,8 @@ func (f *Failure) Error() string {
 		return f.Attempts[0].Error() + "; the job may have run, so it was not sent again (see broker -redispatch)"
 	case CutOff:
 		return "the broker stopped before the answer came"
+	case ClientLeft:
+		return errClientLeft.Error()
 	}
 	return "no worker available: " + f.workers()
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"balancelab/internal/balance"
 	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+	"balancelab/internal/socket"
 )
 
 const least = "AppID:Long:least_connections"
@@ -319,6 +322,109 @@ func TestBrowser(t *testing.T) {
 		}
 		if s := l.Pool.Snapshot()[0]; s.Assigned != 0 {
 			t.Error("a worker was asked")
+		}
+	})
+}
+
+// watched has a broker that watches its clients. The test runs the watch.
+func watched(t *testing.T, endIsGone bool, change func(*Broker), f func(*lab)) {
+	t.Helper()
+	watch := &socket.Watch{EndIsGone: endIsGone}
+	inLab(t, func(b *Broker) {
+		b.Watch = watch
+		if change != nil {
+			change(b)
+		}
+	}, func(l *lab) {
+		ctx, stop := context.WithCancel(l.t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { watch.Run(ctx) })
+		f(l)
+		stop()
+		running.Wait()
+	})
+}
+
+// The job of a client that resets its connection is withdrawn soon: its place is
+// free, its worker is told by a close, and nobody has failed.
+func TestClientThatResets(t *testing.T) {
+	for _, change := range []func(*Broker){nil, func(b *Broker) { b.Redispatch = true }, keepsIdle} {
+		watched(t, false, change, func(l *lab) {
+			closed := make(chan time.Duration, 1)
+			start := time.Now()
+			l.worker("Worker-1", func(c *memnet.Conn) {
+				io.Copy(io.Discard, c)
+				c.Close()
+				closed <- time.Since(start)
+			})
+			c, _ := l.net.Dial(t.Context(), "broker")
+			io.WriteString(c, long)
+			time.Sleep(time.Second)
+			c.(*memnet.Conn).Reset()
+			if took := <-closed - time.Second; took > 300*time.Millisecond {
+				t.Errorf("the job was withdrawn after %v", took)
+			}
+			synctest.Wait()
+			s := l.Pool.Snapshot()[0]
+			if s.InFlight != 0 || s.Withdrawn != 1 || s.Failed != 0 || s.State != balance.Up {
+				t.Errorf("%+v", s)
+			}
+			if x := l.book.done[0]; x.Failure == nil || x.Failure.Reason != ClientLeft || x.Attempts != 1 {
+				t.Errorf("%+v", x)
+			}
+			if got := l.book.text(); got != "gone: "+server.ErrPeerGone.Error() {
+				t.Errorf("told %q", got)
+			}
+		})
+	}
+}
+
+// A client that closes in good order may only have half-closed: its job goes on,
+// and it is told apart when its answer is written. With -abort-on-close its end
+// of stream means that it has left.
+func TestClientThatCloses(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		endIsGone bool
+		leave     func(*memnet.Conn)
+		withdrawn int
+		told      string
+	}{
+		{"closes", false, func(c *memnet.Conn) { c.Close() }, 0, "gone: "},
+		{"half-closes", false, func(c *memnet.Conn) { c.CloseWrite() }, 0, ""},
+		{"closes, with -abort-on-close", true, func(c *memnet.Conn) { c.Close() }, 1, "gone: "},
+		{"half-closes, with -abort-on-close", true, func(c *memnet.Conn) { c.CloseWrite() }, 1, "gone: "},
+	} {
+		watched(t, test.endIsGone, nil, func(l *lab) {
+			l.worker("Worker-1", answers(protocol.Response, 5*time.Second))
+			c, _ := l.net.Dial(t.Context(), "broker")
+			io.WriteString(c, long)
+			time.Sleep(time.Second)
+			test.leave(c.(*memnet.Conn))
+			time.Sleep(10 * time.Second)
+			s := l.Pool.Snapshot()[0]
+			if s.Withdrawn != test.withdrawn || answered(s) != 1-test.withdrawn || s.Failed != 0 {
+				t.Errorf("a client that %s: %+v", test.name, s)
+			}
+			if got := l.book.text(); !strings.HasPrefix(got, test.told) || test.told == "" && got != "" {
+				t.Errorf("a client that %s: told %q", test.name, got)
+			}
+		})
+	}
+}
+
+// A client that leaves within the first moments has asked for too short a time
+// to be watched; its request is served as if it were there.
+func TestShortRequestsAreNotWatched(t *testing.T) {
+	watched(t, false, nil, func(l *lab) {
+		l.worker("Worker-1", answers(protocol.Response, 50*time.Millisecond))
+		c, _ := l.net.Dial(t.Context(), "broker")
+		io.WriteString(c, long)
+		synctest.Wait()
+		c.(*memnet.Conn).Reset()
+		time.Sleep(time.Second)
+		if s := l.Pool.Snapshot()[0]; answered(s) != 1 || s.Withdrawn != 0 {
+			t.Errorf("%+v", s)
 		}
 	})
 }

@@ -164,6 +164,6 @@ func isHost(text string) bool {
 const AnyConns = 100_000
 
 // OtherFiles is how many open files a program has room for besides its
-// connections: its terminal, its listener, what the runtime waits with, and one
-// client that has to wait.
-const OtherFiles = 17
+// connections: its terminal, its listener, what it waits with, and one client
+// that has to wait.
+const OtherFiles = 19

@@ -70,6 +70,7 @@ func (b *Broker) Done(x *broker.Exchange) {
 	case f == nil || f.Reason == broker.Refused:
 		b.print("[Broker] Response from ", x.Worker, ": ", protocol.Printable(x.Answer))
 	case f.Reason == broker.NoRequest:
+	case f.Reason == broker.ClientLeft: // ClientGone follows
 	case x.Attempts == 0:
 		b.print("[Broker] Refused ", tuple(x.Client), ": ", protocol.Printable(f.Error()))
 	default:
@@ -219,7 +220,7 @@ func (b *BrokerJSON) Redispatched(worker string, err error) {
 // it was no request.
 func (b *BrokerJSON) Done(x *broker.Exchange) {
 	switch {
-	case x.Failure != nil && x.Failure.Reason == broker.NoRequest:
+	case x.Failure != nil && (x.Failure.Reason == broker.NoRequest || x.Failure.Reason == broker.ClientLeft):
 	case x.Failure == nil:
 		b.log.Info("answered", attributes(x, "answer", x.Answer)...)
 	case x.Attempts > 0:

@@ -220,3 +220,31 @@ func TestClientsThatLeaveAreCounted(t *testing.T) {
 		t.Errorf("%d clients left, want 15", n)
 	}
 }
+
+// Clients that reset their connections leave no job behind: the worker drops
+// those that wait for its slot, and the next client does not wait for them.
+func TestClientsThatResetLeaveNoJob(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, 1, "127.0.0.1:0", "-slots", "1", "-long", "1h", "-short", "0s")
+	l := newBroker(t, []string{w.addr}, "-answer-timeout", "1h")
+	var clients []*net.TCPConn
+	for range 20 {
+		conn := connect(t, l.broker.addr)
+		send(t, conn, longRoundRobin)
+		clients = append(clients, conn)
+	}
+	w.linesLike("Processing long", 1)
+	for _, conn := range clients {
+		conn.SetLinger(0)
+		conn.Close()
+	}
+	l.broker.linesLike("left before its answer", 20)
+	w.linesLike("Dropped", 19)
+	l.broker.terminate()
+	if n := len(l.broker.matches("failed 0; withdrawn 20; at most 20 at once")); n != 1 {
+		t.Errorf("the broker showed:\n%s", l.broker.Stdout.String())
+	}
+	if n := len(w.matches("Processing")); n != 1 {
+		t.Errorf("%d jobs were begun, want the one that had the slot", n)
+	}
+}

@@ -234,8 +234,8 @@ func TestEmpty(t *testing.T) {
 
 // readNamedAnswer reads an answer that may have a name.
 func readNamedAnswer(r io.Reader) (Answer, error) {
-	raw, err := ReadRawAnswer(r)
-	if err != nil {
+	var raw RawAnswer
+	if err := raw.Read(r); err != nil {
 		return Answer{}, err
 	}
 	return raw.Parse()

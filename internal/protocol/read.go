@@ -59,7 +59,8 @@ type Answer struct {
 // the end of the stream. An answer that is cut off by another error, a reset or
 // a deadline, is that error and not an answer.
 func ReadAnswer(r io.Reader) (text string, err error) {
-	raw, err := ReadRawAnswer(r)
+	var raw RawAnswer
+	err = raw.Read(r)
 	switch {
 	case err != nil:
 		return "", err
@@ -94,38 +95,42 @@ func (r RawAnswer) Parse() (Answer, error) {
 // maxNamedLen is the length of the longest answer with a name.
 const maxNamedLen = maxNameLen + 1 + MaxLen
 
-// ReadRawAnswer reads one answer from r, as [ReadAnswer] does, which may have a
-// name. It is a function of its own so that a caller that waits has a small
-// stack.
-func ReadRawAnswer(r io.Reader) (raw RawAnswer, err error) {
+// Read reads one answer from from, as [ReadAnswer] does, which may have a name.
+// It parses nothing, so that a goroutine that waits has a small stack.
+func (r *RawAnswer) Read(from io.Reader) error {
 	buf := make([]byte, usualLen)
 	n := 0
 	for {
 		if n == len(buf) {
 			buf = append(buf, make([]byte, maxNamedLen+1-n)...)
 		}
-		m, err := r.Read(buf[n:])
+		m, err := from.Read(buf[n:])
 		end := bytes.IndexByte(buf[n:n+m], '\n')
-		switch {
-		case end >= 0 && n+end == 0:
-			return RawAnswer{}, ErrNotTaken
-		case end >= 0:
-			return RawAnswer{buf[:n+end], end == m-1}, nil
+		if end >= 0 {
+			r.bytes, r.line = buf[:n+end], end == m-1
+			return nilUnless(n+end == 0, ErrNotTaken)
 		}
 		n += m
 		switch {
 		case n > maxNamedLen:
-			return RawAnswer{}, ErrTooLong
-		case err == io.EOF && n == 0:
-			return RawAnswer{}, ErrNoAnswer
+			return ErrTooLong
 		case err == io.EOF:
-			return RawAnswer{buf[:n], false}, nil
+			r.bytes, r.line = buf[:n], false
+			return nilUnless(n == 0, ErrNoAnswer)
 		case err != nil && n > 0:
-			return RawAnswer{}, cutOff(buf[:n], err)
+			return cutOff(buf[:n], err)
 		case err != nil:
-			return RawAnswer{}, err
+			return err
 		}
 	}
+}
+
+// nilUnless returns err if it applies.
+func nilUnless(applies bool, err error) error {
+	if applies {
+		return err
+	}
+	return nil
 }
 
 // answerText saves the allocation for the one answer that nearly all are.

@@ -257,6 +257,17 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := file.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	return c.afterWaiting(p, n, err)
+}
+
+// afterWaiting is the end of a Read that has waited and failed. It is a function
+// of its own to keep the stack small of a goroutine that waits.
+//
+//go:noinline
+func (c *conn) afterWaiting(p []byte, n int, err error) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.TryRead(p)
 	}

@@ -61,10 +61,10 @@ func (r *Recorder) moment(now time.Time) *moment {
 func (m *moment) totals() Totals {
 	t := Totals{
 		Connected: m.connected, Refused: m.refused, ClientsGone: m.gone, NoRequest: m.noRequest,
-		Failed: make(map[protocol.Approach]int),
+		Failed: make(map[protocol.Approach]int), Withdrawn: make(map[protocol.Approach]int),
 	}
 	for _, a := range protocol.Approaches() {
-		t.Failed[a] = m.failed[a]
+		t.Failed[a], t.Withdrawn[a] = m.failed[a], m.left[a]
 	}
 	return t
 }
@@ -104,7 +104,7 @@ func (m *moment) workers(pool []balance.Status) []Worker {
 			Name: w.Name, Addr: w.Addr, State: w.State.String(), Cooling: w.Cooling.Seconds(),
 			Weight: w.Weight, FairShare: float64(w.Weight) / float64(weights),
 			InFlight: w.InFlight, Peak: w.Peak, History: m.history[i],
-			Assigned: w.Assigned, Failed: w.Failed, Answered: make(map[protocol.Approach]int),
+			Assigned: w.Assigned, Failed: w.Failed, Withdrawn: w.Withdrawn, Answered: make(map[protocol.Approach]int),
 		}
 		for _, a := range protocol.Approaches() {
 			s.Answered[a] = w.Answered[a]

@@ -67,6 +67,7 @@ type counters struct {
 	noRequest int // clients that left without a byte
 	refused   int
 	failed    [protocol.NumApproaches]int
+	left      [protocol.NumApproaches]int // requests withdrawn, since their clients left
 	durations [protocol.NumApproaches]durations
 	latest    [latestSize]entry // a ring: request n is at n % latestSize
 }
@@ -134,7 +135,10 @@ func (r *Recorder) Done(x *broker.Exchange) {
 	}
 	if f := x.Failure; f != nil {
 		e.outcome, e.detail = Failed, truncate(f.Error())
-		if x.Attempts == 0 {
+		switch {
+		case f.Reason == broker.ClientLeft:
+			e.outcome = Left
+		case x.Attempts == 0:
 			e.outcome, e.took = Refused, x.Reading
 		}
 		if f.Reason == broker.WorkerFailed || f.Reason == broker.Refused {
@@ -177,6 +181,8 @@ func (r *Recorder) add(e *entry) {
 	case Failed:
 		r.failed[e.request.Approach]++
 		r.lastMinute.addFailed()
+	case Left:
+		r.left[e.request.Approach]++
 	case Refused:
 		r.refused++
 		r.lastMinute.addFailed()

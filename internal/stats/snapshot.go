@@ -40,7 +40,10 @@ type Totals struct {
 	Connected int `json:"connected"` // clients
 	Answered  int `json:"answered"`  // requests that a worker answered
 	// Failed counts the requests that no worker answered, for each approach.
-	Failed      map[protocol.Approach]int `json:"failed"`
+	Failed map[protocol.Approach]int `json:"failed"`
+	// Withdrawn counts the requests whose clients left while their workers
+	// worked, for each approach.
+	Withdrawn   map[protocol.Approach]int `json:"withdrawn"`
 	Refused     int                       `json:"refused"`    // texts that were no request
 	ClientsGone int                       `json:"left"`       // clients that left before their answer
 	NoRequest   int                       `json:"no_request"` // clients that left without a byte; no requests
@@ -97,8 +100,10 @@ type Worker struct {
 	History  []int                     `json:"in_flight_history"`
 	Assigned int                       `json:"assigned"`
 	Answered map[protocol.Approach]int `json:"answered"`
-	Failed   int                       `json:"failed"`       // attempts, not requests
-	Error    *Failure                  `json:"latest_error"` // nil if there was none
+	Failed   int                       `json:"failed"` // attempts, not requests
+	// Withdrawn counts the attempts whose clients left; they are no failures.
+	Withdrawn int      `json:"withdrawn"`
+	Error     *Failure `json:"latest_error"` // nil if there was none
 }
 
 // Up reports whether any request may be assigned to the worker: it does not
@@ -119,6 +124,7 @@ const (
 	Answered Outcome = "answered" // by a worker
 	Failed   Outcome = "failed"   // no worker answered
 	Refused  Outcome = "refused"  // it was no request
+	Left     Outcome = "left"     // its client left while its worker worked
 )
 
 // A Request is one that is over.

@@ -98,7 +98,7 @@ func TestCounts(t *testing.T) {
 		if got.Failed[protocol.RoundRobin] != 1 || got.Failed[protocol.LeastConnections] != 0 {
 			t.Errorf("failed: %v", got.Failed)
 		}
-		if got.Failed = nil; fmt.Sprint(got) != fmt.Sprint(want) {
+		if got.Failed, got.Withdrawn = nil, nil; fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		if m := s.LastMinute; m.Answered != 7 || m.Failed != 2 || m.Seconds != 1 || m.Rate != 7 {
@@ -528,5 +528,26 @@ func BenchmarkSnapshot(b *testing.B) {
 	r := New(pool, console.Off{})
 	for b.Loop() {
 		r.Snapshot()
+	}
+}
+
+// A request whose client left counts once, as left; its job is no failure.
+func TestClientLeft(t *testing.T) {
+	l := newLab(t, console.Off{})
+	x := broker.Exchange{Attempts: 1, Worker: "Worker-1", Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}}
+	var tried balance.Tried
+	lease, _ := l.pool.Assign(int(protocol.RoundRobin), &tried)
+	lease.Release(balance.Withdrawn)
+	l.fail(x, broker.Failure{Reason: broker.ClientLeft})
+	l.ClientGone(&x, errors.New("gone"))
+	s := l.Snapshot()
+	if s.Totals.Withdrawn[protocol.RoundRobin] != 1 || s.Totals.Failed[protocol.RoundRobin] != 0 || s.Totals.ClientsGone != 1 || s.LastMinute.Failed != 0 {
+		t.Errorf("%+v, last minute %+v", s.Totals, s.LastMinute)
+	}
+	if w := s.Workers[0]; w.Withdrawn != 1 || w.Failed != 0 || w.Error != nil {
+		t.Errorf("%+v", w)
+	}
+	if r := s.Latest[0]; r.Outcome != Left || r.Detail != "the client has left" {
+		t.Errorf("%+v", r)
 	}
 }

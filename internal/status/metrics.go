@@ -47,6 +47,7 @@ func (m *metrics) requests(s *stats.Snapshot) {
 		approach := label(h.Approach)
 		m.sample(name, float64(s.Answered(h.Approach)), "approach", approach, "outcome", string(stats.Answered))
 		m.sample(name, float64(s.Totals.Failed[h.Approach]), "approach", approach, "outcome", string(stats.Failed))
+		m.sample(name, float64(s.Totals.Withdrawn[h.Approach]), "approach", approach, "outcome", string(stats.Left))
 	}
 	m.sample(name, float64(s.Totals.Refused), "approach", noApproach, "outcome", string(stats.Refused))
 }
@@ -84,6 +85,8 @@ func (m *metrics) workers(all []stats.Worker) {
 			func(w *stats.Worker) float64 { return float64(w.Assigned) }},
 		{"worker_attempts_failed_total", "counter", "Requests assigned to the worker that it did not answer.",
 			func(w *stats.Worker) float64 { return float64(w.Failed) }},
+		{"worker_attempts_withdrawn_total", "counter", "Requests assigned to the worker whose clients left; no failures.",
+			func(w *stats.Worker) float64 { return float64(w.Withdrawn) }},
 	} {
 		m.family(f.name, f.kind, f.help)
 		for i := range all {
