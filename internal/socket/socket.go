@@ -19,6 +19,7 @@
 //	to wait    –                                     fcntl, epoll_ctl (accepted)
 //	to look    –                                     recvfrom; if the peer is not
 //	                                                 quiet, getsockopt
+//	to watch   –                                     epoll_ctl, after 100 ms
 //
 // A registered connection is an [os.File], and waits as one: deadlines and
 // waking are the runtime's. Elsewhere than on Linux, and for workers given by a
@@ -29,6 +30,10 @@
 // is one write, and answers the peer's. TCP's keep-alive probes find out that a
 // silent peer is gone; here deadlines do, and a program that waits without a
 // deadline asks for the probes.
+//
+// A program that waits for one peer on behalf of another has to know when that
+// other one leaves. [Conn.Peek] tells what a peer has done so far, and a [Watch]
+// tells when it leaves.
 package socket
 
 import (
