@@ -178,6 +178,7 @@ func (c *Conn) CloseWrite() error {
 func (c *Conn) SetKeepAlive(bool) error { return nil }
 
 // Peek implements [socket.Conn]. A reset is there at once, as over the loopback.
+// It refuses what this side writes.
 func (c *Conn) Peek() socket.PeerState {
 	state := c.in.peek()
 	if state != socket.Unknown && c.out.isRefused() {
@@ -287,15 +288,13 @@ func (s *stream) tryRead(p []byte) (n int, changed <-chan struct{}, deadline tim
 	return 0, s.changed, s.deadline, nil
 }
 
-// peek tells what a reader would find.
+// peek tells what a reader would find; Ended stands for a reset, too.
 func (s *stream) peek() socket.PeerState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.gone:
 		return socket.Unknown
-	case s.err != nil && s.err != io.EOF:
-		return socket.Reset
 	case len(s.data) > 0:
 		return socket.Input
 	case s.err != nil:

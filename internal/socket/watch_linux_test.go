@@ -6,6 +6,7 @@ import (
 	"net"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -128,10 +129,22 @@ func TestWatch(t *testing.T) {
 		<-ended
 		left.reset()
 		left.notTold(t, "after Run")
+		if w.timer != nil {
+			t.Error("the timer is left")
+		}
+		if stacks := string(stacks()); strings.Contains(stacks, "poller") {
+			t.Errorf("a goroutine is left:\n%s", stacks)
+		}
 		if w.Remove(&left.ticket) {
 			t.Error("gone after Run")
 		}
 	}
+}
+
+// stacks returns those of all goroutines.
+func stacks() []byte {
+	b := make([]byte, 1<<20)
+	return b[:runtime.Stack(b, true)]
 }
 
 // A peer that goes on sending, or that half-closed, has not left. A reset is told
@@ -224,8 +237,15 @@ func TestWatchAfterRemove(t *testing.T) {
 	w.Add(&c.ticket, c.conn, c.told)
 	w.grow()
 	c.mustBeTold(t, Ended)
+
+	c = w.addPolled()
+	w.Remove(&c.ticket)
 	w.Add(&c.ticket, c.conn, c.told)
 	w.grow()
+	if !w.in(&c.ticket, &w.polled) {
+		t.Error("the kernel does not watch it again")
+	}
+	c.peer.CloseWrite()
 	c.mustBeTold(t, Ended)
 }
 
@@ -325,6 +345,44 @@ func TestWatchLooksAtOthers(t *testing.T) {
 	})
 }
 
+// Some may be removed while others are looked at.
+func TestWatchLooksAtNoMoreThanThereAre(t *testing.T) {
+	w := watchByHand(t, true)
+	w.look(0)
+}
+
+// A slow waiter takes its time to be told.
+type slow struct {
+	told, closing chan struct{}
+	returned      bool
+}
+
+func (s *slow) PeerGone(PeerState) {
+	close(s.told)
+	<-s.closing
+	for range 1000 {
+		runtime.Gosched()
+	}
+	s.returned = true
+}
+
+// When the Watch has ended nobody is being told any more.
+func TestWatchEndsWhenAllAreTold(t *testing.T) {
+	w := watchByHand(t, true)
+	l := linkTo(t, w.l)
+	s := &slow{told: make(chan struct{}), closing: make(chan struct{})}
+	var ticket Ticket
+	w.Add(&ticket, l.conn, s)
+	w.grow()
+	l.reset()
+	<-s.told
+	close(s.closing)
+	w.poller.close()
+	if !s.returned {
+		t.Error("one is still being told")
+	}
+}
+
 // Without a file for the kernel's part, all are looked at.
 func TestWatchWithoutFiles(t *testing.T) {
 	w := watchByHand(t, false)
@@ -354,6 +412,7 @@ func TestWatchWithoutFiles(t *testing.T) {
 // A busy connection of many. Its fields need no lock: that the Watch keeps apart
 // what it does and what its callers do is what the race detector checks.
 type busy struct {
+	watch   *handWatch
 	ticket  Ticket
 	removed bool
 	told    int
@@ -363,6 +422,9 @@ type busy struct {
 func (b *busy) PeerGone(PeerState) {
 	if b.removed {
 		panic("told after Remove")
+	}
+	if b.watch.mu.TryLock() {
+		panic("Remove does not wait")
 	}
 	b.told++
 	b.ended <- struct{}{}
@@ -399,7 +461,11 @@ func TestWatchManyAtOnce(t *testing.T) {
 			for j := range 60 {
 				peer, conn := connect()
 				b := &busy{ended: make(chan struct{}, 2)}
-				w.Add(&b.ticket, conn, b)
+				if b.watch = w; i%2 == 0 {
+					w.Add(&b.ticket, conn, b)
+				} else {
+					w.Add(&b.ticket, struct{ Conn }{conn}, b) // which the kernel does not watch
+				}
 				for range j % 8 { // a different time for each
 					runtime.Gosched()
 				}

@@ -162,6 +162,10 @@ func TestRemoved(t *testing.T) {
 			l.Add(&w.ticket, w, w)
 			time.Sleep(time.Second)
 			l.expect(w, socket.Reset)
+			l.Add(&w.ticket, w, w)
+			if l.Remove(&w.ticket) {
+				t.Error("what was told before is told of the latest Add")
+			}
 		})
 	}
 }
