@@ -1,7 +1,6 @@
 package socket
 
 import (
-	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -44,12 +43,9 @@ func (p *poller) add(c Conn, generation int32) (fd int, ok bool) {
 func (c *conn) addTo(epoll int, event syscall.EpollEvent) (fd int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fd < 0 {
-		return 0, net.ErrClosed
-	}
 	event.Fd = int32(c.fd)
 	err = syscall.EpollCtl(epoll, syscall.EPOLL_CTL_ADD, c.fd, &event)
-	if false {
+	if err == syscall.EEXIST {
 		err = syscall.EpollCtl(epoll, syscall.EPOLL_CTL_MOD, c.fd, &event)
 	}
 	return c.fd, err

@@ -70,12 +70,13 @@ type Waiter interface {
 	// PeerGone says that the peer has left: state is [Reset], or [Ended] if
 	// [Watch.EndIsGone]. It is called at most once for each Add, and never after
 	// Remove has returned. The Watch is locked meanwhile: PeerGone must return
-	// soon, and neither call the Watch nor wait for anybody who does.
+	// soon, must not call the Watch, and must not wait for a lock under which
+	// another goroutine calls it.
 	PeerGone(state PeerState)
 }
 
 // Add begins to watch conn, for waiter. Until t is removed conn belongs to the
-// Watch, and nobody else uses it; its deadlines may be set. Both its directions
+// Watch: no other goroutine uses it but to set its deadlines. Both its directions
 // must be open on this side. Adding a ticket that is in a Watch panics.
 //
 // On Linux conn should be the very one that Accept or Dial returned: the kernel
@@ -97,7 +98,7 @@ func (w *Watch) Add(t *Ticket, conn Conn, waiter Waiter) {
 }
 
 // Remove ends the watching. It reports whether the waiter was told that the peer
-// has left; when Remove has returned it is not told any more, nor being told. A
+// has left. Once Remove has returned the waiter is neither told nor being told. A
 // ticket that is in no Watch may be removed, too.
 //
 // Remove comes before the connection is used again, and before it is closed.
@@ -113,7 +114,8 @@ func (w *Watch) Remove(t *Ticket) (gone bool) {
 
 // Run watches until ctx is done. When it returns nothing that it started is
 // running, and no waiter is told any more. A Watch is run once; what is added
-// before or after is only listed.
+// before or after is only listed. On Linux it holds one file open, from when the
+// first connection has waited for long.
 func (w *Watch) Run(ctx context.Context) {
 	poller := poller{watch: w}
 	defer poller.close()
@@ -193,8 +195,9 @@ func (w *Watch) sweepable() int {
 	return len(w.swept)
 }
 
-// look looks at a ticket that is swept, if there still are as many. Going from
-// the last to the first, none is missed: one that leaves is replaced by the last.
+// look looks at ticket i of those that are swept, if there are still that many.
+// Going from the last to the first misses none: the place of one that leaves is
+// taken by the last, which has been looked at or is yet to be.
 func (w *Watch) look(i int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -345,6 +345,44 @@ func TestWatchLooksAtOthers(t *testing.T) {
 	})
 }
 
+// Some may be removed while others are looked at.
+func TestWatchLooksAtNoMoreThanThereAre(t *testing.T) {
+	w := watchByHand(t, true)
+	w.look(0)
+}
+
+// A slow waiter takes its time to be told.
+type slow struct {
+	told, closing chan struct{}
+	returned      bool
+}
+
+func (s *slow) PeerGone(PeerState) {
+	close(s.told)
+	<-s.closing
+	for range 1000 {
+		runtime.Gosched()
+	}
+	s.returned = true
+}
+
+// When the Watch has ended nobody is being told any more.
+func TestWatchEndsWhenAllAreTold(t *testing.T) {
+	w := watchByHand(t, true)
+	l := linkTo(t, w.l)
+	s := &slow{told: make(chan struct{}), closing: make(chan struct{})}
+	var ticket Ticket
+	w.Add(&ticket, l.conn, s)
+	w.grow()
+	l.reset()
+	<-s.told
+	close(s.closing)
+	w.poller.close()
+	if !s.returned {
+		t.Error("one is still being told")
+	}
+}
+
 // Without a file for the kernel's part, all are looked at.
 func TestWatchWithoutFiles(t *testing.T) {
 	w := watchByHand(t, false)
