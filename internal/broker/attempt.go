@@ -132,9 +132,9 @@ func (b *Broker) received(x *Exchange, err error, undisturbed bool) *AttemptErro
 	}
 	var answer protocol.Answer
 	if err == nil {
-		answer, err = x.raw.Parse()
+		answer, err = x.raw.Parse(a.name)
 	}
-	if err == nil && !a.own(&answer) {
+	if err == nil && !a.own(answer) {
 		err = errNotItsAnswer
 	}
 	if err == nil && undisturbed && !gone && answer.Line && answer.Name != 0 {
@@ -163,12 +163,8 @@ var errNotItsAnswer = errors.New("an answer that is not to this job")
 
 // own reports whether an answer is that to the attempt's job. One without a name
 // is, on a new connection: an original worker, or one of another make, does not
-// know names. Without -keepalive no job has a name, and what looks like one is
-// part of the answer.
-func (a *attempt) own(answer *protocol.Answer) bool {
-	if a.name == 0 && answer.Name != 0 {
-		answer.Text, answer.Name = answer.Name.String()+" "+answer.Text, 0
-	}
+// know names.
+func (a *attempt) own(answer protocol.Answer) bool {
 	return answer.Name == a.name || answer.Name == 0 && a.taken.IsZero()
 }
 

@@ -199,7 +199,18 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 	if err == nil {
 		err = b.receive(ctx, x)
 	}
-	if err != nil && b.decide(ctx, x, err) == again {
+	if err == nil {
+		b.reply(client, x)
+		return nil
+	}
+	switch b.decide(ctx, x, err) {
+	case nextWorker:
+		x.failed = append(x.failed, err)
+		if x.Failure = b.choose(x); x.Failure != nil {
+			break
+		}
+		return b.ask(ctx, client, x)
+	case sameWorker:
 		return b.ask(ctx, client, x)
 	}
 	b.reply(client, x)
@@ -241,12 +252,13 @@ func (x *Exchange) deliver(client *server.Conn) error {
 type step int
 
 const (
-	giveUp step = iota // the exchange is over: Failure says why
-	again              // another attempt, for which the exchange holds a lease
+	giveUp     step = iota // the exchange is over: Failure says why
+	sameWorker             // another attempt at the same worker, with the same lease
+	nextWorker             // another attempt at a worker that was not asked yet
 )
 
-// decide says what follows a failed attempt: the same worker again, the next
-// worker, or the end. It is the only place that does.
+// decide says what follows a failed attempt. It is the only place that does. But
+// for sameWorker it has released the lease.
 func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) step {
 	a := &x.attempt
 	if errors.Is(err, errClientLeft) {
@@ -254,8 +266,8 @@ func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) ste
 		x.Failure = &Failure{Reason: ClientLeft}
 		return giveUp
 	}
-	if !a.taken.IsZero() && err.Job < JobRefused && ctx.Err() == nil {
-		return again // the idle connection failed, not the worker
+	if !a.taken.IsZero() && err.untouched() && ctx.Err() == nil {
+		return sameWorker // the idle connection failed, not the worker
 	}
 	a.release(a.outcome(ctx, err))
 	switch {
@@ -265,7 +277,7 @@ func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) ste
 	case ctx.Err() != nil:
 		x.Failure = &Failure{Reason: CutOff}
 		return giveUp
-	case err.Job < JobRefused:
+	case err.untouched():
 		b.Observer.Unreachable(x.Worker, err.Err)
 	case b.Redispatch:
 		b.Observer.Redispatched(x.Worker, err.Err)
@@ -274,9 +286,5 @@ func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) ste
 		return giveUp
 	}
 	x.Answer = ""
-	x.failed = append(x.failed, err)
-	if x.Failure = b.choose(x); x.Failure != nil {
-		return giveUp
-	}
-	return again
+	return nextWorker
 }

@@ -12,8 +12,6 @@ import (
 // A JobState is what is known of a job whose attempt failed.
 type JobState uint8
 
-// The states. In those before JobRefused the job has not been looked at by any
-// worker.
 const (
 	NotSent    JobState = iota // not a byte of it was written
 	NotTaken                   // the worker says that it did not take it
@@ -37,6 +35,9 @@ func (e *AttemptError) cause() string { return neterr.Reason(e.Err).Error() }
 
 // Unwrap returns the reason.
 func (e *AttemptError) Unwrap() error { return e.Err }
+
+// untouched reports whether no worker has looked at the job.
+func (e *AttemptError) untouched() bool { return e.Job == NotSent || e.Job == NotTaken }
 
 // A Reason says why an exchange has no answer.
 type Reason uint8

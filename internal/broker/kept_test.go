@@ -211,11 +211,20 @@ func TestWorkerWithoutNames(t *testing.T) {
 	})
 }
 
-// Without -keepalive no job has a name, and what looks like one is relayed.
+// Without -keepalive no job has a name, and what looks like one is relayed as it
+// is.
 func TestWhatLooksLikeANameIsRelayed(t *testing.T) {
+	for _, text := range []string{"#1 answer", "#01 answer", "#A1 answer", "#0 answer"} {
+		inLab(t, nil, func(l *lab) {
+			l.worker("Worker-1", answers(text, 0))
+			l.expect(long, text, 0)
+		})
+	}
 	inLab(t, nil, func(l *lab) {
-		l.worker("Worker-1", answers("#1 answer", 0))
-		l.expect(long, "#1 answer", 0)
+		l.worker("Worker-1", answers("#1 "+strings.Repeat("x", protocol.MaxLen), 0))
+		if got, _ := l.ask(long); !strings.HasPrefix(got, "Error: Worker-1: answer longer than 1024 bytes") {
+			t.Errorf("%.60q", got)
+		}
 	})
 }
 

@@ -238,7 +238,7 @@ func readNamedAnswer(r io.Reader) (Answer, error) {
 	if err := raw.Read(r); err != nil {
 		return Answer{}, err
 	}
-	return raw.Parse()
+	return raw.Parse(1)
 }
 
 func TestRefusal(t *testing.T) {

@@ -76,11 +76,13 @@ type RawAnswer struct {
 	line  bool
 }
 
-// Parse returns the answer, whose name is no part of its text.
-func (r RawAnswer) Parse() (Answer, error) {
+// Parse returns the answer to a job. If asked is its name, a name before the text
+// is no part of the text. Nobody gives a name to a job that has none (0): then
+// what looks like one is text.
+func (r RawAnswer) Parse(asked Name) (Answer, error) {
 	a := Answer{Line: r.line}
 	text := r.bytes
-	if name, rest, found := bytes.Cut(text, []byte{' '}); found {
+	if name, rest, found := bytes.Cut(text, []byte{' '}); found && asked != 0 {
 		if a.Name = parseName(name); a.Name != 0 {
 			text = rest
 		}

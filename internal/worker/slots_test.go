@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"context"
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -334,4 +336,39 @@ func TestQueueKeepsItsSlots(t *testing.T) {
 	places[8].leave()
 	expect(t, "running in the end", q.running, 0)
 	expect(t, "waiting in the end", q.waiting.Len(), 0)
+}
+
+// clumsy is an observer that panics at the first job.
+type clumsy struct {
+	*book
+	once sync.Once
+}
+
+func (c *clumsy) Processing(job protocol.Job, peer net.Addr) {
+	c.once.Do(func() { panic("on purpose") })
+	c.book.Processing(job, peer)
+}
+
+// A panic costs its own job: the slot is free for the next one.
+func TestPanicGivesItsSlotBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n memnet.Net
+		told := 0
+		w := &Worker{Slots: 1, Observer: &clumsy{book: new(book)}}
+		s := server.Server{Handle: w.Handle, Panicked: func(any, []byte) { told++ }}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		l := n.Listen("worker")
+		go func() { done <- s.Serve(ctx, l) }()
+		for _, want := range []string{"", protocol.Response} {
+			c, _ := n.Dial(t.Context(), "worker")
+			io.WriteString(c, "AppID:Short")
+			got, _ := io.ReadAll(c)
+			expect(t, "answer", string(got), want)
+			c.Close()
+		}
+		expect(t, "panics", told, 1)
+		stop()
+		<-done
+	})
 }

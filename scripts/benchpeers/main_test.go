@@ -23,7 +23,7 @@ func TestCommandLine(t *testing.T) {
 		{"-rounds", "0"}, {"-n", "0"}, {"-n", "10000000"}, {"-c", "0"}, {"-longs", "-1"}, {"-longs", "100000"}, {"now"},
 	} {
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), args, &out, &errs); code != cli.Usage || !strings.HasSuffix(errs.String(), usage) {
+		if code := run(t.Context(), args, &out, &errs); code != cli.Usage || !strings.HasSuffix(errs.String(), " (see benchpeers -h)\n") {
 			t.Errorf("%q: exit %d, %q", args, code, &errs)
 		}
 	}
