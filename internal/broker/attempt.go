@@ -138,6 +138,9 @@ func (b *Broker) received(x *Exchange, err error, undisturbed bool) *AttemptErro
 		err = errNotItsAnswer
 	}
 	if err == nil && undisturbed && !gone && answer.Line && answer.Name != 0 {
+		if a.taken.IsZero() { // without it, only a dead machine is found out later
+			_ = a.conn.SetKeepAlive(true)
+		}
 		b.Idle.put(a.lease.Index(), a.conn)
 	} else {
 		a.conn.Close()

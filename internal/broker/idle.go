@@ -93,42 +93,49 @@ func (p *IdlePool) put(worker int, conn socket.Conn) {
 // discard closes the connections to the worker that were idle at a time.
 func (p *IdlePool) discard(worker int, at time.Time) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closeSince(worker, at)
+	old := p.cutSince(nil, worker, at)
+	p.mu.Unlock()
+	closeAll(old)
 }
 
 // closeUnused closes what was not used for long, and runs again when the next
 // connection will not have been.
-func (p *IdlePool) closeUnused() {
+func (p *IdlePool) closeUnused() { closeAll(p.cutUnused()) }
+
+func (p *IdlePool) cutUnused() (old []idleConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.sweep = nil
+	if p.closed {
+		return nil
+	}
 	now := time.Now()
 	next := now
 	for worker := range p.idle {
-		p.closeSince(worker, now.Add(-idleTimeout))
+		old = p.cutSince(old, worker, now.Add(-idleTimeout))
 		if idle := p.idle[worker]; len(idle) > 0 && idle[0].since.Before(next) {
 			next = idle[0].since
 		}
 	}
 	if p.count > 0 {
 		p.sweep = time.AfterFunc(next.Add(idleTimeout).Sub(now), p.closeUnused)
-	} else {
-		p.sweep = nil
 	}
+	return old
 }
 
-// closeSince closes the connections to the worker that have been idle since a
-// time, or for longer. They come first.
-func (p *IdlePool) closeSince(worker int, at time.Time) {
+// cutSince takes the connections to the worker out that have been idle since a
+// time or for longer, which come first, and appends them to old.
+func (p *IdlePool) cutSince(old []idleConn, worker int, at time.Time) []idleConn {
 	n := 0
 	for _, conn := range p.idle[worker] {
 		if conn.since.After(at) {
 			break
 		}
-		conn.Close()
 		n++
 	}
+	old = append(old, p.idle[worker][:n]...)
 	p.remove(worker, 0, n)
+	return old
 }
 
 func (p *IdlePool) remove(worker, from, to int) {
@@ -137,7 +144,9 @@ func (p *IdlePool) remove(worker, from, to int) {
 }
 
 // Close closes all idle connections; what is put afterwards is closed too.
-func (p *IdlePool) Close() {
+func (p *IdlePool) Close() { closeAll(p.cutAll()) }
+
+func (p *IdlePool) cutAll() (old []idleConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
@@ -146,6 +155,13 @@ func (p *IdlePool) Close() {
 		p.sweep = nil
 	}
 	for worker := range p.idle {
-		p.closeSince(worker, time.Now())
+		old = p.cutSince(old, worker, time.Now())
+	}
+	return old
+}
+
+func closeAll(conns []idleConn) {
+	for _, conn := range conns {
+		conn.Close()
 	}
 }

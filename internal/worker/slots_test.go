@@ -1,8 +1,8 @@
 package worker
 
 import (
-	"context"
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
