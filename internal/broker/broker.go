@@ -217,10 +217,11 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 	return nil
 }
 
-// reply answers the client.
+// reply answers the client. One that has asked for nothing has not left early.
 func (b *Broker) reply(client *server.Conn, x *Exchange) {
 	b.Observer.Done(x)
-	if err := x.deliver(client); err != nil {
+	err := x.deliver(client)
+	if err != nil && (x.Failure == nil || x.Failure.Reason != NoRequest) {
 		b.Observer.ClientGone(x, err)
 	}
 }

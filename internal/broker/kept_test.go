@@ -318,6 +318,9 @@ func TestNoRequest(t *testing.T) {
 			if len(l.book.done) != 1 || l.book.done[0].Failure.Reason != NoRequest {
 				t.Errorf("%s: %+v", name, l.book.done)
 			}
+			if got := l.book.text(); got != "" {
+				t.Errorf("%s: told %q", name, got)
+			}
 		})
 	}
 }
