@@ -75,7 +75,10 @@ func selectors() []balance.Selector {
 
 // newLab starts a broker in front of Worker-1 to Worker-3, none of which is
 // there yet. change, if not nil, changes it before it starts.
-func newLab(t *testing.T, change func(*Broker)) *lab {
+func newLab(t *testing.T, change func(*Broker)) *lab { return newLabOf(t, 0, change) }
+
+// newLabOf is newLab with a limit on clients; 0 means none.
+func newLabOf(t *testing.T, maxConns int, change func(*Broker)) *lab {
 	l := &lab{t: t, done: make(chan error, 1)}
 	var workers []balance.Worker
 	for _, name := range []string{"Worker-1", "Worker-2", "Worker-3"} {
@@ -92,7 +95,7 @@ func newLab(t *testing.T, change func(*Broker)) *lab {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	l.stop = stop
-	s := server.Server{Handle: l.Handle, DrainTimeout: time.Minute}
+	s := server.Server{Handle: l.Handle, DrainTimeout: time.Minute, MaxConns: maxConns}
 	if change != nil {
 		s.Panicked = func(value any, stack []byte) {
 			if l.panicked == nil {
@@ -235,8 +238,8 @@ func TestThirtyAtOnce(t *testing.T) {
 			}
 			wg.Wait()
 			for _, w := range l.Pool.Snapshot() {
-				if w.Peak != 10 || w.Assigned != 10 {
-					t.Errorf("%s, %s: %d requests, at most %d at once, want 10", approach, w.Name, w.Assigned, w.Peak)
+				if w.Peak != 10 || w.Assigned != 10 || w.Answered[approach] != 10 {
+					t.Errorf("%s, %s: %d requests, %d answered, at most %d at once, want 10", approach, w.Name, w.Assigned, w.Answered[approach], w.Peak)
 				}
 			}
 		})

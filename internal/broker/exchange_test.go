@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -45,6 +47,7 @@ func TestAnswerDeadlineOnIdleConnection(t *testing.T) {
 	inLab(t, keepsIdle, func(l *lab) {
 		l.worker("Worker-1", keeps("# first\n"))
 		l.expect(long, "first", 0)
+		time.Sleep(10 * time.Second) // the first answer's deadline is not the second one's
 		l.worker("Worker-2", keeps("# second\n"))
 		l.expect(long, "second", 0)
 		if n := l.idle(); n != 1 {
@@ -76,13 +79,10 @@ func TestAnswerWithMoreBytesIsNotKept(t *testing.T) {
 func TestPutAfterClose(t *testing.T) {
 	p := NewIdlePool(1, 2)
 	p.Close()
-	here, there := net.Pipe()
-	p.put(0, socket.Of(here))
-	if p.count != 0 || p.sweep != nil || p.take(0) != nil {
-		t.Error("a closed pool keeps it")
-	}
-	if _, err := there.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("not closed: %v", err)
+	late := &idling{}
+	p.put(0, late)
+	if late.closed != 1 || p.count != 0 || p.sweep != nil || p.take(0) != nil {
+		t.Errorf("closed %d times, or kept", late.closed)
 	}
 }
 
@@ -194,12 +194,16 @@ func refusedBy(worker int) *AttemptError {
 // Each reason has its own words for the client.
 func TestFailureWords(t *testing.T) {
 	gone := &AttemptError{Worker: "Worker-2", Job: MayHaveRun, Err: io.ErrUnexpectedEOF}
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", neterr.Errno(neterr.Reset))}
+	_, cut := protocol.ReadRequest(io.MultiReader(strings.NewReader("App"), iotest.ErrReader(reset)))
 	for _, test := range []struct {
 		failure Failure
 		want    string
 	}{
 		{Failure{Reason: Malformed, Err: errors.New("no request")}, "no request"},
 		{Failure{Reason: Incomplete, Err: errors.New("half"), Within: time.Second}, "half within 1s"},
+		{Failure{Reason: Incomplete, Err: cut}, `incomplete request: got "App", want AppID:<type>:<approach>: connection reset by peer`},
+		{Failure{Reason: GaveWay}, "no request had come when another client needed the place; send it at once"},
 		{Failure{Reason: Stopping}, "the broker is stopping"},
 		{Failure{Reason: NoWorker}, "no worker available: "},
 		{Failure{Reason: NoWorker, Attempts: []*AttemptError{gone, gone}}, "no worker available: Worker-2: unexpected EOF; Worker-2: unexpected EOF"},

@@ -269,6 +269,9 @@ func TestRefusalIsAFailure(t *testing.T) {
 			l.worker(fmt.Sprintf("Worker-%d", i+1), answers("Error: no", 0))
 		}
 		l.expect(long, "Error: no worker available: Worker-1: no; Worker-2: no; Worker-3: no", 0)
+		if x := l.book.done[0]; x.Answer != "" {
+			t.Errorf("the answer of an exchange that has none: %q", x.Answer)
+		}
 	})
 }
 
@@ -280,6 +283,21 @@ func TestRefusalKeepsItsConnection(t *testing.T) {
 		l.expect(least, "Error: no", 0)
 		l.expect(least, "yes", 0)
 		if s := l.Pool.Snapshot()[0]; s.Failed != 1 || answered(s) != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A worker that refuses again and again has failed, whether or not its
+// connection was idle before.
+func TestRefusalsOnOneConnectionCount(t *testing.T) {
+	inLab(t, oneWorker, func(l *lab) {
+		l.worker("Worker-1", keeps("# yes\n", "# Error: no\n", "# Error: no\n", "# Error: no\n"))
+		l.expect(least, "yes", 0)
+		for range 3 {
+			l.expect(least, "Error: no", 0)
+		}
+		if s := l.Pool.Snapshot()[0]; s.State != balance.Cooling {
 			t.Errorf("%+v", s)
 		}
 	})
