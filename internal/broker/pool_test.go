@@ -85,9 +85,15 @@ func TestLimitIsForEachWorker(t *testing.T) {
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewIdlePool(3, 10)
+		state := func() (*time.Timer, int) {
+			synctest.Wait()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.sweep, p.count
+		}
 		check := func() {
-			if p.sweep != nil || p.count != 0 {
-				t.Errorf("%d connections, timer %v", p.count, p.sweep)
+			if timer, n := state(); timer != nil || n != 0 {
+				t.Errorf("%d connections, timer %v", n, timer)
 			}
 		}
 		check()
@@ -98,13 +104,14 @@ func TestSweep(t *testing.T) {
 			c := idlings(len(ages))
 			for i, conn := range c {
 				time.Sleep(time.Until(start.Add(ages[i])))
-				timer := p.sweep
+				before, _ := state()
 				p.put(workers[i], conn)
-				if i > 0 && p.sweep != timer {
+				if after, _ := state(); i > 0 && after != before {
 					t.Error("one more timer runs")
 				}
 			}
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			for i, conn := range c {
 				if idle := conn.at.Sub(start) - ages[i]; conn.closed != 1 || idle != time.Minute {
 					t.Errorf("connection %d: closed %d times, after %v", i, conn.closed, idle)

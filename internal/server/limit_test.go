@@ -68,6 +68,150 @@ func TestSilentConnectionsGiveWay(t *testing.T) {
 	})
 }
 
+// A connection of which a part has come does not give way.
+func TestHalfARequestStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: func(ctx context.Context, c *Conn) Handler {
+			c.BeginRead(time.Minute)
+			_, err := io.ReadFull(c, make([]byte, 2))
+			c.EndRead()
+			if err != nil {
+				c.Answer("late")
+			} else {
+				c.Answer("answer")
+			}
+			return nil
+		}, MaxConns: 1, DrainTimeout: time.Hour})
+		half := v.dial()
+		synctest.Wait()
+		time.Sleep(silenceMin / 2)
+		half.Write([]byte("x"))
+		synctest.Wait()
+		next := v.dial()
+		next.Write([]byte("xx"))
+		time.Sleep(10 * silenceMin)
+		half.Write([]byte("x"))
+		for _, c := range []*memnet.Conn{half, next} {
+			if got := readAll(t, c); got != "answer" {
+				t.Errorf("got %q", got)
+			}
+		}
+		v.stopped()
+	})
+}
+
+// Connections give way one after the other, a moment apart, however long the
+// handler of the first one takes to end.
+func TestGiveWayOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &serving{Server: &Server{}, stopping: t.Context(), places: make(chan struct{}, 2)}
+		var n memnet.Net
+		n.Listen("server")
+		silent := func() *Conn {
+			there, _ := n.Dial(t.Context(), "server")
+			c := &Conn{Conn: there, serving: v, placed: true}
+			c.BeginRead(time.Minute)
+			go c.Read(make([]byte, 1))
+			synctest.Wait()
+			return c
+		}
+		expect := func(want time.Duration) {
+			t.Helper()
+			if got := v.silent.giveWay(); got != want {
+				t.Errorf("the next one in %v, want %v", got, want)
+			}
+		}
+		expect(silenceMin)
+		first := silent()
+		time.Sleep(silenceMin / 4)
+		second, third := silent(), silent()
+		expect(silenceMin * 3 / 4)
+		time.Sleep(silenceMin)
+		expect(silenceMin / 100)
+		expect(silenceMin / 100)
+		for c, want := range map[*Conn]ReadEnd{first: GaveWay, second: GaveWay, third: ByItself} {
+			if got := c.EndRead(); got != want {
+				t.Errorf("the reading was ended by %d, want %d", got, want)
+			}
+		}
+		expect(silenceMin)
+		third.Close()
+	})
+}
+
+// A connection whose reading is over is silent no more: neither after a request
+// that did not come, nor when its handler ends without a word.
+func TestNobodyIsSilentForEver(t *testing.T) {
+	for name, handle := range map[string]Handler{
+		"a request that is late":     func(_ context.Context, c *Conn) Handler { readLate(c); c.EndRead(); c.Close(); return nil },
+		"a handler without EndRead":  func(_ context.Context, c *Conn) Handler { readLate(c); c.Close(); return nil },
+		"a request that was refused": func(_ context.Context, c *Conn) Handler { readLate(c); c.EndRead(); c.Answer("x"); return nil },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var v *serving
+			l := serve(t, &Server{MaxConns: 1, Handle: func(ctx context.Context, c *Conn) Handler {
+				v = c.serving
+				return handle(ctx, c)
+			}})
+			c := l.dial()
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if n := v.silent.list.Len(); n != 0 || len(v.places) != 0 || v.inFlight.Load() != 0 {
+				t.Errorf("%s: %d silent connections, %d places, %d in flight", name, n, len(v.places), v.inFlight.Load())
+			}
+			c.Close()
+			l.stopped()
+		})
+	}
+}
+
+// Without a limit nobody needs a place, and silent connections are not listed.
+func TestWithoutALimitNobodyIsListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var v *serving
+		l := serve(t, &Server{Handle: func(ctx context.Context, c *Conn) Handler {
+			v = c.serving
+			return telling(ctx, c)
+		}})
+		c := l.dial()
+		synctest.Wait()
+		if n := v.silent.list.Len(); n != 0 {
+			t.Errorf("%d are listed", n)
+		}
+		c.Close()
+		l.stopped()
+	})
+}
+
+// readLate reads a request that does not come.
+func readLate(c *Conn) {
+	c.BeginRead(time.Minute)
+	c.Read(make([]byte, 1))
+}
+
+// What had to give way just when the server stopped is told that it stops.
+func TestStopComesBeforeGivingWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: func(_ context.Context, c *Conn) Handler {
+			readLate(c)
+			time.Sleep(time.Second) // the server stops
+			end := c.EndRead()
+			c.Answer(map[ReadEnd]string{Stopped: "stopping", GaveWay: "gave way"}[end])
+			return nil
+		}, MaxConns: 1, DrainTimeout: time.Minute})
+		silent := v.dial()
+		synctest.Wait()
+		next := v.dial()
+		time.Sleep(silenceMin + silenceMin/2)
+		v.stop()
+		if got := readAll(t, silent); got != "stopping" {
+			t.Errorf("it read %q", got)
+		}
+		next.Close()
+		<-v.done
+	})
+}
+
 // What is in flight never gives way.
 func TestRequestsInFlightStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,11 +29,17 @@ type lab struct {
 
 // serve starts s. At the end of the test it must have returned.
 func serve(t *testing.T, s *Server) *lab {
-	ctx, stop := context.WithCancel(t.Context())
-	v := &lab{t: t, stop: stop, done: make(chan error, 1)}
-	l := v.net.Listen("server")
-	go func() { v.done <- s.Serve(ctx, l) }()
+	v := &lab{t: t}
+	v.serve(s, v.net.Listen("server"))
 	return v
+}
+
+// serve starts s on l.
+func (v *lab) serve(s *Server, l socket.Listener) {
+	var ctx context.Context
+	ctx, v.stop = context.WithCancel(v.t.Context())
+	v.done = make(chan error, 1)
+	go func() { v.done <- s.Serve(ctx, l) }()
 }
 
 func (v *lab) dial() *memnet.Conn {
@@ -254,35 +261,49 @@ func TestStopIsNotPutOff(t *testing.T) {
 }
 
 // The rest of a request that has begun to come is in no more hurry than the
-// stop, and no less.
+// stop, and no less: whether its first byte was there at once or not.
 func TestReadRest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		half := func(_ context.Context, c *Conn) Handler {
-			defer c.Close()
-			c.BeginRead(0)
-			c.Read(make([]byte, 1))
-			time.Sleep(time.Second) // meanwhile the server stops
-			c.ReadRest(time.Minute)
-			c.Read(make([]byte, 1))
-			c.EndRead()
-			return nil
-		}
-		v := serve(t, &Server{Handle: half, DrainTimeout: time.Hour})
-		c := v.dial()
-		c.Write([]byte("x"))
-		synctest.Wait()
-		if took, err := v.stopped(); err != nil || took != time.Second {
-			t.Errorf("%v after %v", err, took)
-		}
-		c.Close()
-	})
+	for _, test := range []struct {
+		name        string
+		first       time.Duration // when the first byte comes
+		stopAfter   time.Duration // after that byte
+		stillServed time.Duration // after the stop
+	}{
+		{"stopping for long", 0, time.Second, time.Second},
+		{"stopping for long, and it had to wait", time.Minute, time.Second, time.Second},
+		{"stopping just now", 0, 2*time.Second - stopGrace/2, stopGrace},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			half := func(_ context.Context, c *Conn) Handler {
+				defer c.Close()
+				c.BeginRead(0)
+				c.Read(make([]byte, 1))
+				time.Sleep(2 * time.Second) // meanwhile the server stops
+				c.ReadRest(time.Minute)
+				c.Read(make([]byte, 1))
+				c.EndRead()
+				return nil
+			}
+			v := serve(t, &Server{Handle: half, DrainTimeout: time.Hour})
+			c := v.dial()
+			time.Sleep(test.first)
+			c.Write([]byte("x"))
+			time.Sleep(test.stopAfter)
+			if took, err := v.stopped(); err != nil || took != test.stillServed {
+				t.Errorf("%s: %v after %v", test.name, err, took)
+			}
+			c.Close()
+		})
+	}
 }
 
-// brokenListener fails with err a number of times before it accepts.
+// brokenListener fails with err a number of times before it accepts, and again
+// as often after that, if it is to.
 type brokenListener struct {
 	socket.Listener
 	err   error
 	times int
+	again int
 }
 
 func (l *brokenListener) Accept() (net.Conn, error) {
@@ -290,6 +311,7 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 		l.times--
 		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", l.err)}
 	}
+	l.times, l.again = l.again, 0
 	return l.Listener.Accept()
 }
 
@@ -298,7 +320,7 @@ func TestAcceptBacksOff(t *testing.T) {
 		e := neterr.Errno(kind)
 		synctest.Test(t, func(t *testing.T) {
 			var n memnet.Net
-			l := &brokenListener{n.Listen("server"), e, 10}
+			l := &brokenListener{Listener: n.Listen("server"), err: e, times: 10}
 			var pauses []time.Duration
 			s := Server{
 				Handle: echoAfter(0), DrainTimeout: time.Minute, MaxConns: 1,
@@ -332,11 +354,96 @@ func TestAcceptBacksOff(t *testing.T) {
 	}
 }
 
+// After a client was accepted the pauses begin anew.
+func TestPausesBeginAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &lab{t: t}
+		l := &brokenListener{Listener: v.net.Listen("server"), err: neterr.Errno(neterr.ProcessFiles), times: 3, again: 2}
+		var pauses []time.Duration
+		v.serve(&Server{
+			Handle: echoAfter(0), DrainTimeout: time.Minute,
+			Paused: func(_ error, pause time.Duration) { pauses = append(pauses, pause) },
+		}, l)
+		for range 2 {
+			c := v.dial()
+			c.Write([]byte("x"))
+			readAll(t, c)
+		}
+		const ms = time.Millisecond
+		if want := []time.Duration{5 * ms, 10 * ms, 20 * ms, 5 * ms, 10 * ms}; !slices.Equal(pauses, want) {
+			t.Errorf("paused for %v, want %v", pauses, want)
+		}
+		v.stopped()
+	})
+}
+
+// A stop ends a pause.
+func TestStopWhilePaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &lab{t: t}
+		v.serve(&Server{Handle: echoAfter(0)}, &brokenListener{Listener: v.net.Listen("server"), err: neterr.Errno(neterr.ProcessFiles), times: 1000})
+		time.Sleep(time.Minute + time.Millisecond)
+		if took, err := v.stopped(); took != 0 || err != nil {
+			t.Errorf("stopped after %v, %v", took, err)
+		}
+	})
+}
+
+// impatient is a listener without deadlines.
+type impatient struct{ socket.Listener }
+
+func (impatient) SetDeadline(time.Time) error { return os.ErrNoDeadline }
+
+// A listener that can't be told when to end is closed.
+func TestListenerWithoutDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &lab{t: t}
+		v.serve(&Server{Handle: echoAfter(0)}, impatient{v.net.Listen("server")})
+		synctest.Wait()
+		if took, err := v.stopped(); took != 0 || err != nil {
+			t.Errorf("stopped after %v, %v", took, err)
+		}
+	})
+}
+
+// A client that connects a moment after the stop is served.
+func TestStopAcceptsForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{Handle: echoAfter(0), DrainTimeout: time.Minute})
+		synctest.Wait()
+		v.stop()
+		time.Sleep(idleGrace / 2)
+		c := v.dial()
+		c.Write([]byte("x"))
+		if got := readAll(t, c); got != "x" {
+			t.Errorf("got %q", got)
+		}
+		if err := <-v.done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// When the server has stopped, it has also said that it does.
+func TestStoppingIsToldBeforeTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := false
+		v := serve(t, &Server{Handle: echoAfter(0), Stopping: func(int) {
+			time.Sleep(time.Minute)
+			told = true
+		}})
+		synctest.Wait()
+		if _, err := v.stopped(); err != nil || !told {
+			t.Errorf("%v; told: %v", err, told)
+		}
+	})
+}
+
 func TestAcceptGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n memnet.Net
 		s := Server{Handle: echoAfter(0)}
-		err := s.Serve(t.Context(), &brokenListener{n.Listen("server"), syscall.EINVAL, 1})
+		err := s.Serve(t.Context(), &brokenListener{Listener: n.Listen("server"), err: syscall.EINVAL, times: 1})
 		if !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("got %v", err)
 		}
