@@ -540,3 +540,10 @@ func TestDrainCutsOff(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+func newExchange() *Exchange {
+	return &Exchange{
+		Request: protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections},
+		mark:    time.Now(),
+	}
+}

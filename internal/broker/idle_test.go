@@ -98,13 +98,6 @@ func (silent) Processing(protocol.Job, net.Addr) {}
 func (silent) Refused(net.Addr, string)          {}
 func (silent) Dropped(net.Addr)                  {}
 
-func newExchange() *Exchange {
-	return &Exchange{
-		Request: protocol.Request{Type: protocol.Short, Approach: protocol.LeastConnections},
-		mark:    time.Now(),
-	}
-}
-
 func (b *Broker) mustAnswer(t *testing.T, n int) {
 	t.Helper()
 	for range n {
