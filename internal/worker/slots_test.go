@@ -232,13 +232,19 @@ func TestKeptConnectionHasADeadlineForAJob(t *testing.T) {
 		r := bufio.NewReader(kept)
 		r.ReadString('\n')
 		time.Sleep(time.Hour)
-		io.WriteString(kept, "AppID-keep#1f:Sho")
 		start := time.Now()
+		go func() { // a byte a second does not put the deadline off
+			for i := range len("AppID-keep#1f:Sho") {
+				io.WriteString(kept, "AppID-keep#1f:Sho"[i:i+1])
+				time.Sleep(time.Second)
+			}
+		}()
 		answer, err := io.ReadAll(r)
 		expect(t, "refused after", time.Since(start), JobTimeout)
 		if err != nil || !strings.HasPrefix(string(answer), "Error: incomplete job") {
 			t.Errorf("%q, %v", answer, err)
 		}
+		time.Sleep(time.Minute) // for the sender to end
 	})
 }
 
@@ -260,18 +266,98 @@ func TestFloodWhileWaiting(t *testing.T) {
 }
 
 func TestWatchIsBounded(t *testing.T) {
-	var n memnet.Net
-	l := n.Listen("worker")
-	there, _ := n.Dial(t.Context(), "worker")
-	here, _ := l.Accept()
-	io.WriteString(there, strings.Repeat("x", 100_000))
-	in := &jobReader{conn: &server.Conn{Conn: socket.Of(here)}}
-	w := in.watch()
-	<-w.over
-	expect(t, "left", w.end(), false)
-	if n := len(in.early); n < protocol.MaxLen || n > 2*protocol.MaxLen {
-		t.Errorf("read ahead %d bytes", n)
+	synctest.Test(t, func(t *testing.T) {
+		var n memnet.Net
+		l := n.Listen("worker")
+		there, _ := n.Dial(t.Context(), "worker")
+		here, _ := l.Accept()
+		io.WriteString(there, strings.Repeat("x", 100_000))
+		in := &jobReader{conn: &server.Conn{Conn: socket.Of(here)}}
+		w := in.watch()
+		<-w.over
+		expect(t, "left", w.end(), false)
+		if n, err := in.conn.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Errorf("the connection has a deadline still: %v", err)
+		}
+		if n := len(in.early); n < protocol.MaxLen || n > 2*protocol.MaxLen {
+			t.Errorf("read ahead %d bytes", n)
+		}
+	})
+}
+
+// unhurried is a connection that takes a second to notice that it is
+// interrupted.
+type unhurried struct{ socket.Conn }
+
+func (c unhurried) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n == 0 {
+		time.Sleep(time.Second)
 	}
+	return n, err
+}
+
+// When a watch has ended, nobody reads ahead any more.
+func TestWatchHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n memnet.Net
+		l := n.Listen("worker")
+		there, _ := n.Dial(t.Context(), "worker")
+		here, _ := l.Accept()
+		in := &jobReader{conn: &server.Conn{Conn: unhurried{socket.Of(here)}}}
+		w := in.watch()
+		synctest.Wait()
+		start := time.Now()
+		expect(t, "left", w.end(), false)
+		expect(t, "ended after", time.Since(start), time.Second)
+		there.Close()
+	})
+}
+
+// A watch goes on for as long as the job waits, however the job has come.
+func TestWatchIsNotOverWithTheDeadlineForTheJob(t *testing.T) {
+	inSlots(t, 1, func(l *lab) {
+		first, second := l.send("AppID:Long"), l.send("AppID:Long")
+		synctest.Wait()
+		leaver := l.send("AppID:")
+		synctest.Wait()
+		io.WriteString(leaver, "Long") // now it has a deadline
+		time.Sleep(JobTimeout + time.Second)
+		expect(t, "dropped before it left", len(l.book.dropped), 0)
+		leaver.Close()
+		synctest.Wait()
+		expect(t, "dropped", len(l.book.dropped), 1)
+		first.Close()
+		second.Close()
+	})
+}
+
+// A next job that came early is read whole, however long it is.
+func TestLongEarlyJob(t *testing.T) {
+	inSlots(t, 1, func(l *lab) {
+		first := l.send("AppID:Long")
+		synctest.Wait()
+		kept := l.send("AppID-keep#1f:Short\n")
+		synctest.Wait()
+		io.WriteString(kept, strings.Repeat(" ", 200)+"AppID-keep#1f:Short\n")
+		r := bufio.NewReader(kept)
+		for range 2 {
+			if answer, err := r.ReadString('\n'); err != nil || answer != named {
+				t.Errorf("%q, %v", answer, err)
+			}
+		}
+		first.Close()
+		kept.Close()
+	})
+}
+
+// A job whose turn it is when everything ends is not begun.
+func TestTurnAtTheEnd(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	ticket := new(queue).join(1)
+	expect(t, "error", ticket.await(ctx, nil), context.Canceled)
+	ticket.leave()
 }
 
 // A drain waits for the jobs that wait, too.

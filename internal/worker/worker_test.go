@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
+	"balancelab/internal/socket"
 )
 
 // book counts what a worker tells.
@@ -61,13 +63,17 @@ type lab struct {
 	stop func() time.Duration // stops the worker and returns how long that took
 }
 
-func newLab(t *testing.T, slots int) *lab {
+func newLab(t *testing.T, slots int) *lab { return newLabOf(t, slots, 0, nil) }
+
+// newLabOf is newLab with a limit on connections, 0 for none, whose connections
+// are changed by wrap, unless that is nil.
+func newLabOf(t *testing.T, slots, maxConns int, wrap func(socket.Conn) socket.Conn) *lab {
 	l := &lab{t: t}
 	w := &Worker{Work: [protocol.NumTypes]time.Duration{protocol.Long: 5 * time.Second, protocol.Short: time.Second}, Slots: slots, Observer: &l.book}
-	s := server.Server{Handle: w.Handle, DrainTimeout: 3 * time.Second}
+	s := server.Server{Handle: w.Handle, DrainTimeout: 3 * time.Second, MaxConns: maxConns}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	listener := l.net.Listen("worker")
+	listener := wrapping{l.net.Listen("worker"), wrap}
 	go func() {
 		defer close(done)
 		s.Serve(ctx, listener)
@@ -79,6 +85,20 @@ func newLab(t *testing.T, slots int) *lab {
 		return time.Since(start)
 	}
 	return l
+}
+
+// wrapping is a listener that changes the connections that it accepts.
+type wrapping struct {
+	socket.Listener
+	wrap func(socket.Conn) socket.Conn // nil: not at all
+}
+
+func (l wrapping) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil || l.wrap == nil {
+		return c, err
+	}
+	return l.wrap(socket.Of(c)), nil
 }
 
 // send sends text on a new connection.
@@ -151,7 +171,7 @@ func TestJobsAtOnce(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
-	inLab(t, func(_ *book, ask func(string) (string, time.Duration), stop func() time.Duration) {
+	inLab(t, func(b *book, ask func(string) (string, time.Duration), stop func() time.Duration) {
 		answers := make(chan string, 2)
 		for _, text := range []string{"AppID:Short", "AppID:Long"} {
 			go func() {
@@ -168,6 +188,9 @@ func TestStop(t *testing.T) {
 		}
 		if got := <-answers; got != "" {
 			t.Errorf("not finished in time: %q", got)
+		}
+		if want := []string{"stopped before the job was done"}; !slices.Equal(b.refused, want) {
+			t.Errorf("told %q, want %q", b.refused, want)
 		}
 	})
 }
