@@ -124,6 +124,7 @@ func TestAnsweredConnectionIsClosed(t *testing.T) {
 		c := l.send("AppID:Short")
 		expect(t, "answer", l.read(c), protocol.Response)
 		synctest.Wait()
+		c.Write([]byte("x")) // which a closed peer answers by a reset
 		if _, err := c.Write([]byte("x")); err == nil {
 			t.Error("the connection is still open")
 		}
