@@ -12,8 +12,7 @@ import (
 // A JobState is what is known of a job whose attempt failed.
 type JobState uint8
 
-// The states. In those before JobRefused the job has not been looked at by any
-// worker.
+// In the states before JobRefused no worker has looked at the job.
 const (
 	NotSent    JobState = iota // not a byte of it was written
 	NotTaken                   // the worker says that it did not take it
@@ -41,7 +40,6 @@ func (e *AttemptError) Unwrap() error { return e.Err }
 // A Reason says why an exchange has no answer.
 type Reason uint8
 
-// The reasons.
 const (
 	NoRequest    Reason = iota // the client has left without sending a byte
 	Malformed                  // what came is no request

@@ -70,12 +70,12 @@ type Waiter interface {
 	// PeerGone says that the peer has left: state is [Reset], or [Ended] if
 	// [Watch.EndIsGone]. It is called at most once for each Add, and never after
 	// Remove has returned. The Watch is locked meanwhile: PeerGone must return
-	// soon, and neither call the Watch nor wait for anybody who does.
+	// soon, and neither call the Watch nor wait for a goroutine that does.
 	PeerGone(state PeerState)
 }
 
 // Add begins to watch conn, for waiter. Until t is removed conn belongs to the
-// Watch, and nobody else uses it; its deadlines may be set. Both its directions
+// Watch, and nothing else uses it; its deadlines may be set. Both its directions
 // must be open on this side. Adding a ticket that is in a Watch panics.
 //
 // On Linux conn should be the very one that Accept or Dial returned: the kernel
