@@ -7,7 +7,7 @@ build: ## build client, broker and worker into bin/
 	@mkdir -p bin
 	go build -o bin/ ./cmd/...
 
-demo: ## play the course notes' session and check who answers
+demo: ## play the course notes' session and check which worker answers
 	@go run ./scripts/demo
 
 compare: ## show why least connections exists, in under a minute

@@ -14,7 +14,7 @@ import (
 )
 
 // A page is the live page of -status. It stays open while the broker drains,
-// and is closed without waiting for anybody who looks at it.
+// and is closed without waiting for its viewers.
 type page struct {
 	net.Listener
 	line    *cli.Line // is told what goes wrong

@@ -106,7 +106,7 @@ func TestDrainWithPages(t *testing.T) {
 	}
 	ended := make(chan int, 1)
 	go func() { ended <- stop() }()
-	for { // until nobody listens for clients any more
+	for { // until the broker no longer listens for clients
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			break

@@ -26,8 +26,8 @@ const (
 )
 
 // atOnce is the default of -c with -rate: enough for most rates. With the 1 of a
-// closed loop a slow answer would delay all that follow, and no rate would be
-// kept.
+// closed loop a slow answer would delay all that follow, and the rate would
+// not be kept.
 const atOnce = 1000
 
 // loadFlags are the flags that a load run looks at.

@@ -91,15 +91,15 @@ func client(args ...string) result {
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// figures are what the tests look at in a report.
-type figures struct {
+// reportFields is what the tests look at in a report.
+type reportFields struct {
 	Requests load.Requests
 	Rate     struct{ Asked float64 }
 	Types    []struct{ OK int }
 	Errors   []load.Cause
 }
 
-func (r result) report(t *testing.T) (report figures) {
+func (r result) report(t *testing.T) (report reportFields) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
 		t.Fatalf("%v in %q (standard error: %s)", err, r.stdout, r.stderr)
@@ -170,7 +170,7 @@ func TestSingleRequestInterrupted(t *testing.T) {
 		result{1, "", "[Client] Error: interrupted before the answer came\n"})
 }
 
-// freeAddr returns an address where nobody listens.
+// freeAddr returns an address where no program listens.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -328,7 +328,7 @@ func TestRateDoesNotWaitForAnswers(t *testing.T) {
 	all.Add(3)
 	f := newFake(t, func(int, protocol.Request) string {
 		all.Done()
-		all.Wait() // nobody is answered before the last one has come
+		all.Wait() // no request is answered before the last one has come
 		return protocol.Response
 	})
 	got := f.client("-n", "3", "-rate", "1000", "-timeout", "10s", "Short", "round_robin")

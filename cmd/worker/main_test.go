@@ -106,7 +106,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// ask sends a Short, as soon as somebody listens.
+// ask sends a Short, as soon as the worker listens.
 func ask(t *testing.T, addr string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -124,7 +124,7 @@ func ask(t *testing.T, addr string) string {
 		}
 		return string(answer)
 	}
-	t.Fatal("nobody listens")
+	t.Fatal("no worker listens")
 	return ""
 }
 

@@ -46,7 +46,7 @@ func TestChanges(t *testing.T) {
 	})
 }
 
-// No lock is held: who is told may use the pool, and even change it.
+// No lock is held: the function that is told may use the pool, and even change it.
 func TestChangesMayUseThePool(t *testing.T) {
 	l := newLab(t, 1)
 	var got []State
@@ -66,7 +66,8 @@ func TestChangesMayUseThePool(t *testing.T) {
 	expect(t, "the changes", fmt.Sprint(got), "[cooling down up]")
 }
 
-// Nothing waits for who is told: others go on, and their changes are told next.
+// Nothing waits for the function that is told: others go on, and their changes
+// are told next.
 func TestChangesHoldUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 1, 1)
@@ -124,7 +125,7 @@ func TestChangesInOrder(t *testing.T) {
 	}
 }
 
-// A panic of who is told passes through Release, and the next change is told.
+// A panic of the function that is told passes through Release, and the next change is told.
 func TestChangesAfterAPanic(t *testing.T) {
 	l := newLab(t, 1)
 	var got []State
@@ -139,7 +140,7 @@ func TestChangesAfterAPanic(t *testing.T) {
 	expect(t, "the changes", fmt.Sprint(got), "[cooling down up]")
 }
 
-// While nothing changes, that somebody is told costs nothing.
+// While nothing changes, the function that is told costs nothing.
 func TestNoChangeDoesNotAllocate(t *testing.T) {
 	l := newLab(t, 1, 1, 1)
 	l.told()

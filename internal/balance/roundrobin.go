@@ -10,7 +10,7 @@ import "slices"
 // nginx's rule: at every choice each worker's credit grows by its weight. The
 // worker with the most credit is chosen, and pays the sum of all weights.
 //
-// Done literally, that visits every worker at every choice. Two steps avoid it.
+// Done literally, that looks at every worker at every choice. Two steps avoid it.
 // First, credits are computed when they are needed: the number of choices so
 // far, times the weight, less what the worker has paid. Second, workers of
 // equal weight earn equally, so among themselves they simply take turns. They

@@ -39,9 +39,8 @@ func (a *attempt) close() {
 	a.conn = nil
 }
 
-// abandonIfPanicking gives back what the attempt holds when a handler ends
-// without one that goes on after it. After an answer or a failure that is
-// nothing; there is something only if the handler panicked.
+// abandonIfPanicking is deferred by the handlers. If one panics it closes the
+// connection and releases the lease.
 func (b *Broker) abandonIfPanicking(x *Exchange, next server.Handler) {
 	a := &x.attempt
 	if next != nil || !a.held {
@@ -89,7 +88,7 @@ func (b *Broker) send(ctx context.Context, x *Exchange) *AttemptError {
 	return x.attemptError(MayHaveRun, b.late(fmt.Errorf("after %d bytes of the job: %w", n, err)))
 }
 
-// dialError says that the time was over in words of its own.
+// dialError returns err, or for a timeout an error that names DialTimeout.
 func (b *Broker) dialError(ctx context.Context, err error) error {
 	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil {
 		return fmt.Errorf("no connection within %v", b.DialTimeout)
@@ -97,7 +96,7 @@ func (b *Broker) dialError(ctx context.Context, err error) error {
 	return err
 }
 
-// late says that the time was over in words of its own.
+// late returns err, or for a timeout an error that names AnswerTimeout.
 func (b *Broker) late(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no whole answer within %v", b.AnswerTimeout)
@@ -105,8 +104,8 @@ func (b *Broker) late(err error) error {
 	return err
 }
 
-// newName returns the name of a job. It is drawn at random, so that a name which
-// was not asked for is met by no chance.
+// newName returns the name of a job. The name is random, so that a wrong answer
+// cannot carry it by chance.
 func newName() protocol.Name { return protocol.Name(rand.Uint64() | 1) } // never 0
 
 // receive waits for the answer. It does nothing else, so that a request that
@@ -122,7 +121,8 @@ func (b *Broker) receive(ctx context.Context, x *Exchange) *AttemptError {
 var errClientLeft = errors.New("the client has left")
 
 // received ends an attempt whose answer was read, or could not be. undisturbed
-// says that nobody gave up meanwhile, so that the connection has no deadline.
+// says that the attempt was not given up meanwhile, so that the connection has
+// no deadline.
 func (b *Broker) received(x *Exchange, err error, undisturbed bool) *AttemptError {
 	a := &x.attempt
 	x.Serving += x.lap()

@@ -28,7 +28,7 @@
 //
 // A connection to a worker is opened only for a request, and the job is written
 // at once: an original worker reads in its accept loop, so a silent connection
-// would block it for everybody, and one that closes empty would kill it.
+// would block it for all other requests, and one that closes empty would kill it.
 //
 // The time that a worker takes to connect, and to answer, has a deadline each.
 // A worker's lease is released before its answer is written to the client, so a
@@ -38,7 +38,7 @@
 //
 // A client that resets its connection has left for certain. If that is seen while
 // its worker works, the job is withdrawn: the connection to the worker is closed,
-// the lease is released, and nobody has failed. A client that closes in good
+// the lease is released, and no worker has failed. A client that closes in good
 // order looks like one that has only half-closed and still waits, so its job goes
 // on; whether it has left is seen when the answer is written, see
 // [server.ErrPeerGone]. To take every end of stream for leaving, as HAProxy's
@@ -178,9 +178,9 @@ func (b *Broker) choose(x *Exchange) *Failure {
 	return nil
 }
 
-// ask begins an attempt. The answer is awaited by the handler that it returns:
-// a stack stays as large as its deepest call has made it, which was the connect,
-// and thousands of requests may wait at once.
+// ask begins an attempt. It returns the handler that awaits the answer, which
+// runs on a new goroutine: connecting needs a large stack, which would stay
+// large while the request waits.
 func (b *Broker) ask(ctx context.Context, client *server.Conn, x *Exchange) (next server.Handler) {
 	defer func() { b.abandonIfPanicking(x, next) }()
 	err := b.send(ctx, x)
@@ -226,8 +226,8 @@ func (b *Broker) reply(client *server.Conn, x *Exchange) {
 	}
 }
 
-// PeerGone implements [socket.Waiter]: the client has left, and nobody waits for
-// the worker any more.
+// PeerGone implements [socket.Waiter]: the client has left, so the
+// answer is no longer awaited.
 func (x *Exchange) PeerGone(socket.PeerState) {
 	x.attempt.conn.SetDeadline(socket.Interrupt)
 }

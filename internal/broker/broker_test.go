@@ -27,39 +27,39 @@ type lab struct {
 	net  memnet.Net
 	stop context.CancelFunc
 	done chan error
-	book journal
+	book record
 
 	panicked func(value any, stack []byte) // nil: a panic fails the test
 }
 
-// journal remembers what it was told.
-type journal struct {
+// record remembers what it was told.
+type record struct {
 	mu    sync.Mutex // guards all below
 	lines []string
 	done  []Exchange
 }
 
-func (j *journal) add(format string, args ...any) {
+func (j *record) add(format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, fmt.Sprintf(format, args...))
 }
 
-func (j *journal) Connected(net.Addr) {}
-func (j *journal) Unreachable(w string, err error) {
+func (j *record) Connected(net.Addr) {}
+func (j *record) Unreachable(w string, err error) {
 	j.add("unreachable %s: %v", w, neterr.Reason(err))
 }
-func (j *journal) Redispatched(w string, err error) {
+func (j *record) Redispatched(w string, err error) {
 	j.add("redispatched from %s: %v", w, neterr.Reason(err))
 }
-func (j *journal) ClientGone(_ *Exchange, err error) { j.add("gone: %v", err) }
-func (j *journal) Done(x *Exchange) {
+func (j *record) ClientGone(_ *Exchange, err error) { j.add("gone: %v", err) }
+func (j *record) Done(x *Exchange) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.done = append(j.done, *x)
 }
 
-func (j *journal) text() string {
+func (j *record) text() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return strings.Join(j.lines, "; ")
@@ -285,7 +285,7 @@ func TestFailover(t *testing.T) {
 		l.worker("Worker-3", answers(protocol.Response, 0))
 		l.expect(long, protocol.Response, 0)
 		if got, want := l.book.text(), "unreachable Worker-1: connection refused; unreachable Worker-2: connection refused"; got != want {
-			t.Errorf("journal: %s", got)
+			t.Errorf("record: %s", got)
 		}
 		if v := l.book.done[0]; v.Attempts != 3 || v.Worker != "Worker-3" {
 			t.Errorf("exchange: %+v", v)
@@ -310,7 +310,7 @@ func TestBlackHole(t *testing.T) {
 		l.worker("Worker-2", answers(protocol.Response, 0))
 		l.expect(long, protocol.Response, 2*time.Second)
 		if got := l.book.text(); got != "unreachable Worker-1: no connection within 2s" {
-			t.Errorf("journal: %s", got)
+			t.Errorf("record: %s", got)
 		}
 	})
 }
@@ -344,7 +344,7 @@ func TestAtMostOnce(t *testing.T) {
 			l.worker("Worker-2", answers(protocol.Response, 0))
 			l.expect(long, protocol.Response, test.took)
 			if got := l.book.text(); !strings.HasPrefix(got, "redispatched from Worker-1: ") {
-				t.Errorf("journal: %s", got)
+				t.Errorf("record: %s", got)
 			}
 			time.Sleep(time.Hour)
 		})
@@ -353,7 +353,7 @@ func TestAtMostOnce(t *testing.T) {
 
 // run makes all attempts of an exchange, for a client that is not there.
 func (b *Broker) run(ctx context.Context, x *Exchange) {
-	client := &server.Conn{Conn: nobody{}}
+	client := &server.Conn{Conn: absentClient{}}
 	if x.Failure = b.choose(x); x.Failure != nil {
 		return
 	}
@@ -362,14 +362,14 @@ func (b *Broker) run(ctx context.Context, x *Exchange) {
 	}
 }
 
-// nobody is a client that is not there.
-type nobody struct{ socket.Conn }
+// absentClient is a client that is not there.
+type absentClient struct{ socket.Conn }
 
-func (nobody) SetWriteDeadline(time.Time) error { return nil }
-func (nobody) Write(p []byte) (int, error)      { return len(p), nil }
-func (nobody) Peek() socket.PeerState           { return socket.Quiet }
-func (nobody) CloseWrite() error                { return errors.ErrUnsupported }
-func (nobody) Close() error                     { return nil }
+func (absentClient) SetWriteDeadline(time.Time) error { return nil }
+func (absentClient) Write(p []byte) (int, error)      { return len(p), nil }
+func (absentClient) Peek() socket.PeerState           { return socket.Quiet }
+func (absentClient) CloseWrite() error                { return errors.ErrUnsupported }
+func (absentClient) Close() error                     { return nil }
 
 // A worker that fails at once has always the fewest in flight. It must not
 // attract everything.
@@ -454,12 +454,12 @@ func TestUnwrittenGoesToTheNext(t *testing.T) {
 			t.Error("the connection was not closed")
 		}
 		if got := l.book.text(); got != "unreachable Worker-1: connection reset by peer" {
-			t.Errorf("the journal was told %q", got)
+			t.Errorf("the observer was told %q", got)
 		}
 	})
 }
 
-// A job of which nobody awaits the answer any more is not sent.
+// A job whose exchange is over is not sent.
 func TestNotSentAfterTheEnd(t *testing.T) {
 	never := func(context.Context, string, time.Duration) (socket.Conn, error) {
 		t.Error("a worker was dialed")
@@ -505,7 +505,7 @@ func TestClientGone(t *testing.T) {
 		c.(*memnet.Conn).Reset()
 		time.Sleep(2 * time.Second)
 		if answered(l.Pool.Snapshot()[0]) != 1 || !strings.HasPrefix(l.book.text(), "gone") {
-			t.Errorf("%+v, journal %q", l.Pool.Snapshot()[0], l.book.text())
+			t.Errorf("%+v, record %q", l.Pool.Snapshot()[0], l.book.text())
 		}
 	})
 }

@@ -64,7 +64,7 @@ func TestAnswerDeadlineOnIdleConnection(t *testing.T) {
 func TestAnswerWithMoreBytesIsNotKept(t *testing.T) {
 	inLab(t, keepsIdle, func(l *lab) {
 		conns := 0
-		serve := keeps("# own answer\nsomebody else's\n")
+		serve := keeps("# own answer\nanother answer\n")
 		l.worker("Worker-1", func(c *memnet.Conn) { conns++; serve(c) })
 		for range 3 {
 			l.expect("AppID:Long:least_connections", "own answer", 0)
@@ -88,7 +88,7 @@ func TestPutAfterClose(t *testing.T) {
 
 // bomb panics at one of the events of an exchange.
 type bomb struct {
-	*journal
+	*record
 	at string
 }
 
@@ -112,7 +112,7 @@ func TestPanicReleasesTheLease(t *testing.T) {
 			l := newLab(t, func(b *Broker) {
 				dial := b.Dial
 				b.Redispatch = true
-				b.Observer = bomb{new(journal), at}
+				b.Observer = bomb{new(record), at}
 				b.Dial = func(ctx context.Context, addr string, within time.Duration) (socket.Conn, error) {
 					if at == "dial" {
 						panic("on purpose, dial")

@@ -42,7 +42,6 @@ func (e *AttemptError) untouched() bool { return e.Job == NotSent || e.Job == No
 // A Reason says why an exchange has no answer.
 type Reason uint8
 
-// The reasons.
 const (
 	NoRequest    Reason = iota // the client has left without sending a byte
 	Malformed                  // what came is no request

@@ -34,7 +34,7 @@ type IdlePool struct {
 	closed bool
 }
 
-// An idleConn is a connection that was put at a time.
+// An idleConn is a connection that is idle since the time since.
 type idleConn struct {
 	socket.Conn
 	since time.Time
@@ -74,7 +74,7 @@ func (p *IdlePool) pop(worker int) socket.Conn {
 	return conn
 }
 
-// put keeps conn, or closes it if there are enough.
+// put keeps conn, or closes it if limit are idle or the pool is closed.
 func (p *IdlePool) put(worker int, conn socket.Conn) {
 	p.mu.Lock()
 	full := p.closed || len(p.idle[worker]) >= p.limit
@@ -90,7 +90,7 @@ func (p *IdlePool) put(worker int, conn socket.Conn) {
 	}
 }
 
-// discard closes the connections to the worker that were idle at a time.
+// discard closes the connections to the worker that were idle at the time at.
 func (p *IdlePool) discard(worker int, at time.Time) {
 	p.mu.Lock()
 	old := p.cutSince(nil, worker, at)

@@ -71,7 +71,7 @@ func keeping(t *testing.T, l net.Listener) *Broker {
 	b := &Broker{
 		Pool: balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: l.Addr().String()}}, selectors()...),
 		Dial: socket.Dial, DialTimeout: 10 * time.Second, AnswerTimeout: 10 * time.Second,
-		Idle: NewIdlePool(1, 10), Observer: new(journal),
+		Idle: NewIdlePool(1, 10), Observer: new(record),
 	}
 	t.Cleanup(b.Idle.Close)
 	return b

@@ -63,7 +63,7 @@ func (b *Broker) Redispatched(worker string, err error) {
 }
 
 // Done implements [broker.Observer]. A client that leaves without a byte has no
-// line: somebody has looked whether the broker listens.
+// line: such a connection is a probe.
 func (b *Broker) Done(x *broker.Exchange) {
 	f := x.Failure
 	switch {

@@ -151,12 +151,12 @@ func TestJSONTimes(t *testing.T) {
 			conn.Close()
 		}()
 		var out bytes.Buffer
-		journal := NewBrokerJSON(&out)
+		observer := NewBrokerJSON(&out)
 		b := broker.Broker{
 			Pool:           balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: "Worker-1"}, {Name: "Worker-2", Addr: "Worker-2"}}, nil, new(balance.RoundRobin)),
 			Dial:           network.DialWithin,
 			RequestTimeout: 10 * time.Second, DialTimeout: 2 * time.Second, AnswerTimeout: 10 * time.Second,
-			Observer: journal,
+			Observer: observer,
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -172,7 +172,7 @@ func TestJSONTimes(t *testing.T) {
 		time.Sleep(time.Minute)
 		stop()
 		<-ended
-		journal.Close()
+		observer.Close()
 
 		all := events(t, out.String())
 		if len(all) != 3 || all[0]["msg"] != "unreachable" || all[1]["msg"] != "answered" || all[2]["msg"] != "left" {

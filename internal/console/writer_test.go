@@ -55,7 +55,7 @@ func TestLinesAreGathered(t *testing.T) {
 	})
 }
 
-// Output that is not read holds up nobody. What is more than a bound is dropped,
+// Output that is not read delays no caller. What is more than a bound is dropped,
 // and a line in its place says how much when reading goes on.
 func TestUnreadOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestUnreadOutput(t *testing.T) {
 		line := strings.Repeat("x", 1023)
 		start := time.Now()
 		w.print("first")
-		synctest.Wait() // it is being written, and nobody reads
+		synctest.Wait() // it is being written, and is not read
 		for range bufferBytes/1024 + 1234 {
 			w.print(line)
 		}

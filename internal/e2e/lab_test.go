@@ -190,7 +190,7 @@ func (l *lab) fairAgain() {
 	deadline := time.Now().Add(patience)
 	for before := l.processed(); !allMore(l.processed(), before); <-tick.C {
 		if time.Now().After(deadline) {
-			l.t.Fatalf("somebody does not come back: the workers did %v jobs, and now %v", before, l.processed())
+			l.t.Fatalf("a worker does not come back: the workers did %v jobs, and now %v", before, l.processed())
 		}
 		l.works(1)
 	}
@@ -208,7 +208,7 @@ func allMore(now, before []int) bool {
 }
 
 // A tally is a worker's line in the broker's summary.
-type tally struct{ roundRobin, leastConnections, failed, most int }
+type tally struct{ roundRobin, leastConnections, failed, peak int }
 
 var tallyLine = regexp.MustCompile(`^\[Broker\] Worker-(\d+): answered (\d+) by round_robin, (\d+) by least_connections; failed (\d+); at most (\d+) at once$`)
 
@@ -248,8 +248,8 @@ func (l *lab) summary() (tallies []tally) {
 		if sum := tl.roundRobin + tl.leastConnections; sum != shown[i+1] {
 			l.t.Errorf("the summary counts %d answers of Worker-%d, the broker showed %d", sum, i+1, shown[i+1])
 		}
-		if sum := tl.roundRobin + tl.leastConnections + tl.failed; tl.most > sum || sum > 0 && tl.most == 0 {
-			l.t.Errorf("Worker-%d: at most %d at once of %d", i+1, tl.most, sum)
+		if sum := tl.roundRobin + tl.leastConnections + tl.failed; tl.peak > sum || sum > 0 && tl.peak == 0 {
+			l.t.Errorf("Worker-%d: at most %d at once of %d", i+1, tl.peak, sum)
 		}
 		tallies = append(tallies, tl)
 	}
@@ -285,7 +285,7 @@ func dial(addr string) (*net.TCPConn, error) {
 	return conn.(*net.TCPConn), nil
 }
 
-// accepts waits until somebody listens at addr.
+// accepts waits until a program listens at addr.
 func accepts(t *testing.T, addr string) {
 	t.Helper()
 	untilDialed(t, addr, func(err error) bool { return err == nil })

@@ -35,8 +35,8 @@ func is(t *testing.T, e map[string]any, want ...any) {
 	}
 }
 
-// With -log json everything on standard output is an event, and a visit's says
-// whose it was, where it went, how long each part took, and how it ended.
+// With -log json everything on standard output is an event, and an exchange's
+// says whose it was, where it went, how long each part took, and how it ended.
 func TestLogJSON(t *testing.T) {
 	t.Parallel()
 	if !programs.Graceful {

@@ -13,7 +13,7 @@ func TestMemoryOfWaiting(t *testing.T) {
 	if programs.RaceDetector {
 		t.Skip("the race detector takes memory of its own")
 	}
-	const n, most = 1000, 6500
+	const n, limit = 1000, 6500
 	held := newHeldWorker(t)
 	l := newBroker(t, []string{held.addr})
 	l.say("\n") // what a first request needs is not what each one needs
@@ -32,7 +32,7 @@ func TestMemoryOfWaiting(t *testing.T) {
 	}
 	each := (resident() - before) / n
 	t.Logf("%d bytes for each of %d requests in flight", each, n)
-	if each > most {
-		t.Errorf("%d bytes for each of %d requests in flight, want at most %d", each, n, most)
+	if each > limit {
+		t.Errorf("%d bytes for each of %d requests in flight, want at most %d", each, n, limit)
 	}
 }

@@ -67,7 +67,7 @@ type nemesis struct {
 	deeds   []string
 	all     []*program // the workers that were ever started
 	machine *tunnel    // to the fourth worker
-	output  sync.Mutex // held while nobody reads the broker's output
+	output  sync.Mutex // held while the broker's output is not read
 	unread  bool       // output is held
 }
 
@@ -98,7 +98,7 @@ func (n *nemesis) begun() (jobs int) {
 }
 
 func (n *nemesis) rage(d time.Duration) {
-	spared := n.random.IntN(3)
+	unharmed := n.random.IntN(3)
 	end := time.After(d)
 	for {
 		select {
@@ -113,13 +113,13 @@ func (n *nemesis) rage(d time.Duration) {
 			case 1:
 				n.readOrNot()
 			default:
-				n.harm((spared + 1 + n.random.IntN(2)) % 3)
+				n.harm((unharmed + 1 + n.random.IntN(2)) % 3)
 			}
 		}
 	}
 }
 
-// readOrNot begins or ends a time in which nobody reads the broker's output.
+// readOrNot begins or ends a time in which the broker's output is not read.
 func (n *nemesis) readOrNot() {
 	if n.unread = !n.unread; n.unread {
 		n.deeds = append(n.deeds, "unread")

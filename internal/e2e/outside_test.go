@@ -64,7 +64,7 @@ func TestOutputIsNotRead(t *testing.T) {
 	}
 }
 
-// A stop does not wait for ever for output that nobody reads.
+// A stop does not wait for ever for output that is not read.
 func TestStopWithOutputThatIsNotRead(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, 1, "127.0.0.1:0", "-short", "0s")

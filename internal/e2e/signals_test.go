@@ -92,7 +92,7 @@ func TestDrain(t *testing.T) {
 				t.Errorf("exit %d, want 0; standard error: %s", code, l.broker.Stderr.String())
 			}
 			for i, tl := range l.summary() {
-				if tl != (tally{leastConnections: 3, most: 3}) {
+				if tl != (tally{leastConnections: 3, peak: 3}) {
 					t.Errorf("Worker-%d: %+v, want 3 answered, 3 at once", i+1, tl)
 				}
 			}
@@ -178,7 +178,7 @@ func TestDrainTimeout(t *testing.T) {
 	if code := l.broker.exit(); code != 1 {
 		t.Errorf("broker: exit %d, want 1", code)
 	}
-	if got, want := l.summary(), (tally{failed: 1, most: 1}); got[0] != want {
+	if got, want := l.summary(), (tally{failed: 1, peak: 1}); got[0] != want {
 		t.Errorf("Worker-1: %+v, want %+v", got[0], want)
 	}
 	direct := startVolley(w.addr, "AppID:Long", 1)
@@ -265,7 +265,7 @@ func TestDrainPastIdleClients(t *testing.T) {
 		l.broker.linesLike(anyAnswer, i+1)
 	}
 	for i, tl := range l.stop() {
-		want := tally{roundRobin: 3, most: 1} // a client that lingers costs its worker nothing
+		want := tally{roundRobin: 3, peak: 1} // a client that lingers costs its worker nothing
 		if i == 0 {
 			want.roundRobin = 4
 		}

@@ -67,8 +67,8 @@ func (r *Report) writeWaiting(b *bytes.Buffer) {
 		return
 	}
 	within := w.Min.String()
-	if most := w.Max.String(); most != within {
-		within += " to " + most
+	if highest := w.Max.String(); highest != within {
+		within += " to " + highest
 	}
 	fmt.Fprintf(b, "waiting    %d when the run was stopped, for %s", w.Count, within)
 	if r.Rate.Overdue > 0 {
@@ -82,14 +82,14 @@ func (r *Report) writeHistogram(b *bytes.Buffer) {
 		return
 	}
 	const widest = 40
-	var most int64
+	var highest int64
 	for _, bar := range r.Histogram {
-		most = max(most, bar.Count)
+		highest = max(highest, bar.Count)
 	}
 	b.WriteString("\n")
 	t := tabwriter.NewWriter(b, 0, 0, 1, ' ', tabwriter.AlignRight)
 	for _, bar := range r.Histogram {
-		length := int((bar.Count*widest + most - 1) / most)
+		length := int((bar.Count*widest + highest - 1) / highest)
 		fmt.Fprintf(t, "%v\tto\t%v\t%d\t |%s\n", bar.From, bar.To, bar.Count, strings.Repeat("#", length))
 	}
 	t.Flush()

@@ -230,8 +230,8 @@ type stream struct {
 	mu       sync.Mutex // guards all below
 	data     []byte
 	err      error // why nothing more comes, once data is read; nil while open
-	gone     bool  // nobody reads any more
-	refused  bool  // the writer was reset, since nobody reads any more
+	gone     bool  // the reader is gone
+	refused  bool  // the writer was reset, since the reader is gone
 	deadline time.Time
 	changed  chan struct{} // closed and replaced at each change
 }
@@ -338,8 +338,7 @@ func (s *stream) fail(err error) {
 	})
 }
 
-// abandon says that nobody reads any more, and reports whether something was
-// left unread.
+// abandon ends reading; it reports whether something was unread.
 func (s *stream) abandon() (unread bool) {
 	s.change(func() {
 		unread = !s.gone && len(s.data) > 0

@@ -78,7 +78,7 @@ func TestDeadline(t *testing.T) {
 func TestDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n Net
-		if _, err := n.Dial(t.Context(), "nobody"); !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err := n.Dial(t.Context(), "unused"); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("no listener: %v", err)
 		}
 		n.BlackHole("hole")

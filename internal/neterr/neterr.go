@@ -23,10 +23,10 @@ import (
 // A Kind says what went wrong. The zero value is an error that is in no table.
 type Kind uint8
 
-// The kinds. A comment says what the number that stands for it tells.
+// Each comment says what the kind means.
 const (
 	Other           Kind = iota
-	Refused              // nobody listens at the address
+	Refused              // no program listens at the address
 	Reset                // the peer has ended the connection by a reset
 	BrokenPipe           // written to a connection that is closed
 	Aborted              // the connection ended before it was accepted
@@ -40,7 +40,7 @@ const (
 	SystemFiles          // all processes together have
 	NoBuffer             // the system has no room for one more socket
 	NoMemory             // the system has no memory left
-	Accepting            // Accept passes on an error of the new connection
+	Accepting            // an error of the new connection, which Accept returns
 	numKinds
 )
 

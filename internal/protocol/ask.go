@@ -16,13 +16,12 @@ import (
 //
 // The error is an [*AskError] that names the step which failed, or a
 // [*RefusalError] for an answer that is a refusal. When ctx is done Ask gives
-// up soon, whatever it waits for, and the error wraps that of ctx. An answer that has come by the deadline of ctx is returned,
-// however late it is looked at.
+// up soon, whatever it waits for, and the error wraps that of ctx. An answer
+// that has come by the deadline of ctx is returned, however late it is looked at.
 //
 // The connection is closed after the end of the stream was read, unless the
-// answer ends with a newline. So the server closes first: who closes first
-// keeps the connection's port reserved for a minute, and a server has but one
-// port to keep.
+// answer ends with a newline. So the server closes first. The side that
+// closes first keeps its port reserved for a minute, and a server has only one.
 func Ask(ctx context.Context, dial func(context.Context) (net.Conn, error), r Request) (answer string, err error) {
 	conn, err := dial(ctx)
 	if err != nil {

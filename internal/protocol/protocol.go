@@ -17,9 +17,8 @@
 // There is no length and no terminator, the original client sends no newline,
 // and TCP may cut the bytes anywhere. So a request or a job ends where its
 // shortest prefix that is a whole message ends. No type and no approach is a
-// prefix of another, so the rule never has to wait for the next byte to make
-// up its mind, and it gives the same result however the bytes are cut. A
-// newline, or the end of the stream, ends a message too; it can then only be a
+// prefix of another, so the rule needs no further byte to decide, and it
+// gives the same result however the bytes are cut. A newline, or the end of the stream, ends a message too; it can then only be a
 // broken one. What can no longer become a message is refused at its first
 // wrong byte.
 //
@@ -279,8 +278,8 @@ func CutRefusal(answer string) (reason string, ok bool) {
 }
 
 // Printable returns text from the network as it may be shown on a terminal: as
-// it is if all of it is printable, and quoted otherwise, so that nobody can
-// write to the terminal of somebody else.
+// it is if all of it is printable, and quoted otherwise, so that a client
+// cannot send control characters to another program's terminal.
 func Printable(text string) string {
 	for _, r := range text {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
@@ -293,9 +292,9 @@ func Printable(text string) string {
 // quote shows hostile text: escaped, and cut where it is long. The answer that
 // it becomes part of has to fit into MaxLen.
 func quote[T string | []byte](text T) string {
-	const most = 64
-	if len(text) <= most {
+	const limit = 64
+	if len(text) <= limit {
 		return fmt.Sprintf("%q", string(text))
 	}
-	return fmt.Sprintf("%q...", string(text[:most]))
+	return fmt.Sprintf("%q...", string(text[:limit]))
 }

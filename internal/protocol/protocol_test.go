@@ -312,25 +312,25 @@ func obeysLaws[M comparable](t *testing.T, text []byte, cut uint8,
 			t.Errorf("parse(%q) = %v, printed %q, which parses as %v, %v", text, parsed, print(parsed), again, err)
 		}
 	}
-	counted := &countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1}
+	counted := &countingReader{r: bytes.NewReader(text), limit: int(cut)%7 + 1}
 	got, readErr := read(counted)
 	if got != parsed || (readErr == nil) != (err == nil) {
-		t.Errorf("%q in pieces of %d: %v, %v; whole: %v, %v", text, counted.most, got, readErr, parsed, err)
+		t.Errorf("%q in pieces of %d: %v, %v; whole: %v, %v", text, counted.limit, got, readErr, parsed, err)
 	}
 	if counted.n > MaxLen {
 		t.Errorf("read %d bytes, the bound is %d", counted.n, MaxLen)
 	}
 }
 
-// countingReader returns at most most bytes at a time.
+// countingReader returns at most limit bytes at a time.
 type countingReader struct {
-	r    io.Reader
-	most int
-	n    int
+	r     io.Reader
+	limit int
+	n     int
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p[:min(c.most, len(p))])
+	n, err := c.r.Read(p[:min(c.limit, len(p))])
 	c.n += n
 	return n, err
 }
@@ -351,7 +351,7 @@ func FuzzAnswer(f *testing.F) {
 		if fullBuffer := end == usualLen-1 || end == maxNamedLen; whole.Line && end != len(text)-1 && !fullBuffer {
 			t.Errorf("readNamedAnswer(%q): good for another answer, although more has come", text)
 		}
-		pieces, pieceErr := readNamedAnswer(&countingReader{r: bytes.NewReader(text), most: int(cut)%7 + 1})
+		pieces, pieceErr := readNamedAnswer(&countingReader{r: bytes.NewReader(text), limit: int(cut)%7 + 1})
 		if pieces.Text != whole.Text || pieces.Name != whole.Name || (pieceErr == nil) != (err == nil) {
 			t.Errorf("in pieces: %+v, %v; whole: %+v, %v", pieces, pieceErr, whole, err)
 		}

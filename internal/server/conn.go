@@ -27,14 +27,13 @@ type Conn struct {
 // A ReadEnd says what ended the reading of a request.
 type ReadEnd int
 
-// The ends.
 const (
 	ByItself ReadEnd = iota // the request is there, or reading has failed
 	Stopped                 // the server stops
 	GaveWay                 // the server is at its limit, and nothing had come
 )
 
-// done says that no request is in flight on c.
+// done counts the request as no longer in flight.
 func (c *Conn) done() {
 	if c.inFlight {
 		c.serving.inFlight.Add(-1)
@@ -42,7 +41,7 @@ func (c *Conn) done() {
 	}
 }
 
-// BeginRead says that a request is read next, which may take the time within
+// BeginRead begins the reading of a request, which may take the time within
 // (0 means for ever). Until the caller calls [Conn.EndRead], a stop of the
 // server ends the reading in a moment, and so may a new connection as long as
 // nothing has come.
@@ -54,8 +53,8 @@ func (c *Conn) BeginRead(within time.Duration) {
 	}
 }
 
-// ReadRest says that the rest of a request, which began to come, may take the
-// time within; less if the server stops. It is for a caller that began to read
+// ReadRest sets the deadline for the rest of a request, which began to come, to
+// the time within from now; less if the server stops. It is for a caller that began to read
 // without a limit.
 func (c *Conn) ReadRest(within time.Duration) {
 	c.SetReadDeadline(time.Now().Add(within))
@@ -64,7 +63,7 @@ func (c *Conn) ReadRest(within time.Duration) {
 	}
 }
 
-// EndRead says that the reading is over: from now on a request is in flight, and
+// EndRead ends the reading: from now on a request is in flight, and
 // a stop waits for the handler and leaves the deadline alone. It returns what
 // ended the reading.
 func (c *Conn) EndRead() ReadEnd {

@@ -73,8 +73,8 @@ type Server struct {
 }
 
 // How long a server that stops waits for requests that are on their way: closing
-// at once would lose them. A connection that has had an answer gets less, since
-// its peer can be told that a next request was not taken.
+// at once would lose them. A connection that has had an answer gets less time:
+// its peer is told that the next request was not taken.
 const (
 	stopGrace = 250 * time.Millisecond // for the first request of a connection
 	idleGrace = 10 * time.Millisecond  // for a next request, and for connections
@@ -240,7 +240,7 @@ func (v *serving) recovered(c *Conn) {
 	}
 }
 
-// end says that a connection is served.
+// end gives back what a served connection held.
 func (v *serving) end(c *Conn) {
 	c.EndRead()
 	c.done()

@@ -594,7 +594,7 @@ func (c slowConn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// When the reading is over nobody else sets a deadline any more, even if the
+// When the reading is over only the handler sets a deadline, even if the
 // stop comes at that moment.
 func TestDeadlineIsLeftAloneAfterReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -31,7 +31,7 @@ func (s *silentConns) add(c *Conn) {
 	c.silence = silence{since: time.Now(), element: s.list.PushBack(c)}
 }
 
-// spoke says that something has come on c.
+// spoke takes c out of the list: something has come on it.
 func (s *silentConns) spoke(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

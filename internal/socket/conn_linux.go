@@ -23,8 +23,7 @@ type listener struct {
 	closed atomic.Bool
 }
 
-// accepting returns a listener in the place of l, whose own system calls net
-// does not let us make.
+// accepting replaces l by a listener that makes its own system calls.
 func accepting(l *net.TCPListener) (Listener, error) {
 	defer l.Close()
 	file, err := l.File()
@@ -166,7 +165,7 @@ func inProgress(err error) bool {
 }
 
 // isItsPeer reports whether c is connected with itself: that happens where
-// nobody listens, to a socket that was given the same port as its own.
+// no program listens, to a socket that was given the same port as its own.
 func (c *conn) isItsPeer() bool {
 	own, peer := netip.AddrPort(c.local()), netip.AddrPort(c.peer)
 	return own == peer || own.Port() == peer.Port() && peer.Addr().IsUnspecified()

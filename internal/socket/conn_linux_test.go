@@ -67,11 +67,11 @@ func TestAcceptDeadline(t *testing.T) {
 		defer c.Close()
 	}
 	if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("with nobody there: %v", err)
+		t.Errorf("with no connection: %v", err)
 	}
 }
 
-// A socket that was given as its own the port where nobody listens would be
+// A socket that was given as its own the port where no program listens would be
 // connected with itself, and answer every job with the job.
 func TestNotConnectedWithItself(t *testing.T) {
 	notConnectedWithItself(t, "127.0.0.1")

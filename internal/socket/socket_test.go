@@ -168,7 +168,7 @@ func looks(t *testing.T, l net.Listener, addr string) {
 	}
 }
 
-// A deadline that has passed, or passes, or is set by somebody else: each ends
+// A deadline that has passed, or passes, or is set by another goroutine: each ends
 // a read, and nothing is lost for the next one.
 func TestReadDeadlines(t *testing.T) {
 	for name, expire := range map[string]func(net.Conn){
@@ -237,7 +237,7 @@ func TestPassedDeadlineLooksOnceMore(t *testing.T) {
 
 func TestWriteDeadline(t *testing.T) {
 	dialed, accepted := pair(t)
-	for _, c := range []net.Conn{dialed, accepted} { // nobody reads
+	for _, c := range []net.Conn{dialed, accepted} { // the peer does not read
 		c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 		if _, err := c.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("got %v", err)
@@ -323,7 +323,7 @@ func TestDialGivenUpBefore(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		if c, err := Dial(ctx, net.JoinHostPort(host, port), time.Minute); err == nil {
 			c.Close()
-			t.Errorf("connected with %s although nobody wanted it any more", host)
+			t.Errorf("connected with %s although its context was over", host)
 		}
 	}
 }

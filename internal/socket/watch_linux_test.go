@@ -310,7 +310,7 @@ func TestWatchKnowsOldEvents(t *testing.T) {
 	next.mustBeTold(t, Reset)
 }
 
-// A caller that closes too early may miss something, and harms nobody else.
+// A caller that closes too early may miss something, and harms no other connection.
 func TestWatchClosedBeforeRemoved(t *testing.T) {
 	w := watchByHand(t, false)
 	old := []*watched{w.addPolled(), w.add()}

@@ -170,7 +170,7 @@ func TestRemoved(t *testing.T) {
 	}
 }
 
-// Many come and go at once: each one that left is told of, and nobody else.
+// Many come and go at once: each one that left is told of, and no other.
 func TestManyComeAndGo(t *testing.T) {
 	inLab(t, func(l *lab) {
 		var all []*waiter

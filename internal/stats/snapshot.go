@@ -119,7 +119,6 @@ type Failure struct {
 // An Outcome is how a request ended.
 type Outcome string
 
-// The outcomes.
 const (
 	Answered Outcome = "answered" // by a worker
 	Failed   Outcome = "failed"   // no worker answered

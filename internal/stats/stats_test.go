@@ -49,7 +49,7 @@ func (l *lab) answer(a protocol.Approach, took time.Duration) {
 	var tried balance.Tried
 	lease, ok := l.pool.Assign(int(a), &tried)
 	if !ok {
-		l.t.Error("nobody was assigned")
+		l.t.Error("no worker was assigned")
 		return
 	}
 	lease.Release(balance.Answered)
@@ -221,7 +221,7 @@ func TestLatestErrorOfAWorker(t *testing.T) {
 		t.Errorf("a new worker has the error %v", e)
 	}
 	l.Unreachable("Worker-1", &net.OpError{Op: "dial", Net: "tcp", Err: neterr.Errno(neterr.Refused)})
-	l.Unreachable("Worker-9", errors.New("nobody knows this worker"))
+	l.Unreachable("Worker-9", errors.New("an unknown worker"))
 	l.fail(broker.Exchange{Attempts: 1, Worker: "Worker-2"}, broker.Failure{Reason: broker.WorkerFailed, Attempts: []*broker.AttemptError{{Worker: "Worker-2", Err: errors.New("no whole answer within 30s")}}})
 	l.fail(broker.Exchange{Attempts: 2, Worker: "Worker-2"}, broker.Failure{Reason: broker.NoWorker, Attempts: []*broker.AttemptError{refused("Worker-1"), refused("Worker-2")}})
 	w := l.Snapshot().Workers
@@ -394,10 +394,10 @@ func TestHistory(t *testing.T) {
 	})
 }
 
-// TestAtOnce has many visits, looks and samples at the same time.
+// TestAtOnce has many exchanges, looks and samples at the same time.
 func TestAtOnce(t *testing.T) {
 	l := newLab(t, console.Off{})
-	var visits, looks sync.WaitGroup
+	var exchanges, looks sync.WaitGroup
 	over := make(chan struct{})
 	for range 2 {
 		looks.Go(func() {
@@ -417,23 +417,23 @@ func TestAtOnce(t *testing.T) {
 	}
 	const each = 500
 	for range 8 {
-		visits.Go(func() {
+		exchanges.Go(func() {
 			for i := range each {
 				l.answer(protocol.Approaches()[i%2], time.Duration(i)*time.Millisecond)
 				l.Unreachable("Worker-2", neterr.Errno(neterr.Refused))
 			}
 		})
 	}
-	visits.Wait()
+	exchanges.Wait()
 	close(over)
 	looks.Wait()
 	s := l.Snapshot()
 	if s.Totals.Answered != 8*each || s.Clients != 0 || s.Durations[0].Count+s.Durations[1].Count != 8*each || s.LastMinute.Answered != 8*each {
-		t.Errorf("after %d visits: %+v", 8*each, s.Totals)
+		t.Errorf("after %d exchanges: %+v", 8*each, s.Totals)
 	}
 }
 
-// told is a journal that remembers what it was told, or hangs.
+// told is an observer that remembers what it was told, or hangs.
 type told struct {
 	console.Off
 	words []string
@@ -441,7 +441,7 @@ type told struct {
 }
 
 func (j *told) Connected(net.Addr)                 { j.words = append(j.words, "connected") }
-func (j *told) Redispatched(string, error)         { j.words = append(j.words, "handed on") }
+func (j *told) Redispatched(string, error)         { j.words = append(j.words, "redispatched") }
 func (j *told) Unreachable(string, error)          { j.words = append(j.words, "unreachable") }
 func (j *told) ClientGone(*broker.Exchange, error) { j.words = append(j.words, "left") }
 func (j *told) Done(*broker.Exchange) {
@@ -458,11 +458,11 @@ func TestPassesEverythingOn(t *testing.T) {
 	l.Unreachable("Worker-1", neterr.Errno(neterr.Refused))
 	l.ClientGone(&broker.Exchange{Client: client}, neterr.Errno(neterr.Reset))
 	l.Redispatched("Worker-2", neterr.Errno(neterr.Reset))
-	if got := strings.Join(j.words, " "); got != "connected done unreachable left handed on" {
-		t.Errorf("the next journal was told %q", got)
+	if got := strings.Join(j.words, " "); got != "connected done unreachable left redispatched" {
+		t.Errorf("the next observer was told %q", got)
 	}
 	if e := l.Snapshot().Workers[1].Error; e == nil || e.Text != neterr.Reset.String() {
-		t.Errorf("the latest error of a worker whose request was handed on is %v", e)
+		t.Errorf("the latest error of a worker whose request was redispatched is %v", e)
 	}
 }
 
@@ -471,14 +471,14 @@ func TestSlowTerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &told{hang: make(chan struct{})}
 		l := newLab(t, j)
-		var visit sync.WaitGroup
-		visit.Go(func() { l.answer(protocol.RoundRobin, time.Second) })
+		var exchange sync.WaitGroup
+		exchange.Go(func() { l.answer(protocol.RoundRobin, time.Second) })
 		synctest.Wait()
 		if n := len(l.Snapshot().Latest); n != 1 {
 			t.Errorf("%d requests are shown, want 1", n)
 		}
 		close(j.hang)
-		visit.Wait()
+		exchange.Wait()
 	})
 }
 
@@ -489,7 +489,7 @@ func TestNoAllocation(t *testing.T) {
 		Worker: "Worker-1", Attempts: 1, Answer: protocol.Response, Serving: time.Second,
 	}
 	if n := testing.AllocsPerRun(100, func() { l.Connected(client); l.Done(&v) }); n != 0 {
-		t.Errorf("a visit costs %v allocations", n)
+		t.Errorf("an exchange costs %v allocations", n)
 	}
 }
 

@@ -110,12 +110,12 @@ function showWay(s) {
   setAttr($("wire-in").firstElementChild, "class", s.clients > 0 ? "busy" : "");
   const n = s.workers.length;
   const stops = rows($("stops"), n, newStop), wires = rows($("wire-out"), n, () => makeSVG("path", {}));
-  const most = Math.max(1, ...s.workers.map((w) => w.in_flight));
+  const highest = Math.max(1, ...s.workers.map((w) => w.in_flight));
   s.workers.forEach((w, i) => {
     const y = 100 * (i + 0.5) / n;
     setAttr(wires[i], "d", `M0 50C50 50 50 ${y} 100 ${y}`);
     setAttr(wires[i], "class", w.in_flight > 0 ? "busy" : w.state === "cooling down" ? "down" : "");
-    wires[i].style.strokeWidth = w.in_flight > 0 ? 1.5 + 2 * w.in_flight / most : "";
+    wires[i].style.strokeWidth = w.in_flight > 0 ? 1.5 + 2 * w.in_flight / highest : "";
     setAttr(stops[i], "data-state", w.state);
     setText(stops[i].querySelector(".name"), w.name);
     setText(stops[i].querySelector(".why"), w.state === "up" ? "" : w.state);
@@ -261,7 +261,7 @@ function newRequest(r, arrives) {
   return tr;
 }
 
-// ---- what a screen reader is told: who went down, who is back, no more
+// ---- what a screen reader is told: which workers went down or came back
 
 function say(text) { setText($("said"), text); }
 
@@ -317,7 +317,7 @@ function lost(problem) {
   document.title = "No answer – Broker";
 }
 
-async function figures() {
+async function fetchStatus() {
   const reply = await fetch("status.json", { signal: AbortSignal.timeout(patience), cache: "no-store" });
   if (!reply.ok) throw new Error(reply.status);
   return reply.json();
@@ -326,9 +326,9 @@ async function figures() {
 // The broker closes a connection that is idle when another viewer needs its
 // place. So a connection that breaks is tried once more before it means anything.
 async function persist() {
-  try { return await figures(); } catch (problem) {
+  try { return await fetchStatus(); } catch (problem) {
     if (!(problem instanceof TypeError)) throw problem; // it answered, or had its time
-    return figures();
+    return fetchStatus();
   }
 }
 
@@ -342,7 +342,7 @@ async function look() {
   if (!document.hidden) timer = setTimeout(look, every);
 }
 
-// A page that nobody sees asks for nothing.
+// A page that is not visible asks for nothing.
 document.addEventListener("visibilitychange", () => {
   clearTimeout(timer);
   if (!document.hidden) look();

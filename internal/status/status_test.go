@@ -131,7 +131,7 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestPageIsAlone checks that the page asks nobody else for anything, and that
+// TestPageIsAlone checks that the page asks no other server for anything, and that
 // no text can become HTML.
 func TestPageIsAlone(t *testing.T) {
 	for _, path := range []string{"/", "/page.css", "/page.js", "/icon.svg"} {

@@ -10,7 +10,7 @@ import (
 	"balancelab/internal/socket"
 )
 
-// errLeft says that the asker went away while its job waited.
+// errLeft says that the peer went away while its job waited.
 var errLeft = errors.New("left while it waited")
 
 // A jobReader reads the jobs of one connection. What a watch has read ahead
@@ -38,19 +38,19 @@ func (in *jobReader) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// A disconnectWatch notices that the asker goes away, by reading ahead. An
-// asker that sends a whole message's length meanwhile is watched no longer: it
-// is no broker, and is not to fill our memory.
+// A disconnectWatch notices that the peer goes away, by reading ahead. It
+// stops reading after a whole message's length: a peer that goes on sending must
+// not fill the memory.
 type disconnectWatch struct {
 	in   *jobReader    // its conn and early belong to the watch until over is closed
-	left chan struct{} // closed by run: the asker has gone
+	gone chan struct{} // closed by run: the peer has gone
 	over chan struct{} // closed by run: it has returned
 }
 
 // watch begins to watch. The caller calls end, and does not read before that.
 func (in *jobReader) watch() *disconnectWatch {
 	in.conn.SetReadDeadline(time.Time{})
-	w := &disconnectWatch{in: in, left: make(chan struct{}), over: make(chan struct{})}
+	w := &disconnectWatch{in: in, gone: make(chan struct{}), over: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -65,20 +65,20 @@ func (w *disconnectWatch) run() {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return // by end
 		case err != nil:
-			close(w.left)
+			close(w.gone)
 			return
 		}
 	}
 }
 
-// end ends the watch and reports whether the asker has gone. The connection is
+// end ends the watch and reports whether the peer has gone. The connection is
 // left without a deadline for reading.
-func (w *disconnectWatch) end() (left bool) {
+func (w *disconnectWatch) end() (gone bool) {
 	w.in.conn.SetReadDeadline(socket.Interrupt)
 	<-w.over
 	w.in.conn.SetReadDeadline(time.Time{})
 	select {
-	case <-w.left:
+	case <-w.gone:
 		return true
 	default:
 		return false

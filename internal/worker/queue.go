@@ -58,7 +58,7 @@ func (t *ticket) leave() {
 }
 
 // await returns nil when it is the job's turn, errLeft when in says that the
-// asker has gone before that, or the error of ctx.
+// peer has gone before that, or the error of ctx.
 func (t *ticket) await(ctx context.Context, in *jobReader) error {
 	select {
 	case <-t.turn:
@@ -68,7 +68,7 @@ func (t *ticket) await(ctx context.Context, in *jobReader) error {
 	watch := in.watch()
 	select {
 	case <-t.turn:
-	case <-watch.left:
+	case <-watch.gone:
 	case <-ctx.Done():
 	}
 	if watch.end() {

@@ -19,7 +19,7 @@ import (
 	"balancelab/internal/socket"
 )
 
-// inSlots runs f with a worker that has so many slots.
+// inSlots runs f with a worker that has that number of slots.
 func inSlots(t *testing.T, slots int, f func(l *lab)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, slots)
@@ -71,7 +71,7 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// Who came first starts first, even among very many.
+// Jobs start in the order in which they came, even 500 of them.
 func TestFirstComeFirstServed(t *testing.T) {
 	inSlots(t, 3, func(l *lab) {
 		var came []string
@@ -125,7 +125,7 @@ func TestProcessingIsSaidAtTheStart(t *testing.T) {
 	})
 }
 
-func TestJobOfAnAskerThatLeftIsDropped(t *testing.T) {
+func TestJobOfAPeerThatLeftIsDropped(t *testing.T) {
 	for name, leave := range map[string]func(*memnet.Conn){
 		"closes":                   func(c *memnet.Conn) { c.Close() },
 		"resets":                   func(c *memnet.Conn) { c.Reset() },
@@ -145,7 +145,7 @@ func TestJobOfAnAskerThatLeftIsDropped(t *testing.T) {
 					leave(leaver)
 				}
 				synctest.Wait()
-				what := fmt.Sprintf("an asker that %s, %q", name, job)
+				what := fmt.Sprintf("a peer that %s, %q", name, job)
 				if want := []string{leaver.LocalAddr().String()}; !slices.Equal(l.book.dropped, want) {
 					t.Errorf("%s: dropped %v, want %v", what, l.book.dropped, want)
 				}
@@ -162,7 +162,7 @@ func TestJobOfAnAskerThatLeftIsDropped(t *testing.T) {
 	}
 }
 
-// A half-close by an asker that is still there looks like leaving; it is told.
+// A half-close by a peer that is still there looks like leaving; it is told.
 func TestHalfCloseWhileWaitingIsTold(t *testing.T) {
 	inSlots(t, 1, func(l *lab) {
 		first := l.send("AppID:Short")
@@ -182,7 +182,7 @@ func TestHalfCloseWhileWaitingIsTold(t *testing.T) {
 	})
 }
 
-// With no limit nobody waits, and a half-close is no matter, as ever.
+// With no limit no job waits, and a half-close is no matter, as ever.
 func TestHalfCloseWithoutLimit(t *testing.T) {
 	inSlots(t, 0, func(l *lab) {
 		c := l.send("AppID:Short")
@@ -248,8 +248,8 @@ func TestKeptConnectionHasADeadlineForAJob(t *testing.T) {
 	})
 }
 
-// Who sends and sends while it waits does not fill the worker's memory, and
-// gets its answer.
+// A peer that goes on sending while its job waits does not fill the worker's
+// memory, and gets its answer.
 func TestFloodWhileWaiting(t *testing.T) {
 	inSlots(t, 1, func(l *lab) {
 		first := l.send("AppID:Long")

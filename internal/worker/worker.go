@@ -11,13 +11,13 @@
 // With a limit, Slots jobs are worked on at once. The rest wait, in the order
 // in which they were read whole; a drain waits for them too.
 //
-// A job that waits is dropped, and never starts, when its asker has gone: its
+// A job that waits is dropped, and never starts, when its peer has gone: its
 // connection was reset, or its stream ended. A broker that gives up closes, and
-// a close looks from here just like a half-close by an asker that is still
+// a close looks from here just like a half-close by a peer that is still
 // there (nc -N, straight to a worker). So the end of the stream has to mean
-// "gone": otherwise answers that nobody waits for would take the time of others
-// that somebody waits for. It means that only while a job waits: without a
-// limit, and once the work has begun, an asker that half-closes gets the
+// "gone": otherwise answers that are not awaited would take the time of those
+// that are. It means that only while a job waits: without a
+// limit, and once the work has begun, a peer that half-closes gets the
 // answer. And one that half-closed too early can read why there is none: the
 // worker says so before it closes.
 package worker
@@ -36,7 +36,7 @@ import (
 )
 
 // JobTimeout is how long a worker waits for the whole job. The original waits
-// for ever, with everybody else behind.
+// for ever, and all others wait behind it.
 const JobTimeout = 5 * time.Second
 
 // An Observer is told what happens. Its methods are called from many goroutines.
@@ -102,7 +102,7 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *jobReader) (a
 	case in.idle && errors.Is(err, protocol.ErrEmpty):
 		return false // the broker has closed a connection that it kept
 	case errors.Is(err, protocol.ErrEmpty) && !errors.Is(err, os.ErrDeadlineExceeded):
-		_ = conn.Finish(protocol.Refusal(err.Error())) // somebody looked whether we listen
+		_ = conn.Finish(protocol.Refusal(err.Error())) // such a connection is a probe
 		return false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.refuse(conn, fmt.Sprintf("%v within %v", err, JobTimeout))
@@ -122,7 +122,7 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *jobReader) (a
 		w.Observer.Refused(conn.RemoteAddr(), "stopped before the job was done")
 		return false
 	}
-	// Whether the answer arrives is the asker's to notice: the work is done.
+	// Whether the answer arrives is the peer's to notice: the work is done.
 	if job.Name == 0 {
 		_ = conn.Answer(protocol.Response)
 		return false

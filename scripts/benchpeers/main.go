@@ -166,20 +166,20 @@ func measureAll(ctx context.Context, l *lab, r *results, progress io.Writer) err
 // results are the figures of all peers.
 type results struct {
 	peers  []peer
-	rounds []map[protocol.Approach][]figures // of each peer
-	memory []float64                         // of each peer
+	rounds []map[protocol.Approach][]measurement // of each peer
+	memory []float64                             // of each peer
 }
 
 func newResults(peers []peer) *results {
 	r := &results{peers: peers}
 	for range peers {
-		r.rounds = append(r.rounds, map[protocol.Approach][]figures{})
+		r.rounds = append(r.rounds, map[protocol.Approach][]measurement{})
 		r.memory = append(r.memory, unmeasured().memory)
 	}
 	return r
 }
 
-func (r *results) add(i int, a protocol.Approach, f figures) {
+func (r *results) add(i int, a protocol.Approach, f measurement) {
 	r.rounds[i][a] = append(r.rounds[i][a], f)
 }
 

@@ -57,7 +57,7 @@ func (l *lab) load(ctx context.Context, addr string, n, c int, t protocol.Type, 
 }
 
 // measureLoad starts a peer, measures it under load, and stops it.
-func (l *lab) measureLoad(ctx context.Context, p peer, a protocol.Approach) (f figures, err error) {
+func (l *lab) measureLoad(ctx context.Context, p peer, a protocol.Approach) (f measurement, err error) {
 	s, err := l.startPeer(ctx, p)
 	if err != nil {
 		return f, err

@@ -11,27 +11,27 @@ import (
 	"unicode/utf8"
 )
 
-// figures are what was measured of one peer by one approach. What was not
+// A measurement is what was measured of one peer by one approach. What was not
 // measured is NaN.
-type figures struct {
+type measurement struct {
 	rate     float64 // requests a second
 	p50, p99 float64 // seconds
 	cpu      float64 // CPU seconds for a request
 	memory   float64 // resident bytes for a Long in flight
 }
 
-func unmeasured() figures {
+func unmeasured() measurement {
 	nan := math.NaN()
-	return figures{nan, nan, nan, nan, nan}
+	return measurement{nan, nan, nan, nan, nan}
 }
 
 // fields returns pointers to all figures of f.
-func (f *figures) fields() []*float64 {
+func (f *measurement) fields() []*float64 {
 	return []*float64{&f.rate, &f.p50, &f.p99, &f.cpu, &f.memory}
 }
 
 // medians returns the median of each figure over the rounds.
-func medians(rounds []figures) figures {
+func medians(rounds []measurement) measurement {
 	m := unmeasured()
 	for i, field := range m.fields() {
 		var values []float64
@@ -57,13 +57,13 @@ func median(values []float64) float64 {
 // A row is one peer's line of a table.
 type row struct {
 	name string
-	figures
+	measurement
 	rival bool // one of those that the ratios are to
 }
 
 // best returns the best figures of the rivals, each for itself: the most
 // requests a second, the least of all else.
-func best(rows []row) figures {
+func best(rows []row) measurement {
 	b := unmeasured()
 	for _, r := range rows {
 		if !r.rival {

@@ -26,7 +26,7 @@ func TestMedian(t *testing.T) {
 }
 
 func TestMediansAreOfEachFigure(t *testing.T) {
-	rounds := []figures{{1, 30, 5, 7, math.NaN()}, {2, 10, 5, 9, math.NaN()}, {3, 20, 5, 8, math.NaN()}}
+	rounds := []measurement{{1, 30, 5, 7, math.NaN()}, {2, 10, 5, 9, math.NaN()}, {3, 20, 5, 8, math.NaN()}}
 	got := medians(rounds)
 	if got.rate != 2 || got.p50 != 20 || got.p99 != 5 || got.cpu != 8 || !math.IsNaN(got.memory) {
 		t.Errorf("%+v", got)
@@ -48,9 +48,9 @@ func TestTable(t *testing.T) {
 	limit := unmeasured()
 	limit.rate, limit.p50, limit.p99 = 33000, 0.001, 0.002
 	rows := []row{
-		{"broker", figures{17000, 0.0025, 0.0123, 50e-6, 7700}, false},
-		{"HAProxy", figures{20600, 0.002, 0.005, 41e-6, 3400}, true},
-		{"nginx", figures{21200, 0.002, 0.006, 37e-6, 9800}, true},
+		{"broker", measurement{17000, 0.0025, 0.0123, 50e-6, 7700}, false},
+		{"HAProxy", measurement{20600, 0.002, 0.005, 41e-6, 3400}, true},
+		{"nginx", measurement{21200, 0.002, 0.006, 37e-6, 9800}, true},
 		{"nobody", limit, false},
 	}
 	var b strings.Builder
@@ -81,7 +81,7 @@ func TestRatio(t *testing.T) {
 
 func TestTableWithoutRivals(t *testing.T) {
 	var b strings.Builder
-	writeTable(&b, "round_robin", []row{{"broker", figures{17000, 0.0025, 0.0123, 50e-6, 7700}, false}})
+	writeTable(&b, "round_robin", []row{{"broker", measurement{17000, 0.0025, 0.0123, 50e-6, 7700}, false}})
 	const want = "| broker      |     17,000 | – | 2.5 ms | 12.3 ms |             50 | – |      7,700 | – |\n"
 	if !strings.HasSuffix(b.String(), want) {
 		t.Errorf("got\n%swant at its end\n%s", &b, want)

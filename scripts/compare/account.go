@@ -11,15 +11,15 @@ import (
 	"balancelab/internal/protocol"
 )
 
-// figures are what one worker did in a run.
-type figures struct {
+// workerTotals is what one worker did in a run.
+type workerTotals struct {
 	name          string
 	longs, shorts int
 	busy          time.Duration // all slots together
-	most          int           // the most that were in flight at once, as the broker counts
+	peak          int           // the most that were in flight at once, as the broker counts
 }
 
-func (f figures) requests() int { return f.longs + f.shorts }
+func (f workerTotals) requests() int { return f.longs + f.shorts }
 
 // An event is what matters here of a line of the broker's JSON.
 type event struct {
@@ -42,7 +42,7 @@ func events(lines []string) (all []event) {
 	return all
 }
 
-// ended returns how many visits have ended, as the broker's lines tell.
+// ended returns how many exchanges have ended, as the broker's lines tell.
 func ended(lines []string) (n int) {
 	for _, e := range events(lines) {
 		switch e.Msg {
@@ -55,19 +55,19 @@ func ended(lines []string) (n int) {
 
 // account returns what each worker did, or how the broker's account of a run
 // differs from the workers'. It takes the lines of each.
-func account(p plan, broker []string, workerLines [workers][]string) ([]figures, error) {
+func account(p plan, broker []string, workerLines [workers][]string) ([]workerTotals, error) {
 	told := events(broker)
-	var all []figures
+	var all []workerTotals
 	for i, lines := range workerLines {
-		f := figures{name: fmt.Sprintf("Worker-%d", i+1), longs: begun(lines, "long"), shorts: begun(lines, "short")}
+		f := workerTotals{name: fmt.Sprintf("Worker-%d", i+1), longs: begun(lines, "long"), shorts: begun(lines, "short")}
 		f.busy = time.Duration(f.longs)*p.work(i, protocol.Long) + time.Duration(f.shorts)*p.work(i, protocol.Short)
-		visits := of(told, "answered", f.name)
-		f.most = mostAtOnce(visits)
+		exchanges := of(told, "answered", f.name)
+		f.peak = peakAtOnce(exchanges)
 		for _, s := range of(told, "summary", f.name) {
-			f.most = s.Most
+			f.peak = s.Most
 		}
-		if len(visits) != f.requests() {
-			return nil, fmt.Errorf("the broker has %d answers from %s, which says that it did %d jobs", len(visits), f.name, f.requests())
+		if len(exchanges) != f.requests() {
+			return nil, fmt.Errorf("the broker has %d answers from %s, which says that it did %d jobs", len(exchanges), f.name, f.requests())
 		}
 		all = append(all, f)
 	}
@@ -94,14 +94,14 @@ func of(events []event, msg, worker string) (own []event) {
 	return own
 }
 
-// mostAtOnce returns how many visits were under way at once, at most.
-func mostAtOnce(visits []event) (most int) {
+// peakAtOnce returns how many exchanges were under way at once, at most.
+func peakAtOnce(exchanges []event) (peak int) {
 	type step struct {
 		at time.Time
 		by int
 	}
 	var steps []step
-	for _, v := range visits {
+	for _, v := range exchanges {
 		took := time.Duration((v.Connecting + v.Serving) * float64(time.Second))
 		steps = append(steps, step{v.Time.Add(-took), 1}, step{v.Time, -1})
 	}
@@ -109,7 +109,7 @@ func mostAtOnce(visits []event) (most int) {
 	now := 0
 	for _, s := range steps {
 		now += s.by
-		most = max(most, now)
+		peak = max(peak, now)
 	}
-	return most
+	return peak
 }

@@ -99,7 +99,7 @@ func TestPercentile(t *testing.T) {
 	expect(t, "mean of nothing", mean(nil), 0)
 }
 
-// answered returns the broker's event of a visit, with times in seconds.
+// answered returns the broker's event of an exchange, with times in seconds.
 func answered(worker int, from, to float64) string {
 	return fmt.Sprintf(`{"time":%q,"level":"INFO","msg":"answered","worker":"Worker-%d","attempts":1,"waiting_seconds":9,"connecting_seconds":0.25,"serving_seconds":%v}`,
 		time.Unix(1000, 0).Add(time.Duration(to*float64(s))).UTC().Format(time.RFC3339Nano), worker, to-from-0.25)
@@ -122,16 +122,16 @@ func TestAccount(t *testing.T) {
 			lines[i] = append(lines[i], "[Worker] Processing "+kind+" request from ('127.0.0.1', 1)")
 		}
 	}
-	check := func(mosts ...int) {
+	check := func(peaks ...int) {
 		t.Helper()
 		got, err := account(p, broker, lines)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []figures{
-			{"Worker-1", 2, 2, 1200 * ms, mosts[0]},
-			{"Worker-2", 0, 0, 0, mosts[1]},
-			{"Worker-3", 1, 1, 1800 * ms, mosts[2]},
+		want := []workerTotals{
+			{"Worker-1", 2, 2, 1200 * ms, peaks[0]},
+			{"Worker-2", 0, 0, 0, peaks[1]},
+			{"Worker-3", 1, 1, 1800 * ms, peaks[2]},
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got\n%v\nwant\n%v", got, want)
@@ -150,10 +150,10 @@ func TestAccount(t *testing.T) {
 func example() (plan, []outcome) {
 	p := newPlan(lss, 6, 1, 1, 6) // for a second
 	return p, []outcome{
-		{protocol.RoundRobin, []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 500 * ms, 1500 * ms}, 2 * s, []figures{
+		{protocol.RoundRobin, []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 500 * ms, 1500 * ms}, 2 * s, []workerTotals{
 			{"Worker-1", 2, 0, 2 * s, 2}, {"Worker-2", 0, 2, 200 * ms, 1}, {"Worker-3", 0, 2, 200 * ms, 1},
 		}, 0},
-		{protocol.LeastConnections, []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 500 * ms, 500 * ms}, s, []figures{
+		{protocol.LeastConnections, []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 500 * ms, 500 * ms}, s, []workerTotals{
 			{"Worker-1", 1, 0, 500 * ms, 1}, {"Worker-2", 1, 1, 600 * ms, 1}, {"Worker-3", 0, 3, 300 * ms, 1},
 		}, 3},
 	}
@@ -199,7 +199,7 @@ func TestSentence(t *testing.T) {
 		change func(p *plan, o []outcome)
 		want   string
 	}{
-		{"overloaded", func(*plan, []outcome) {}, overload + "; least connections sees who is not done yet, and nobody had more than 1 at once; " +
+		{"overloaded", func(*plan, []outcome) {}, overload + "; least connections sees which worker is not done yet, and no worker had more than 1 at once; " +
 			"the mean was 400ms under round_robin and 233ms under least_connections, a factor of 1.7."},
 		{"one Long elsewhere", func(_ *plan, o []outcome) { o[0].workers[1].longs = 1 }, "it sent 2 of the 3 Longs to Worker-1"},
 		{"both types at the busiest", func(_ *plan, o []outcome) { o[0].workers[0].shorts = 1 }, "it sent 3 of the 7 requests to Worker-1"},

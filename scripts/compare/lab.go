@@ -23,7 +23,7 @@ type outcome struct {
 	approach  protocol.Approach
 	latencies []time.Duration // in order of length; of every request
 	took      time.Duration   // until the last answer
-	workers   []figures       // of Worker-1, Worker-2, ...
+	workers   []workerTotals  // of Worker-1, Worker-2, ...
 	late      int64           // how many requests did not begin as planned, if that matters
 }
 

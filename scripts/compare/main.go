@@ -7,7 +7,7 @@
 //	  -n n           how many requests in each run (default 132)
 //	  -pattern list  their types, in turn (default Long,Short,Short)
 //	  -slots n       how many jobs a worker does at once; 0: any number (default 1)
-//	  -slow factor   Worker-3 takes so many times as long (default 1)
+//	  -slow factor   Worker-3 takes factor times as long (default 1)
 //	  -random=false  leave out the second scenario, in random order
 //	  -seed n        chooses the random order (default 1)
 //	  -svg file      draw the latencies
@@ -22,7 +22,7 @@
 // own: all that the workers do is wait, so the two are not in each other's way.
 //
 // The load is an open loop (see package load): a request comes when the plan
-// says, whatever became of those before it. A closed loop, in which everybody
+// says, whatever became of those before it. A closed loop, in which every client
 // waits for an answer first, slows down with its workers and hides the queues
 // that are to be seen.
 //
@@ -61,7 +61,7 @@ const usage = `usage: go run ./scripts/compare [flags]
   -n n           how many requests in each run (default 132)
   -pattern list  their types, in turn (default Long,Short,Short)
   -slots n       how many jobs a worker does at once; 0: any number (default 1)
-  -slow factor   Worker-3 takes so many times as long (default 1)
+  -slow factor   Worker-3 takes factor times as long (default 1)
   -random=false  leave out the second scenario, in random order
   -seed n        chooses the random order (default 1)
   -svg file      draw the latencies

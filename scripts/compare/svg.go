@@ -25,8 +25,8 @@ const (
 )
 
 // style is for light and for dark. The picture has a ground of its own, since
-// a page may be dark where the system is not. Colours are told apart by who
-// does not see red and green, too; and one line is dashed.
+// a page may be dark where the system is not. The colours also
+// suit a reader that does not see red and green; and one line is dashed.
 const style = `
     svg { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
     .ground { fill: #ffffff; stroke: #d4d8de; }

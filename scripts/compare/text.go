@@ -73,17 +73,17 @@ func table(p plan, outcomes []outcome) string {
 }
 
 // cells returns a worker's columns under one approach.
-func cells(p plan, o outcome, f figures) string {
+func cells(p plan, o outcome, f workerTotals) string {
 	busy := load.Span(f.busy).String()
 	if p.slots > 0 {
 		busy += fmt.Sprintf(" (%.0f %%)", 100*f.utilization(p, o.took))
 	}
 	return fmt.Sprintf("%d (%s)\t%.0f %%\t%s\t%d", f.requests(), kinds(f),
-		100*float64(f.requests())/float64(max(1, len(o.latencies))), busy, f.most)
+		100*float64(f.requests())/float64(max(1, len(o.latencies))), busy, f.peak)
 }
 
 // kinds says how many requests were of which type.
-func kinds(f figures) string {
+func kinds(f workerTotals) string {
 	switch {
 	case f.shorts == 0:
 		return "all Long"
@@ -95,7 +95,7 @@ func kinds(f figures) string {
 
 // utilization returns the part of its slots' time for which a worker was busy,
 // in a time of this length.
-func (f figures) utilization(p plan, in time.Duration) float64 {
+func (f workerTotals) utilization(p plan, in time.Duration) float64 {
 	return f.busy.Seconds() / (in.Seconds() * float64(max(1, p.slots)))
 }
 
@@ -114,7 +114,7 @@ func sentence(p plan, outcomes []outcome) string {
 	overload := busiest.utilization(p, p.span())
 	switch {
 	case p.slots == 0 && p.slow == 1:
-		return "No worker has a limit, so no request waited for another, and it did not matter who got it: " + result + "."
+		return "No worker has a limit, so no request waited for another, and it did not matter which worker got it: " + result + "."
 	case ratio >= little && p.slots > 0 && overload > 1:
 		return overloaded(p, roundRobin, least, busiest) + fmt.Sprintf("; %s, a factor of %.1f.", result, ratio)
 	case ratio >= little && p.slots > 0:
@@ -123,14 +123,14 @@ func sentence(p plan, outcomes []outcome) string {
 	case ratio >= little:
 		return fmt.Sprintf("Least connections gave less to the worker that takes longer: %s, a factor of %.1f.", result, ratio)
 	case ratio > 1/little:
-		return "It made little difference who got which request: " + result + "."
+		return "It made little difference which worker got which request: " + result + "."
 	}
 	return "Round robin was ahead this time, since least connections sees how many requests a worker has and not how long they take: " + result + "."
 }
 
 // overloaded says what round robin did to its busiest worker, and least
 // connections did not.
-func overloaded(p plan, roundRobin, least outcome, busiest figures) string {
+func overloaded(p plan, roundRobin, least outcome, busiest workerTotals) string {
 	idlest := slices.MinFunc(roundRobin.workers, byBusy)
 	slots := time.Duration(p.slots)
 	each := ""
@@ -138,13 +138,13 @@ func overloaded(p plan, roundRobin, least outcome, busiest figures) string {
 		each = " for each slot"
 	}
 	return fmt.Sprintf("Round robin counts turns and not work: it sent %s to %s, %v of work%s in %v, and up to %d were there at once "+
-		"while %s had %v of work; least connections sees who is not done yet, and nobody had more than %d at once",
-		gotten(busiest, total(roundRobin)), busiest.name, load.Span(busiest.busy/slots), each, load.Span(p.span()), busiest.most,
-		idlest.name, load.Span(idlest.busy/slots), slices.MaxFunc(least.workers, byMost).most)
+		"while %s had %v of work; least connections sees which worker is not done yet, and no worker had more than %d at once",
+		gotten(busiest, total(roundRobin)), busiest.name, load.Span(busiest.busy/slots), each, load.Span(p.span()), busiest.peak,
+		idlest.name, load.Span(idlest.busy/slots), slices.MaxFunc(least.workers, byPeak).peak)
 }
 
 // gotten says which requests of all a worker got.
-func gotten(f, all figures) string {
+func gotten(f, all workerTotals) string {
 	switch {
 	case f.longs == all.longs && f.shorts == 0 && all.shorts > 0:
 		return "every Long"
@@ -154,11 +154,11 @@ func gotten(f, all figures) string {
 	return fmt.Sprintf("%d of the %d requests", f.requests(), all.requests())
 }
 
-func byBusy(a, b figures) int { return cmp.Compare(a.busy, b.busy) }
-func byMost(a, b figures) int { return a.most - b.most }
+func byBusy(a, b workerTotals) int { return cmp.Compare(a.busy, b.busy) }
+func byPeak(a, b workerTotals) int { return a.peak - b.peak }
 
 // total returns the sum of what all workers got.
-func total(o outcome) (sum figures) {
+func total(o outcome) (sum workerTotals) {
 	for _, f := range o.workers {
 		sum.longs += f.longs
 		sum.shorts += f.shorts

@@ -1,5 +1,5 @@
 // Demo plays the session of the course notes on the real programs, and checks
-// who answered.
+// which worker answered.
 //
 //	usage: go run ./scripts/demo
 //
@@ -129,8 +129,8 @@ func newLab(bin string, s *screen) *lab {
 	return &lab{set: programs.Set{Dir: bin}, screen: s}
 }
 
-// play starts the servers, runs the steps one after another, and checks who
-// answered. When it returns, nothing that it started is running.
+// play starts the servers, runs the steps one after another, and checks
+// which worker answered. When it returns, nothing that it started is running.
 func (l *lab) play(ctx context.Context, servers []server, steps []step) error {
 	answered, err := l.perform(ctx, servers, steps)
 	if ctx.Err() != nil {
@@ -207,8 +207,8 @@ func (l *lab) ask(ctx context.Context, line string) (worker string, err error) {
 	case err != nil:
 		return "", err
 	}
-	if p.Code() == 0 && l.broker.Until(late, "who answered", func() bool { return len(l.answered()) > before }) != nil {
-		err = fmt.Errorf("%q was answered, but the broker did not say by whom", line)
+	if p.Code() == 0 && l.broker.Until(late, "which worker answered", func() bool { return len(l.answered()) > before }) != nil {
+		err = fmt.Errorf("%q was answered, but the broker did not say by which worker", line)
 	}
 	for text := range strings.Lines(p.Stdout.String()) {
 		l.screen.show(name, '|', strings.TrimSuffix(text, "\n"))
@@ -223,7 +223,7 @@ func (l *lab) ask(ctx context.Context, line string) (worker string, err error) {
 	return l.answered()[before], nil
 }
 
-// check compares who answered with who was to answer.
+// check compares the workers that answered with those that had to answer.
 func check(steps []step, answered []string) error {
 	want := expected(steps)
 	if slices.Equal(answered, want) {
