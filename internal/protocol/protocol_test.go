@@ -1,10 +1,14 @@
 package protocol
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -24,6 +28,8 @@ func TestReadRequest(t *testing.T) {
 		"AppID:Long:least_connections and what follows is dropped",
 		"AppID:Long:least_connectionsAppID:Short:round_robin",
 		"AppID:Long:least_connections\xff",
+		"\v AppID\f:\v Long \f\v: \fleast_connections",
+		"😀:Long:least_connections",
 		strings.Repeat("x", MaxLen-len(":Long:least_connections")) + ":Long:least_connections",
 	} {
 		if got, err := ReadRequest(strings.NewReader(text)); got != want || err != nil {
@@ -49,6 +55,10 @@ func TestReadRequestRefuses(t *testing.T) {
 		{"AppID:Long:fastest", `unknown approach "fastest": want round_robin or least_connections`},
 		{"\xff\xfe", `request "\xff\xfe" is not UTF-8: want AppID:<type>:<approach>`},
 		{"AppID\xff:Long:round_robin", `request "AppID\xff:Long:round_robin" is not UTF-8: want AppID:<type>:<approach>`},
+		{"\xe2\x82:Long:round_robin", `request "\xe2\x82:Long:round_robin" is not UTF-8: want AppID:<type>:<approach>`},
+		{"\xe2\x82", `request "\xe2\x82" is not UTF-8: want AppID:<type>:<approach>`},
+		{"AppID:Lo", `unknown type "Lo": want Long or Short`},
+		{"AppID:Medium \t:round_robin", `unknown type "Medium": want Long or Short`},
 		{"AppID:Lo\xffng:round_robin", `unknown type "Lo\xffng": want Long or Short`},
 		{strings.Repeat("A", 64<<10), `request "` + strings.Repeat("A", 64) + `"... is longer than 1024 bytes: want AppID:<type>:<approach>`},
 		{strings.Repeat("x", MaxLen-len(":Long:round_robin")+1) + ":Long:round_robin",
@@ -72,10 +82,23 @@ func TestRefusesAtOnce(t *testing.T) {
 	}
 }
 
+// A request has no name: the newline that ends a named job is not waited for.
 func TestAcceptsAtOnce(t *testing.T) {
-	r := io.MultiReader(strings.NewReader("AppID:Short:round_robin"), iotest.ErrReader(errors.New("read on")))
-	if _, err := ReadRequest(r); err != nil {
-		t.Errorf("a whole request, and then %v: the reader waited for more", err)
+	for _, text := range []string{"AppID:Short:round_robin", "AppID-keep#1:Short:round_robin"} {
+		r := io.MultiReader(strings.NewReader(text), iotest.ErrReader(errors.New("read on")))
+		if _, err := ReadRequest(r); err != nil {
+			t.Errorf("a whole request, and then %v: the reader waited for more", err)
+		}
+	}
+}
+
+// However much there is, no more than a longest message is read.
+func TestReadsNoMoreThanTheBound(t *testing.T) {
+	for _, text := range []string{strings.Repeat("x", 2*MaxLen), strings.Repeat("AppID ", 2*MaxLen)} {
+		r := &countingReader{r: strings.NewReader(text), most: 2 * MaxLen}
+		if _, err := ReadRequest(r); !errors.Is(err, ErrMalformed) || r.n > MaxLen {
+			t.Errorf("%v after %d bytes", err, r.n)
+		}
 	}
 }
 
@@ -170,6 +193,7 @@ func TestNamedAnswer(t *testing.T) {
 		{"#0 a\n", Answer{"#0 a", true, 0}, nil},
 		{"#x a\n", Answer{"#x a", true, 0}, nil},
 		{"#10000000000000000 a\n", Answer{"#10000000000000000 a", true, 0}, nil},
+		{"#00000000000000001 a\n", Answer{"#00000000000000001 a", true, 0}, nil},
 		{"\n", Answer{}, ErrNotTaken},
 	} {
 		for _, r := range []io.Reader{strings.NewReader(test.text), iotest.OneByteReader(strings.NewReader(test.text))} {
@@ -211,6 +235,14 @@ func TestHTTP(t *testing.T) {
 	if answer := HTTPRefusal("broker"); len(answer) > MaxLen || !strings.HasPrefix(answer, "HTTP/1.1 400 ") || !strings.Contains(answer, "client Long least_connections") {
 		t.Errorf("the answer is %q", answer)
 	}
+	reply, err := http.ReadResponse(bufio.NewReader(strings.NewReader(HTTPRefusal("worker")+"more")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(reply.Body)
+	if err != nil || !strings.HasPrefix(string(text), "This is the worker of ") || !strings.HasSuffix(string(text), "\n") || !reply.Close {
+		t.Errorf("a browser reads %q, %v", text, err)
+	}
 }
 
 // A stream that ends without a byte is told apart from one that ends too early.
@@ -242,7 +274,7 @@ func readNamedAnswer(r io.Reader) (Answer, error) {
 }
 
 func TestRefusal(t *testing.T) {
-	for _, reason := range []string{"no", "", "two\nlines", "\xff", strings.Repeat("ö", MaxLen)} {
+	for _, reason := range []string{"no", "", "two\nlines", "\xff", strings.Repeat("ö", MaxLen), "x" + strings.Repeat("ö", MaxLen), strings.Repeat("😀", MaxLen)} {
 		answer := Refusal(reason)
 		if len(answer) > MaxLen || strings.Contains(answer, "\n") || !utf8.ValidString(answer) {
 			t.Errorf("Refusal(%.20q) = %.40q, %d bytes", reason, answer, len(answer))
@@ -253,6 +285,85 @@ func TestRefusal(t *testing.T) {
 	}
 	if _, ok := CutRefusal(Response); ok {
 		t.Error("the response is taken for a refusal")
+	}
+	longest := strings.Repeat("x", MaxLen-len("Error: "))
+	for reason, want := range map[string]string{
+		"two\nlines":  "Error: two; lines",
+		longest:       "Error: " + longest,
+		longest + "x": "Error: " + longest[3:] + "...",
+	} {
+		if got := Refusal(reason); got != want {
+			t.Errorf("Refusal(%.20q) = %.80q, %d bytes", reason, got, len(got))
+		}
+	}
+}
+
+// What a terminal may obey is quoted, and so is what is no text at all.
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"Response from Worker": "Response from Worker", "": "", "Ünïcode 😀": "Ünïcode 😀",
+		"\x1b[2J": `"\x1b[2J"`, "a\nb": `"a\nb"`, "\xff": `"\xff"`, "a\u202eb": `"a\u202eb"`, "\ufffd": `"�"`,
+	} {
+		if got := Printable(text); got != want {
+			t.Errorf("%q is shown as %s, want %s", text, got, want)
+		}
+	}
+}
+
+// In JSON, types and approaches are their words, and the empty text is none.
+func TestWordsInJSON(t *testing.T) {
+	type both struct {
+		Type     Type
+		Approach Approach
+	}
+	for text, want := range map[string]both{
+		`{"Type":"Long","Approach":"least_connections"}`: {Long, LeastConnections},
+		`{"Type":"Short","Approach":"round_robin"}`:      {Short, RoundRobin},
+		`{"Type":"","Approach":""}`:                      {},
+	} {
+		got := both{Short, LeastConnections}
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+		if again, err := json.Marshal(want); string(again) != text || err != nil {
+			t.Errorf("%v: %s, %v", want, again, err)
+		}
+	}
+	for _, text := range []string{`{"Type":"long"}`, `{"Approach":"fastest"}`} {
+		if err := json.Unmarshal([]byte(text), new(both)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// Every word of a command line is parsed exactly as it is written; in a list,
+// white space around it does not matter.
+func TestWordsOnACommandLine(t *testing.T) {
+	for _, want := range Types() {
+		if got, err := ParseType(want.String()); got != want || err != nil {
+			t.Errorf("%v: %v, %v", want, got, err)
+		}
+	}
+	for _, want := range Approaches() {
+		if got, err := ParseApproach(want.String()); got != want || err != nil {
+			t.Errorf("%v: %v, %v", want, got, err)
+		}
+	}
+	for list, want := range map[string][]Type{"Long": {Long}, " Long, Short ,Short": {Long, Short, Short}} {
+		if got, err := ParseTypes(list); !slices.Equal(got, want) || err != nil {
+			t.Errorf("%q: %v, %v", list, got, err)
+		}
+	}
+	for _, wrong := range []string{"", " Long", "long", "Lon"} {
+		if got, err := ParseType(wrong); got != NoType || !errors.Is(err, ErrMalformed) {
+			t.Errorf("%q: %v, %v", wrong, got, err)
+		}
+		if got, err := ParseApproach(wrong); got != NoApproach || !errors.Is(err, ErrMalformed) {
+			t.Errorf("%q: %v, %v", wrong, got, err)
+		}
+	}
+	if got, err := ParseTypes("Long,,Short"); got != nil || err == nil || err.Error() != `unknown type "": want Long or Short` {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
