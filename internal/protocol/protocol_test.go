@@ -95,7 +95,7 @@ func TestAcceptsAtOnce(t *testing.T) {
 // However much there is, no more than a longest message is read.
 func TestReadsNoMoreThanTheBound(t *testing.T) {
 	for _, text := range []string{strings.Repeat("x", 2*MaxLen), strings.Repeat("AppID ", 2*MaxLen)} {
-		r := &countingReader{r: strings.NewReader(text), most: 2 * MaxLen}
+		r := &countingReader{r: strings.NewReader(text), limit: 2 * MaxLen}
 		if _, err := ReadRequest(r); !errors.Is(err, ErrMalformed) || r.n > MaxLen {
 			t.Errorf("%v after %d bytes", err, r.n)
 		}
