@@ -62,7 +62,7 @@ func allPeers(s size) []peer {
 			command: func(l *lab) *exec.Cmd { return inNginx(l) },
 			check:   func(l *lab) *exec.Cmd { return inNginx(l, "-t") },
 		},
-		{name: "nobody: the limit"},
+		{name: "no balancer"},
 	}
 }
 
