@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -19,6 +20,8 @@ func TestParse(t *testing.T) {
 	}{
 		{[]string{"a", "b"}, OK, true, ""},
 		{[]string{"-n", "3", "a", "b"}, OK, true, ""},
+		{[]string{"a", "-"}, OK, true, ""}, // often means standard input
+		{[]string{"--", "-a", "b"}, OK, true, ""},
 		{[]string{"-h"}, OK, false, ""},
 		{[]string{"--help"}, OK, false, ""},
 		{[]string{"a"}, Usage, false, "<second> is missing"},
@@ -72,6 +75,11 @@ func TestSignals(t *testing.T) {
 				defer close(done)
 				obey(signals, func() { stopped = append(stopped, time.Since(start)) }, func() { ended = append(ended, time.Since(start)) })
 			}()
+			time.Sleep(time.Minute)
+			if len(stopped) > 0 {
+				t.Errorf("%s: stopped without a signal", test.name)
+			}
+			start = time.Now()
 			signals <- os.Interrupt
 			signals <- os.Interrupt
 			for _, at := range []time.Duration{test.second, test.third} {
@@ -145,7 +153,7 @@ func TestValues(t *testing.T) {
 	if code, ok := l.Parse([]string{"-d", "100ms", "-n", "-3", "-f", "0.5"}); !ok || *d != 100*time.Millisecond || *n != -3 || *f != .5 {
 		t.Errorf("exit code %d; %v, %v, %v", code, *d, *n, *f)
 	}
-	if !l.IsSet("x", "n") || l.IsSet("x") {
+	if !l.IsSet("x", "n") || !l.IsSet("n", "x") || l.IsSet("x") {
 		t.Error("IsSet does not tell which flags there are")
 	}
 	for text, want := range map[string]string{
@@ -160,9 +168,42 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// A flag that is not given has its initial value, and one whose value is wrong
+// keeps the one that it has.
+func TestInitialValues(t *testing.T) {
+	d, n, f := 7*time.Second, 7, 7.0
+	l := NewLine("program", "", io.Discard, io.Discard)
+	l.DurationVar(&d, "d", 5*time.Second, "")
+	l.IntVar(&n, "n", 5, "")
+	l.Var(value[float64]{&f, parseFloat}, "f", "")
+	if d != 5*time.Second || n != 5 || f != 7 {
+		t.Errorf("at first: %v, %v, %v", d, n, f)
+	}
+	for name, texts := range map[string][2]string{"d": {"5", "1ms"}, "n": {"1.5", "-3"}, "f": {"x", "0.5"}} {
+		was := l.Lookup(name).Value.String()
+		if err := l.Set(name, texts[0]); err == nil || !strings.HasPrefix(err.Error(), "want ") || l.Lookup(name).Value.String() != was {
+			t.Errorf("-%s %s: %v; it is %v, and was %s", name, texts[0], err, l.Lookup(name).Value, was)
+		}
+		if err := l.Set(name, texts[1]); err != nil || l.Lookup(name).Value.String() != texts[1] {
+			t.Errorf("-%s %s: %v; it is %v", name, texts[1], err, l.Lookup(name).Value)
+		}
+	}
+	if text := (value[int]{}).String(); text != "" { // the flag package asks for it
+		t.Errorf("the zero value reads %q", text)
+	}
+}
+
+// The limit on open files is what it is: this process has files open.
+func TestOpenFiles(t *testing.T) {
+	if limit, ok := OpenFiles(); ok != (limit > 0) || ok && limit < 4 {
+		t.Errorf("%d, %v", limit, ok)
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	for addr, want := range map[string]string{
 		"127.0.0.1:8000": "", "[::1]:0": "", ":8000": "", "localhost:65535": "", "[fe80::1%eth0]:9002": "",
+		"LOCALHOST:1": "", "my_worker-1.example:1": "", "bücher.example:1": "",
 		"":                `"" is no address: want host:port, such as 127.0.0.1:8001`,
 		":":               `":" has no port from 0 to 65535`,
 		":0":              `":0" would listen for everybody, at any port: want host:port, such as 127.0.0.1:8001`,

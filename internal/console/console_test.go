@@ -36,6 +36,7 @@ func TestLines(t *testing.T) {
 	b.Done(&broker.Exchange{Client: client, Failure: &broker.Failure{Reason: broker.NoRequest, Err: errors.New("nothing")}})
 	b.Done(&broker.Exchange{Client: client, Attempts: 3, Failure: &broker.Failure{Reason: broker.NoWorker}})
 	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Answer: "Error: disk full", Failure: &broker.Failure{Reason: broker.Refused}})
+	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Failure: &broker.Failure{Reason: broker.CutOff}})
 	b.ClientGone(&broker.Exchange{Client: client}, errors.New("reset"))
 	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{protocol.RoundRobin: 3, protocol.LeastConnections: 2}, Failed: 1, Peak: 2}})
 	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-2"}, Answered: []int{0, 0, 0}, Withdrawn: 1, Peak: 1}})
@@ -58,6 +59,7 @@ func TestLines(t *testing.T) {
 [Broker] Refused ('127.0.0.1', 57730): no
 [Broker] Failed ('127.0.0.1', 57730): no worker available: 
 [Broker] Response from Worker-2: Error: disk full
+[Broker] Failed ('127.0.0.1', 57730): the broker stopped before the answer came
 [Broker] ('127.0.0.1', 57730) left before its answer
 [Broker] Worker-1: answered 3 by round_robin, 2 by least_connections; failed 1; at most 2 at once
 [Broker] Worker-2: answered 0 by round_robin, 0 by least_connections; failed 0; withdrawn 1; at most 1 at once

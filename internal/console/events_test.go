@@ -102,6 +102,33 @@ func TestFurtherLines(t *testing.T) {
 	}
 }
 
+// Text that came over the network can't write to the terminal, in whichever line
+// it is.
+func TestHostileText(t *testing.T) {
+	const hostile = "\x1b[2J"
+	client, refusal := addr("127.0.0.1:57730"), &protocol.RefusalError{Reason: hostile}
+	asked := []*broker.AttemptError{{Worker: "Worker-1", Job: broker.JobRefused, Err: refusal}}
+	var out bytes.Buffer
+	b := NewBroker(&out)
+	b.Redispatched("Worker-1", refusal)
+	b.Done(&broker.Exchange{Client: client, Failure: &broker.Failure{Reason: broker.Malformed, Err: errors.New(hostile)}})
+	b.Done(&broker.Exchange{Client: client, Attempts: 1, Failure: &broker.Failure{Reason: broker.NoWorker, Attempts: asked}})
+	b.Done(&broker.Exchange{Worker: "Worker-1", Attempts: 1, Answer: hostile})
+	b.Close()
+	w := NewWorker(&out)
+	w.Refused(client, hostile)
+	w.Close()
+	const want = `[Broker] No answer from Worker-1, asking the next one: "\x1b[2J"
+[Broker] Refused ('127.0.0.1', 57730): "\x1b[2J"
+[Broker] Failed ('127.0.0.1', 57730): "no worker available: Worker-1: \x1b[2J"
+[Broker] Response from Worker-1: "\x1b[2J"
+[Worker] Refused ('127.0.0.1', 57730): "\x1b[2J"
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &out, want)
+	}
+}
+
 // unusual is an address that is not TCP's.
 type unusual string
 

@@ -50,8 +50,9 @@ func TestJSON(t *testing.T) {
 		Client: addr("127.0.0.1:57730"), Request: request, Worker: "Worker-2", Attempts: 2,
 		Reading: 250 * time.Millisecond, Connecting: 500 * time.Millisecond, Serving: 1500 * time.Millisecond,
 	}
-	answered, failed, refused := asked, asked, broker.Exchange{Client: asked.Client, Failure: &broker.Failure{Reason: broker.Malformed, Err: errors.New("no request")}}
+	answered, failed, once, refused := asked, asked, asked, broker.Exchange{Client: asked.Client, Failure: &broker.Failure{Reason: broker.Malformed, Err: errors.New("no request")}}
 	answered.Answer = "a\nb"
+	once.Attempts, once.Failure = 1, &broker.Failure{Reason: broker.CutOff}
 	failed.Failure = &broker.Failure{Reason: broker.WorkerFailed, Attempts: []*broker.AttemptError{{Worker: "Worker-2", Err: errors.New("gone")}}}
 	const text = "Worker-2: gone; the job may have run, so it was not sent again (see broker -redispatch)"
 	for _, test := range []struct {
@@ -65,6 +66,9 @@ func TestJSON(t *testing.T) {
 		}},
 		{"failed", "error", func(b *BrokerJSON) { b.Done(&failed) }, event{
 			"level": "WARN", "type": "Long", "worker": "Worker-2", "attempts": 2.0, "error": text,
+		}},
+		{"failed", "error", func(b *BrokerJSON) { b.Done(&once) }, event{
+			"level": "WARN", "attempts": 1.0, "error": "the broker stopped before the answer came",
 		}},
 		{"refused", "error", func(b *BrokerJSON) { b.Done(&refused) }, event{
 			"level": "WARN", "type": "", "approach": "", "worker": "", "attempts": 0.0, "error": "no request",
@@ -110,6 +114,19 @@ func TestJSONHasNoHiddenCharacters(t *testing.T) {
 	all := events(t, out.String())
 	if len(all) != 1 || all[0]["answer"] != odd {
 		t.Errorf("the events are %v", all)
+	}
+}
+
+// An escaper tells its caller of its own bytes, however many it makes of them.
+func TestEscaperCountsItsInput(t *testing.T) {
+	for _, text := range []string{"plain\n", "\u009b\u202e\n"} {
+		var out bytes.Buffer
+		if n, err := (escaper{&out}).Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("%q: %d bytes, %v", text, n, err)
+		}
+		if n, err := (escaper{&disk{}}).Write([]byte(text)); n != 0 || err == nil {
+			t.Errorf("on a full disk, %q: %d bytes, %v", text, n, err)
+		}
 	}
 }
 

@@ -119,6 +119,118 @@ func TestNotice(t *testing.T) {
 	})
 }
 
+// Once a line is missing the next ones are too, even those that are shorter, so
+// that the notice stands in the place of all of them. A write of several lines
+// counts each of them.
+func TestNothingOvertakesTheNotice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, pipe := io.Pipe()
+		w := NewWriter(pipe, nil)
+		w.print("first")
+		synctest.Wait()
+		kept := strings.Repeat("x", bufferBytes-100)
+		w.print(kept)
+		w.Write([]byte(strings.Repeat("y", 200) + "\n" + "z\n"))
+		w.print("short")
+		if n := w.Dropped(); n != 3 {
+			t.Errorf("%d lines are dropped, want 3", n)
+		}
+		if got, want := read(r, pipe, w), "first\n"+kept+"\n… 3 lines were not shown\n"; got != want {
+			t.Errorf("it ends with %q", got[max(0, len(got)-80):])
+		}
+	})
+}
+
+// A line that is longer than what may wait is missing, like any other, and what
+// follows is shown.
+func TestLineThatIsTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &writes{start: time.Now()}
+		w := NewWriter(out, nil)
+		w.print("first")
+		synctest.Wait()
+		w.print(strings.Repeat("x", bufferBytes))
+		time.Sleep(time.Second)
+		w.print("last")
+		w.Close()
+		if got := strings.Join(out.texts, ""); got != "first\n… 1 lines were not shown\nlast\n" {
+			t.Errorf("got %.80q", got)
+		}
+	})
+}
+
+func TestThousands(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1005: "1,005", 123456: "123,456", 1_000_000: "1,000,000"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+}
+
+// A Writer whose output was stuck when it was closed goes on when that is read
+// again: nothing is written twice, torn, or by two at once.
+func TestUseAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, pipe := io.Pipe()
+		w := NewWriter(pipe, nil)
+		w.print("first")
+		synctest.Wait()
+		w.print(strings.Repeat("x", bufferBytes-1))
+		w.print("missing")
+		w.Close()
+		w.print("after")
+		w.Close() // now "after" is dropped too
+		w.print("again")
+		if got := read(r, pipe, w); got != "first\nagain\n" {
+			t.Errorf("got %.80q", got)
+		}
+		if n := w.Dropped(); n != 3 {
+			t.Errorf("%d lines are dropped, want 3", n)
+		}
+	})
+}
+
+// A Writer whose disk was full when it was closed goes on when that has room.
+func TestUseAfterAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{}
+		w := NewWriter(d, nil)
+		w.print("lost")
+		synctest.Wait()
+		w.Close()
+		d.grow(1000)
+		w.print("kept")
+		w.Close()
+		if d.text.String() != "kept\n" || w.Dropped() != 1 {
+			t.Errorf("got %q, %d dropped", d.text.String(), w.Dropped())
+		}
+	})
+}
+
+// stubborn is an output that fails at every write, and says more of it than is
+// so.
+type stubborn struct{ writes int }
+
+func (s *stubborn) Write(p []byte) (int, error) {
+	s.writes++
+	return len(p) + 1, errors.New("broken")
+}
+
+// Output that fails is tried again a few times a second.
+func TestRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stubborn{}
+		w := NewWriter(s, nil)
+		w.print("one")
+		time.Sleep(10*time.Second - 1)
+		synctest.Wait()
+		if s.writes != 40 {
+			t.Errorf("%d writes in 10 s, want 40", s.writes)
+		}
+		w.Close()
+	})
+}
+
 // A stop waits for output that is not read, for a bounded time.
 func TestCloseDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
