@@ -132,7 +132,7 @@ func TestNothingOvertakesTheNotice(t *testing.T) {
 		w.print(kept)
 		w.Write([]byte(strings.Repeat("y", 200) + "\n" + "z\n"))
 		w.print("short")
-		if n := w.Dropped(); n != 3 {
+		if n := w.NotShown(); n != 3 {
 			t.Errorf("%d lines are dropped, want 3", n)
 		}
 		if got, want := read(r, pipe, w), "first\n"+kept+"\n… 3 lines were not shown\n"; got != want {
@@ -184,7 +184,7 @@ func TestUseAfterClose(t *testing.T) {
 		if got := read(r, pipe, w); got != "first\nagain\n" {
 			t.Errorf("got %.80q", got)
 		}
-		if n := w.Dropped(); n != 3 {
+		if n := w.NotShown(); n != 3 {
 			t.Errorf("%d lines are dropped, want 3", n)
 		}
 	})
@@ -201,8 +201,8 @@ func TestUseAfterAFullDisk(t *testing.T) {
 		d.grow(1000)
 		w.print("kept")
 		w.Close()
-		if d.text.String() != "kept\n" || w.Dropped() != 1 {
-			t.Errorf("got %q, %d dropped", d.text.String(), w.Dropped())
+		if d.text.String() != "kept\n" || w.NotShown() != 1 {
+			t.Errorf("got %q, %d dropped", d.text.String(), w.NotShown())
 		}
 	})
 }

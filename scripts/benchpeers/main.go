@@ -38,10 +38,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"balancelab/internal/cli"
 	"balancelab/internal/programs"
@@ -91,9 +89,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if runtime.GOOS != "linux" {
 		return line.Fail(errors.New("this needs Linux: CPU time and memory are read from /proc"))
 	}
-	// Closing the terminal means that it is to stop, too.
-	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
-	defer restore()
 	err := bench(ctx, s, stdout, stderr)
 	if ctx.Err() != nil {
 		err = programs.ErrInterrupted

@@ -47,8 +47,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"balancelab/internal/cli"
 	"balancelab/internal/programs"
@@ -102,9 +100,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *random {
 		scenarios = append(scenarios, plan.shuffled(*seed))
 	}
-	// Closing the terminal means that it is to stop, too.
-	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
-	defer restore()
 	if err := compare(ctx, plan, scenarios, *svg, stdout); err != nil {
 		return line.Fail(err)
 	}

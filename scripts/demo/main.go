@@ -33,11 +33,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"balancelab/internal/cli"
@@ -85,9 +83,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code, ok := line.Parse(args); !ok {
 		return code
 	}
-	// Closing the terminal means that it is to stop, too.
-	ctx, restore := signal.NotifyContext(ctx, syscall.SIGHUP)
-	defer restore()
 	bin, err := os.MkdirTemp("", "demo")
 	if err != nil {
 		return line.Fail(err)
