@@ -115,11 +115,11 @@ func (f *Failure) workers() string {
 		}
 	}
 	for _, cause := range causes {
-		who := first[cause]
+		workers := first[cause]
 		if more := count[cause] - 1; more > 0 {
-			who = fmt.Sprintf("%s and %d more", who, more)
+			workers = fmt.Sprintf("%s and %d more", workers, more)
 		}
-		texts = append(texts, who+": "+cause)
+		texts = append(texts, workers+": "+cause)
 	}
 	return strings.Join(texts, "; ")
 }

@@ -376,7 +376,7 @@ func watched(t *testing.T, endIsGone bool, change func(*Broker), f func(*lab)) {
 }
 
 // The job of a client that resets its connection is withdrawn soon: its place is
-// free, its worker is told by a close, and nobody has failed.
+// free, its worker is told by a close, and no worker has failed.
 func TestClientThatResets(t *testing.T) {
 	for _, change := range []func(*Broker){nil, func(b *Broker) { b.Redispatch = true }, keepsIdle} {
 		watched(t, false, change, func(l *lab) {

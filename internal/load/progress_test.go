@@ -63,7 +63,7 @@ func TestProgressRateNow(t *testing.T) {
 	})
 }
 
-// Nobody reads the progress, and the run does not wait for it. When it is read
+// The progress is not read, and the run does not wait for it. When it is read
 // after all, the last line is whole.
 func TestProgressIsNotRead(t *testing.T) {
 	for _, terminal := range []bool{false, true} {

@@ -8,7 +8,7 @@
 //
 // Unlike net.Pipe a connection buffers what is written, can be half-closed and
 // reset, and has addresses like TCP's. A listener accepts on its own behalf
-// before anybody calls Accept, as a kernel does. What it does not do: lose,
+// before Accept is called, as a kernel does. What it does not do: lose,
 // delay or cut anything, and run out of buffer.
 package memnet
 

@@ -472,7 +472,7 @@ func TestViewersThatNeverRead(t *testing.T) {
 	r := send(t, addr, request("/healthz"))
 	answered(t, bufio.NewReader(r))
 	if err := <-failed; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the answer that nobody read ended with %v", err)
+		t.Errorf("the answer that was not read ended with %v", err)
 	}
 }
 

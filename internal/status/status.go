@@ -18,7 +18,7 @@
 // [Server.Serve] does not wait for a page: when it is told to stop, it closes
 // all connections.
 //
-// # Who gets a connection
+// # Which viewers get a connection
 //
 // Probes of /healthz and /metrics come to the same address as viewers, and must
 // not wait for them. So when all places are taken, a new connection gets the

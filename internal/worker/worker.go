@@ -132,7 +132,7 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *jobReader) (a
 	return err == nil
 }
 
-// inTurn works on a job when a slot is free and nobody has waited longer. Its
+// inTurn works on a job when a slot is free and no other job has waited longer. Its
 // error says why the job was not done: errLeft, or that of ctx.
 func (w *Worker) inTurn(ctx context.Context, conn net.Conn, in *jobReader, job protocol.Job) error {
 	ticket := w.queue.join(w.Slots)

@@ -84,7 +84,7 @@ func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol
 	o := outcome{approach: a}
 	var mu sync.Mutex // guards o.latencies
 	report := load.Run(ctx, load.Config{
-		N: l.plan.n, C: l.plan.n, Rate: l.plan.rate, Types: types, Approach: a, Do: asker(broker.Addr()),
+		N: l.plan.n, C: l.plan.n, Rate: l.plan.rate, Types: types, Approach: a, Do: requester(broker.Addr()),
 		Answered: func(_ protocol.Type, latency time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -136,8 +136,8 @@ func causes(all []load.Cause) string {
 	return strings.Join(texts, "; ")
 }
 
-// asker returns what carries out one request, for a load run.
-func asker(addr string) func(context.Context, protocol.Request) error {
+// requester returns what carries out one request, for a load run.
+func requester(addr string) func(context.Context, protocol.Request) error {
 	dial := func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, addr, 0) }
 	return func(ctx context.Context, r protocol.Request) error {
 		_, err := protocol.Ask(ctx, dial, r)
