@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -60,6 +61,44 @@ func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer)
 	code := run(ctx, os.Args[1:], os.Stdout, stderr)
 	stderr.Close()
 	os.Exit(code)
+}
+
+// Checked returns run with another exit code, and a line that says why, if all
+// went well but something that it printed could not be written. It is for a
+// program that ends by itself: a server goes on without its output.
+func Checked(name string, run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+		out := &output{w: stdout}
+		code := run(ctx, args, out, stderr)
+		if err := out.failure(); code == OK && err != nil {
+			return NewLine(name, "", stdout, stderr).Fail(fmt.Errorf("standard output: %w", err))
+		}
+		return code
+	}
+}
+
+// An output remembers why a write failed, the first time.
+type output struct {
+	w io.Writer
+
+	mu  sync.Mutex // guards err
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func (o *output) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 // obey calls stop at the first signal, and end at the next one that is no echo

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -237,4 +238,30 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// A program that prints and ends by itself fails if that could not be written,
+// unless it has failed anyway.
+func TestChecked(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		stdout io.Writer
+		code   int // of the program
+		want   int
+		stderr string
+	}{
+		{"all is written", io.Discard, OK, OK, ""},
+		{"nothing is", full{}, OK, Failed, "program: standard output: no space left on device\n"},
+		{"nothing is, after a wrong command line", full{}, Usage, Usage, ""},
+	} {
+		var stderr bytes.Buffer
+		run := Checked("program", func(_ context.Context, _ []string, stdout, _ io.Writer) int {
+			io.WriteString(stdout, "a line\n")
+			io.WriteString(stdout, "another\n")
+			return test.code
+		})
+		if code := run(t.Context(), nil, test.stdout, &stderr); code != test.want || stderr.String() != test.stderr {
+			t.Errorf("%s: %d, %q", test.name, code, stderr.String())
+		}
+	}
 }

@@ -103,9 +103,6 @@ const (
 	jobForm     = "AppID:<type>"
 )
 
-// Types returns every type, in the order in which help texts name them.
-func Types() []Type { return []Type{Long, Short} }
-
 // Approaches returns every approach, in the order in which help texts name them.
 func Approaches() []Approach { return []Approach{RoundRobin, LeastConnections} }
 

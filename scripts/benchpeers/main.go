@@ -61,7 +61,7 @@ type size struct {
 	rounds, n, c, longs int
 }
 
-func main() { cli.Main(run) }
+func main() { cli.Main(cli.Checked("benchpeers", run)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	line := cli.NewLine("benchpeers", usage, stdout, stderr)

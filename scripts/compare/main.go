@@ -67,7 +67,7 @@ const usage = `usage: go run ./scripts/compare [flags]
 example: go run ./scripts/compare -slow 3 -svg latency.svg
 `
 
-func main() { cli.Main(run) }
+func main() { cli.Main(cli.Checked("compare", run)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	line := cli.NewLine("compare", usage, stdout, stderr)

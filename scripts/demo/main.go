@@ -76,7 +76,7 @@ var session = []step{
 	{"client Short round_robin", "Worker-1"},
 }
 
-func main() { cli.Main(run) }
+func main() { cli.Main(cli.Checked("demo", run)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	line := cli.NewLine("demo", usage, stdout, stderr)
