@@ -191,6 +191,8 @@ function showFigures(s) {
 
 const names = { round_robin: "Round robin", least_connections: "Least connections" };
 
+const columns = Object.keys(names); // of the table, as page.html heads them
+
 function showSpread(s) {
   setText($("spread-says"), s.spread.map(spreadText).join(" "));
   const all = rows($("spread").tBodies[0], s.workers.length, newShare);
@@ -198,13 +200,13 @@ function showSpread(s) {
     const tr = all[i];
     setText(tr.querySelector("b"), w.name);
     setText(tr.querySelector(".num"), percent(w.fair_share));
-    s.spread.forEach((p, j) => {
-      const box = tr.querySelectorAll(".share")[j];
+    for (const p of s.spread) {
+      const box = tr.querySelectorAll(".share")[columns.indexOf(p.approach)];
       const top = Math.min(1, 1.15 * Math.max(...s.spread.flatMap((q) => q.shares), ...s.workers.map((v) => v.fair_share)));
       setText(box.querySelector(".n"), p.answered > 0 ? percent(p.shares[i]) : "–");
       box.querySelector("i").style.width = 100 * p.shares[i] / top + "%";
       box.querySelector(".fair").style.left = 100 * w.fair_share / top + "%";
-    });
+    }
   });
 }
 

@@ -102,10 +102,14 @@ func (f workerTotals) utilization(p plan, in time.Duration) float64 {
 // little is the ratio of two means that is called a difference.
 const little = 1.1
 
-// sentence says what happened and why. outcomes are those of round robin and
-// of least connections.
+// under returns the outcome of an approach; there is one.
+func under(a protocol.Approach, outcomes []outcome) outcome {
+	return outcomes[slices.IndexFunc(outcomes, func(o outcome) bool { return o.approach == a })]
+}
+
+// sentence says what happened and why. outcomes are those of both approaches.
 func sentence(p plan, outcomes []outcome) string {
-	roundRobin, least := outcomes[0], outcomes[1]
+	roundRobin, least := under(protocol.RoundRobin, outcomes), under(protocol.LeastConnections, outcomes)
 	means := [2]time.Duration{mean(roundRobin.latencies), mean(least.latencies)}
 	ratio := means[0].Seconds() / means[1].Seconds()
 	result := fmt.Sprintf("the mean was %v under %s and %v under %s",
