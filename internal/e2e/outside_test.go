@@ -88,7 +88,7 @@ func TestSuspendedBroker(t *testing.T) {
 		}
 	}
 	late := time.NewTimer(2 * timeout)
-	l.broker.signal(syscall.SIGSTOP)
+	l.broker.suspend()
 	for _, w := range workers {
 		close(w.release)
 	}

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A stopped worker still accepts connections, in its kernel. The deadline for
@@ -23,7 +26,7 @@ func TestWorkerStopped(t *testing.T) {
 			l := newLabOf(t, quick, "-answer-timeout", "3s", fmt.Sprintf("-redispatch=%v", redispatch))
 			l.works(3)
 			stopped := l.workers[1]
-			stopped.signal(syscall.SIGSTOP)
+			stopped.suspend()
 			refused := 0
 			for _, r := range volley(l.broker.addr, shortRoundRobin, 9) {
 				if r.err != nil {
@@ -48,6 +51,33 @@ func TestWorkerStopped(t *testing.T) {
 			}
 		})
 	}
+}
+
+// suspend stops the program's process, and waits until it stands still: a signal
+// takes its time on a busy machine. Where there is no /proc it waits for nothing.
+func (p *program) suspend() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(patience); !p.standsStill(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s does not stand still", p.Name)
+		}
+	}
+}
+
+// standsStill reports whether every thread of the program is stopped.
+func (p *program) standsStill() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid()))
+	for _, name := range threads {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		if _, state, _ := strings.Cut(string(text), ") "); !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return true
 }
 
 // refuses waits until nothing listens at addr any more.

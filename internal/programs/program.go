@@ -48,6 +48,9 @@ func (p *Program) State() string { return p.cmd.ProcessState.String() }
 // after Gone.
 func (p *Program) Code() int { return p.cmd.ProcessState.ExitCode() }
 
+// Pid returns the id of the program's process.
+func (p *Program) Pid() int { return p.cmd.Process.Pid }
+
 // Addr returns where a program that [Set.Serve] has started listens.
 func (p *Program) Addr() string { return p.addr }
 
