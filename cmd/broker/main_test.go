@@ -216,6 +216,28 @@ func TestManyAtOnce(t *testing.T) {
 	asking.Wait()
 }
 
+// With -max-conns one client more has to wait; at the stop it is told.
+func TestClientsWait(t *testing.T) {
+	came, release := make(chan struct{}, 2), make(chan struct{})
+	addr, _ := startWorker(t, func(conn net.Conn) {
+		protocol.ReadJob(conn)
+		came <- struct{}{}
+		<-release
+		io.WriteString(conn, protocol.Response)
+	})
+	p := launch(t, "-max-conns", "1", "-workers", addr)
+	answered := make(chan string, 1)
+	go func() { answered <- p.ask(t, longRoundRobin) }()
+	<-came
+	conn := dial(t, p.addr, longRoundRobin)
+	go p.stop()
+	waited, err := io.ReadAll(conn)
+	close(release)
+	if first := <-answered; first != protocol.Response || string(waited) != "Error: the broker is stopping" {
+		t.Errorf("the first one read %q, the second one %q, %v", first, waited, err)
+	}
+}
+
 // A stop with no time to drain cuts off what is in flight, and says so.
 func TestDrainTimeout(t *testing.T) {
 	came := make(chan struct{})

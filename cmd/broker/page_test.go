@@ -161,6 +161,17 @@ func TestStatusPageThatCannotBeBound(t *testing.T) {
 			t.Errorf("-status %s: exit code %d, stdout %q, stderr %q", addr, code, stdout.String(), stderr.String())
 		}
 	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	run(stopped, []string{"-listen", free.Addr().String(), "-status", l.Addr().String()}, io.Discard, io.Discard)
+	again, err := net.Listen("tcp", free.Addr().String())
+	if err != nil {
+		t.Fatalf("the clients' address is still bound: %v", err)
+	}
+	again.Close()
 }
 
 // TestExposedPage: a page that other machines can reach is said to be, on

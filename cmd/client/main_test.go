@@ -132,6 +132,7 @@ func TestSingleRequest(t *testing.T) {
 		{"Response from Worker", 0, "[Client] Received: Response from Worker\n", ""},
 		{"a\x1b[31m", 0, "[Client] Received: \"a\\x1b[31m\"\n", ""},
 		{"Error: no", 1, "", "[Client] Error: no\n"},
+		{"Error: \x1b[31m", 1, "", "[Client] Error: \"\\x1b[31m\"\n"},
 	} {
 		f := newFake(t, always(test.answer))
 		got := f.client("Long", "round_robin")
@@ -156,6 +157,24 @@ func TestSingleRequestFails(t *testing.T) {
 	} {
 		args := append([]string{"-broker", test.addr}, strings.Fields(test.args+" Short round_robin")...)
 		expect(t, test.name, client(args...), result{1, "", "[Client] Error: " + test.reason + "\n"})
+	}
+}
+
+// Without -broker the original's broker is asked.
+func TestDefaultBroker(t *testing.T) {
+	want := result{1, "", "[Client] Error: no answer from the broker at 127.0.0.1:8000 within 1ns\n"}
+	expect(t, "it says", client("-timeout", "1ns", "Long", "round_robin"), want)
+}
+
+// With a rate and no -c many requests may be in flight at once; what -c says
+// holds.
+func TestAtOnce(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	for args, want := range map[string]int{
+		"-n 2": 1, "-n 2 -rate 0": 1, "-n 8 -c 7": 7, "-n 8 -rate 1e6 -c 7": 7, "-n 1001 -rate 1e6": atOnce,
+	} {
+		got := f.client(append(strings.Fields(args), "-json", "Short", "round_robin")...)
+		expect(t, args, got.report(t).Requests.AtOnce, want)
 	}
 }
 

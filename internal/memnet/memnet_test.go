@@ -144,3 +144,140 @@ func TestPeekOverUnreadInputOfThePeer(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// To read from a connection that is closed here, or to write to one that is
+// closed at either end, is an error that says so.
+func TestClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := connect(t)
+		server.Close()
+		if _, err := server.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("reading what was closed here: %v", err)
+		}
+		if _, err := server.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("writing to what was closed here: %v", err)
+		}
+		if n, err := client.Write([]byte("x")); n != 1 || err != nil {
+			t.Errorf("the first write to what was closed there: %d, %v", n, err)
+		}
+		if n, err := client.Write([]byte("x")); n != 0 || !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("writing to what was closed there: %d, %v", n, err)
+		}
+		if server.Quiet() || client.Quiet() {
+			t.Error("a closed connection is quiet")
+		}
+	})
+}
+
+// A second close does no more than the first, whatever was written meanwhile.
+func TestCloseTwice(t *testing.T) {
+	client, server := connect(t)
+	server.Write([]byte("answer"))
+	server.Close()
+	client.Write([]byte("x"))
+	server.Close()
+	if got, err := io.ReadAll(client); string(got) != "answer" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A reset destroys what was not read yet, and comes after an end of the stream
+// too.
+func TestReset(t *testing.T) {
+	client, server := connect(t)
+	client.Write([]byte("question"))
+	client.CloseWrite()
+	client.Reset()
+	if got, err := io.ReadAll(server); len(got) > 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if server.Quiet() {
+		t.Error("a connection that was reset is quiet")
+	}
+}
+
+// What is there is read without waiting, until the connection is interrupted. An
+// ordinary deadline that has passed does not matter to what is there.
+func TestTryRead(t *testing.T) {
+	client, server := connect(t)
+	b := make([]byte, 8)
+	if !server.Quiet() {
+		t.Error("a new connection is not quiet")
+	}
+	if n, err := server.TryRead(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("nothing there: %d, %v", n, err)
+	}
+	client.Write([]byte("abc"))
+	if server.Quiet() {
+		t.Error("a connection is quiet although something has come")
+	}
+	server.SetDeadline(time.Now().Add(-time.Hour))
+	if n, err := server.TryRead(b[:1]); n != 1 || err != nil {
+		t.Errorf("something there: %d, %v", n, err)
+	}
+	if n, err := server.Read(b[:1]); n != 1 || err != nil {
+		t.Errorf("something there: %d, %v", n, err)
+	}
+	server.SetReadDeadline(socket.Interrupt)
+	for name, read := range map[string]func([]byte) (int, error){"TryRead": server.TryRead, "Read": server.Read} {
+		if n, err := read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s of an interrupted connection: %d, %v", name, n, err)
+		}
+	}
+	server.SetReadDeadline(time.Time{})
+	client.CloseWrite()
+	if got, err := io.ReadAll(server); string(got) != "c" || err != nil {
+		t.Errorf("the rest: %q, %v", got, err)
+	}
+	if n, err := server.TryRead(b); n != 0 || err != io.EOF {
+		t.Errorf("at the end: %d, %v", n, err)
+	}
+}
+
+// A listener has a deadline, connections that came before it are still accepted,
+// and each connection has addresses of its own.
+func TestListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n Net
+		l := n.Listen("a")
+		start := time.Now()
+		l.SetDeadline(start.Add(time.Minute))
+		time.AfterFunc(time.Second, func() { n.Dial(t.Context(), "a") })
+		c, err := l.Accept()
+		if err != nil || time.Since(start) != time.Second {
+			t.Fatalf("%v after %v", err, time.Since(start))
+		}
+		if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Minute {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		there, err := n.DialWithin(t.Context(), "a", time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last, err := l.Accept(); err != nil || last.RemoteAddr().String() != there.LocalAddr().String() || last.LocalAddr().String() != l.Addr().String() {
+			t.Errorf("it came before the end: %v, %v", last, err)
+		}
+		if c.RemoteAddr().String() == there.LocalAddr().String() {
+			t.Errorf("two connections come from %v", c.RemoteAddr())
+		}
+	})
+}
+
+// A connect gives up in time, and one address has one listener.
+func TestDialWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n Net
+		n.BlackHole("hole")
+		start := time.Now()
+		if _, err := n.DialWithin(t.Context(), "hole", time.Minute); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Minute {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		n.Listen("a")
+		defer func() {
+			if recover() == nil {
+				t.Error("there are two listeners at one address")
+			}
+		}()
+		n.Listen("a")
+	})
+}

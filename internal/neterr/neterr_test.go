@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -63,6 +64,37 @@ func TestDecisions(t *testing.T) {
 	}
 	if Exhausted(nil) || Passing(nil) || Exhausted(io.EOF) || Passing(syscall.Errno(0)) {
 		t.Error("what is no network error is taken for one")
+	}
+}
+
+// One number stands for each kind, the same each time, although several may have
+// it.
+func TestErrnoIsOne(t *testing.T) {
+	for k := Refused; k < numKinds; k++ {
+		want := Errno(k)
+		for range 100 {
+			if got := Errno(k); got != want {
+				t.Fatalf("kind %d: %d and %d", k, got, want)
+			}
+		}
+	}
+	if Errno(numKinds) != 0 {
+		t.Error("what is no kind has a number")
+	}
+}
+
+// What is no number of a socket, and what is no number at all, is of no kind, and
+// reads as the system has it.
+func TestOther(t *testing.T) {
+	unknown := syscall.Errno(0x7abc)
+	if kind := KindOf(unknown); kind != Other || Exhausted(unknown) || Passing(unknown) {
+		t.Errorf("kind %d", kind)
+	}
+	if got := Reason(&net.OpError{Op: "read", Err: unknown}); got.Error() != strings.TrimSuffix(unknown.Error(), ".") {
+		t.Errorf("it reads %q", got)
+	}
+	if kind := KindOf(io.EOF); kind != Other {
+		t.Errorf("kind %d", kind)
 	}
 }
 

@@ -141,7 +141,7 @@ func TestGiveWayOneAfterTheOther(t *testing.T) {
 
 // A connection whose reading is over is silent no more: neither after a request
 // that did not come, nor when its handler ends without a word.
-func TestNobodyIsSilentForEver(t *testing.T) {
+func TestNoConnectionIsSilentForEver(t *testing.T) {
 	for name, handle := range map[string]Handler{
 		"a request that is late":     func(_ context.Context, c *Conn) Handler { readLate(c); c.EndRead(); c.Close(); return nil },
 		"a handler without EndRead":  func(_ context.Context, c *Conn) Handler { readLate(c); c.Close(); return nil },
@@ -165,8 +165,8 @@ func TestNobodyIsSilentForEver(t *testing.T) {
 	}
 }
 
-// Without a limit nobody needs a place, and silent connections are not listed.
-func TestWithoutALimitNobodyIsListed(t *testing.T) {
+// Without a limit no connection needs a place, and silent ones are not listed.
+func TestWithoutALimitNoneIsListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var v *serving
 		l := serve(t, &Server{Handle: func(ctx context.Context, c *Conn) Handler {
