@@ -343,8 +343,10 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel() // so that it does not wait for the port
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), []string{"-listen", l.Addr().String()}, &stdout, &stderr)
+	code := run(stopped, []string{"-listen", l.Addr().String()}, &stdout, &stderr)
 	if code != cli.Failed || stdout.Len() > 0 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), "the address is in use") {
 		t.Errorf("exit code %d, %q, %q", code, stdout.String(), stderr.String())
 	}

@@ -265,7 +265,9 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	got := start(t.Context(), "-listen", l.Addr().String(), "1")
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel() // so that it does not wait for the port
+	got := start(stopped, "-listen", l.Addr().String(), "1")
 	if got.code != cli.Failed || !strings.Contains(got.stderr, "the address is in use") || got.stdout != "" {
 		t.Errorf("%+v", got)
 	}

@@ -23,8 +23,16 @@ import (
 // hooked is a connection to a worker on which something else happens first.
 type hooked struct {
 	socket.Conn
-	write func(p []byte) (int, error) // instead of writing; nil: nothing else
-	read  func()                      // before reading; nil: nothing else
+	write    func(p []byte) (int, error) // instead of writing; nil: nothing else
+	read     func()                      // before reading; nil: nothing else
+	deadline func(time.Time)             // before a deadline is set; nil: nothing else
+}
+
+func (c *hooked) SetDeadline(t time.Time) error {
+	if c.deadline != nil {
+		c.deadline(t)
+	}
+	return c.Conn.SetDeadline(t)
 }
 
 func (c *hooked) Write(p []byte) (int, error) {
@@ -217,10 +225,20 @@ func (c insistent) SetDeadline(t time.Time) error {
 }
 
 // What the broker cuts off is not held against the worker, however many requests
-// it is.
+// it is. Each connection is interrupted: a deadline would be looked past.
 func TestManyCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, oneWorker)
+		var interrupted atomic.Int32
+		l := newLab(t, func(b *Broker) {
+			oneWorker(b)
+			hooks(b, func(_ string, c *hooked) {
+				c.deadline = func(t time.Time) {
+					if t.Equal(socket.Interrupt) {
+						interrupted.Add(1)
+					}
+				}
+			})
+		})
 		l.AnswerTimeout = time.Hour
 		l.worker("Worker-1", hangs)
 		var asks sync.WaitGroup
@@ -235,7 +253,48 @@ func TestManyCutOff(t *testing.T) {
 		if s := l.Pool.Snapshot()[0]; s.State != balance.Up || s.InFlight != 0 {
 			t.Errorf("%+v", s)
 		}
+		if n := interrupted.Load(); n != 5 {
+			t.Errorf("%d connections were interrupted, want 5", n)
+		}
 	})
+}
+
+// A connect is given up when the broker gives up, and not held against the
+// worker.
+func TestConnectIsCutOff(t *testing.T) {
+	inLab(t, nil, func(l *lab) {
+		for _, w := range l.Pool.Snapshot() {
+			l.net.BlackHole(w.Name)
+		}
+		ctx, giveUp := context.WithCancel(l.t.Context())
+		time.AfterFunc(time.Second, giveUp)
+		start := time.Now()
+		x := newExchange()
+		if l.run(ctx, x); x.Failure == nil || x.Failure.Reason != CutOff || time.Since(start) != time.Second {
+			t.Errorf("%+v after %v", x.Failure, time.Since(start))
+		}
+		if got := l.book.text(); got != "" {
+			t.Errorf("told %s", got)
+		}
+	})
+}
+
+// The client is told of the attempt that ended the exchange, and not of those
+// before it.
+func TestLastAttemptIsTheReason(t *testing.T) {
+	for want, serve := range map[string]func(*memnet.Conn){
+		"Error: disk full": answers("Error: disk full", 0),
+		"Error: Worker-2: closed without an answer; the job may have run, so it was not sent again (see broker -redispatch)": closes,
+	} {
+		inLab(t, nil, func(l *lab) {
+			l.worker("Worker-2", serve)
+			l.expect(long, want, 0)
+			x := l.book.done[0]
+			if "Error: "+x.Failure.Error() != want || len(x.Failure.Attempts) != 1 || x.Attempts != 2 || x.Worker != "Worker-2" {
+				t.Errorf("%+v; %v", x, x.Failure)
+			}
+		})
+	}
 }
 
 // A handler that panics is the broker's fault, and not the worker's.

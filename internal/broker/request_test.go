@@ -47,6 +47,9 @@ func TestSilentClientGivesWay(t *testing.T) {
 		if len(l.book.done) != 2 || l.book.done[0].Failure.Reason != GaveWay {
 			t.Errorf("%+v", l.book.done)
 		}
+		if got, want := l.book.done[0].Client.String(), silent.LocalAddr().String(); got != want {
+			t.Errorf("the client is %s, want %s", got, want)
+		}
 		silent.Close()
 		l.end()
 	})
