@@ -246,7 +246,7 @@ func TestDrainTimeout(t *testing.T) {
 		close(came)
 		hangs(conn)
 	})
-	p := launch(t, "-drain-timeout", "1ms", "-workers", addr)
+	p := launch(t, "-drain-timeout", "1ms", "-answer-timeout", "1h", "-workers", addr)
 	answer := make(chan string, 1)
 	go func() { answer <- p.ask(t, longRoundRobin) }()
 	<-came

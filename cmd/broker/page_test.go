@@ -4,16 +4,22 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/cli"
+	"balancelab/internal/memnet"
+	"balancelab/internal/protocol"
+	"balancelab/internal/stats"
 	"balancelab/internal/status"
 )
 
@@ -144,6 +150,72 @@ func dial(t *testing.T, addr, text string) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// lingering is a listener that takes a minute to notice that it is closed. It
+// waits in Accept, since package http calls Close with a lock held.
+type lingering struct{ net.Listener }
+
+func (l lingering) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		time.Sleep(time.Minute)
+	}
+	return conn, err
+}
+
+// The page takes samples of what is in flight while it is open. When it is
+// closed, nothing of it is running.
+func TestPageRunsUntilItIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network memnet.Net
+		var stderr strings.Builder
+		l := network.Listen("page")
+		pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...)
+		p := &page{Listener: lingering{l}, line: cli.NewLine("broker", "", nil, &stderr)}
+		p.start(t.Context(), pool, l.Addr(), off{}, 10)
+		var tried balance.Tried
+		lease, _ := pool.Assign(int(protocol.RoundRobin), &tried)
+		defer lease.Release(balance.Answered)
+		time.Sleep(3*time.Second + time.Millisecond)
+		client := http.Client{Transport: &http.Transport{
+			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return network.Dial(ctx, "page") },
+			DisableKeepAlives: true,
+		}}
+		reply, err := client.Get("http://127.0.0.1/status.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s stats.Snapshot
+		if err := json.NewDecoder(reply.Body).Decode(&s); err != nil || len(s.Workers) != 1 || fmt.Sprint(s.Workers[0].History) != "[1 1 1]" {
+			t.Errorf("%v; the workers are %+v", err, s.Workers)
+		}
+		reply.Body.Close()
+		start := time.Now()
+		p.close()
+		if took := time.Since(start); took != time.Minute || stderr.Len() > 0 {
+			t.Errorf("closed after %v: %s", took, stderr.String())
+		}
+	})
+}
+
+// That a page can't be served any more is said, and is no reason to stop.
+func TestPageFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network memnet.Net
+		var stderr strings.Builder
+		l := network.Listen("page")
+		pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...)
+		p := &page{Listener: l, line: cli.NewLine("broker", "", nil, &stderr)}
+		p.start(t.Context(), pool, l.Addr(), off{}, 10)
+		synctest.Wait()
+		l.Close()
+		synctest.Wait()
+		if text := stderr.String(); !strings.HasPrefix(text, "broker: status page: ") || strings.Count(text, "\n") != 1 {
+			t.Errorf("it says %q", text)
+		}
+		p.close()
+	})
 }
 
 func TestStatusPageThatCannotBeBound(t *testing.T) {
