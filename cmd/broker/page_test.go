@@ -199,6 +199,35 @@ func TestPageRunsUntilItIsClosed(t *testing.T) {
 	})
 }
 
+// The page has as many viewers at once as the open files allow: one more waits.
+func TestViewersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network memnet.Net
+		l := network.Listen("page")
+		p := &page{Listener: l, line: cli.NewLine("broker", "", nil, io.Discard)}
+		p.start(t.Context(), balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...), l.Addr(), off{}, 1)
+		dial := func(text string) net.Conn {
+			c, err := network.Dial(t.Context(), "page")
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(c, text)
+			synctest.Wait()
+			return c
+		}
+		first := dial("GET / HTTP/1.1\r\nHost: localh")
+		start := time.Now()
+		next := dial("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		line, err := bufio.NewReader(next).ReadString('\n')
+		if line != "HTTP/1.1 200 OK\r\n" || time.Since(start) == 0 {
+			t.Errorf("%q, %v after %v", line, err, time.Since(start))
+		}
+		first.Close()
+		next.Close()
+		p.close()
+	})
+}
+
 // That a page can't be served any more is said, and is no reason to stop.
 func TestPageFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

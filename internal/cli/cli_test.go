@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -242,6 +243,14 @@ func text(err error) string {
 
 // A program that prints and ends by itself fails if that could not be written,
 // unless it has failed anyway.
+// worse is an output that fails for another reason each time.
+type worse struct{ n int }
+
+func (w *worse) Write([]byte) (int, error) {
+	w.n++
+	return 0, fmt.Errorf("reason %d", w.n)
+}
+
 func TestChecked(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -252,6 +261,7 @@ func TestChecked(t *testing.T) {
 	}{
 		{"all is written", io.Discard, OK, OK, ""},
 		{"nothing is", full{}, OK, Failed, "program: standard output: no space left on device\n"},
+		{"only the first reason counts", new(worse), OK, Failed, "program: standard output: reason 1\n"},
 		{"nothing is, after a wrong command line", full{}, Usage, Usage, ""},
 	} {
 		var stderr bytes.Buffer

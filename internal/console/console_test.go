@@ -37,6 +37,7 @@ func TestLines(t *testing.T) {
 	b.Done(&broker.Exchange{Client: client, Attempts: 3, Failure: &broker.Failure{Reason: broker.NoWorker}})
 	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Answer: "Error: disk full", Failure: &broker.Failure{Reason: broker.Refused}})
 	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Failure: &broker.Failure{Reason: broker.CutOff}})
+	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Failure: &broker.Failure{Reason: broker.ClientLeft}})
 	b.ClientGone(&broker.Exchange{Client: client}, errors.New("reset"))
 	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{protocol.RoundRobin: 3, protocol.LeastConnections: 2}, Failed: 1, Peak: 2}})
 	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-2"}, Answered: []int{0, 0, 0}, Withdrawn: 1, Peak: 1}})

@@ -17,7 +17,7 @@ import (
 
 var summary = []balance.Status{{
 	Worker:   balance.Worker{Name: "Worker-1"},
-	Answered: []int{protocol.RoundRobin: 3, protocol.LeastConnections: 2}, Failed: 1, Peak: 2,
+	Answered: []int{protocol.RoundRobin: 3, protocol.LeastConnections: 2}, Failed: 1, Withdrawn: 4, Peak: 2,
 }}
 
 // Every event that is no exchange's end, as JSON: its fields, but for the time.
@@ -29,7 +29,7 @@ func TestEventsAsJSON(t *testing.T) {
 		"error:reset level:WARN msg:unreachable worker:Worker-1":                                                                 func(b *BrokerJSON) { b.Unreachable("Worker-1", reset) },
 		"error:reset level:WARN msg:handed on worker:Worker-1":                                                                   func(b *BrokerJSON) { b.Redispatched("Worker-1", reset) },
 		"error:reset level:WARN msg:paused pause:5ms":                                                                            func(b *BrokerJSON) { b.Paused(reset, 5*time.Millisecond) },
-		"answered_least_connections:2 answered_round_robin:3 failed:1 level:INFO most:2 msg:summary withdrawn:0 worker:Worker-1": func(b *BrokerJSON) { b.Summary(summary) },
+		"answered_least_connections:2 answered_round_robin:3 failed:1 level:INFO most:2 msg:summary withdrawn:4 worker:Worker-1": func(b *BrokerJSON) { b.Summary(summary) },
 		"level:INFO msg:status page url:http://127.0.0.1:8080/":                                                                  func(b *BrokerJSON) { b.StatusPage("http://127.0.0.1:8080/") },
 		"cause:its trial failed cooling_seconds:2 level:WARN msg:cooling down worker:Worker-1": func(b *BrokerJSON) {
 			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-1"}, State: balance.Cooling, Cooling: 2 * time.Second, Cause: balance.TrialFailed})

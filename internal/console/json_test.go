@@ -105,6 +105,7 @@ func TestJSONHasNoHiddenCharacters(t *testing.T) {
 	b := NewBrokerJSON(&out)
 	b.Done(&broker.Exchange{Client: addr("127.0.0.1:57730"), Answer: odd})
 	b.Done(&broker.Exchange{Client: addr("127.0.0.1:57730"), Failure: &broker.Failure{Reason: broker.NoRequest}})
+	b.Done(&broker.Exchange{Client: addr("127.0.0.1:57730"), Attempts: 1, Failure: &broker.Failure{Reason: broker.ClientLeft}})
 	b.Close()
 	for _, r := range out.String() {
 		if r != '\n' && !unicode.IsPrint(r) {

@@ -206,6 +206,13 @@ func TestNamedAnswer(t *testing.T) {
 			t.Errorf("without names, %q is read as %q", test.text, got)
 		}
 	}
+	var raw RawAnswer
+	if err := raw.Read(strings.NewReader("#1 a\n")); err != nil {
+		t.Error(err)
+	}
+	if got, err := raw.Parse(0); got != (Answer{"#1 a", true, 0}) || err != nil {
+		t.Errorf("without names, it is %+v, %v", got, err)
+	}
 	for _, n := range []Name{1, 0x1f3a, 1<<64 - 1} {
 		if got, err := readNamedAnswer(strings.NewReader(n.Line("a b"))); got != (Answer{"a b", true, n}) || err != nil {
 			t.Errorf("%v: %+v, %v", n, got, err)

@@ -205,6 +205,44 @@ func TestClientThatNeverReads(t *testing.T) {
 	})
 }
 
+// A peer that had gone before it was sent the last text is told of, whichever way
+// that is sent; one that has only half-closed is not gone.
+func TestPeerThatIsGone(t *testing.T) {
+	for name, send := range map[string]func(*Conn, string) error{"Answer": (*Conn).Answer, "Finish": (*Conn).Finish} {
+		for _, test := range []struct {
+			leaves string
+			how    func(*memnet.Conn)
+			want   error
+		}{
+			{"closes", func(c *memnet.Conn) { c.Close() }, ErrPeerGone},
+			{"half-closes", func(c *memnet.Conn) { c.CloseWrite() }, nil},
+			{"stays", func(*memnet.Conn) {}, nil},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				var got error
+				v := serve(t, &Server{Handle: func(_ context.Context, c *Conn) Handler {
+					c.BeginRead(time.Minute)
+					c.Read(make([]byte, 1))
+					c.EndRead()
+					time.Sleep(time.Second)
+					got = send(c, "text")
+					return nil
+				}, DrainTimeout: time.Minute})
+				c := v.dial()
+				c.Write([]byte("x"))
+				synctest.Wait()
+				test.how(c)
+				time.Sleep(time.Minute)
+				v.stopped()
+				c.Close()
+				if got != test.want {
+					t.Errorf("%s to a peer that %s: %v, want %v", name, test.leaves, got, test.want)
+				}
+			})
+		}
+	}
+}
+
 // A client that left while it waited to be accepted ends nothing.
 func TestAbortedClientIsPassedOver(t *testing.T) {
 	if !neterr.Passing(neterr.Errno(neterr.Aborted)) {
