@@ -81,7 +81,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	defer runWatch(ctx, b.Watch)()
 	b.Pool.OnChange = log.Changed
 	if f.keepalive {
-		b.Idle = broker.NewIdlePool(len(f.workers), f.idle())
+		b.Idle = broker.NewIdlePool(f.idle())
 		defer b.Idle.Close()
 	}
 	page, err := openPage(ctx, line, f.status)
@@ -100,7 +100,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		Stopping: func(n int) { line.Finishing(n, "request", f.drain) },
 	}
 	err = s.Serve(ctx, l)
-	log.Summary(b.Pool.Snapshot())
+	log.Summary(b.Pool.Snapshot().Workers)
 	return err
 }
 

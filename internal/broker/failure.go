@@ -52,7 +52,9 @@ const (
 	Refused                    // the worker's answer is a refusal
 	WorkerFailed               // a worker failed that may have done the job
 	CutOff                     // the broker stopped before the answer came
-	ClientLeft                 // the client has left while its worker worked
+	ClientLeft                 // the client has left while its request waited, or its worker worked
+	QueueTimeout               // no worker had a place for the request
+	AllDrain                   // every worker drains, or was removed
 )
 
 // A Failure is why an exchange has no answer.
@@ -61,9 +63,12 @@ type Failure struct {
 	// Err is what was wrong with the request; for NoRequest, Malformed and
 	// Incomplete.
 	Err error
-	// Within is the time that was not enough for the request; 0 if that was not
-	// the reason.
+	// Within is the time that was not enough, for the request to come or for a
+	// place to become free; 0 if that was not the reason.
 	Within time.Duration
+	// Waiting is how many requests waited for a place then, this one included;
+	// for QueueTimeout.
+	Waiting int
 	// Attempts are the workers that failed: all that were asked for NoWorker,
 	// the last one for Refused and WorkerFailed.
 	Attempts []*AttemptError
@@ -88,8 +93,19 @@ func (f *Failure) Error() string {
 		return "the broker stopped before the answer came"
 	case ClientLeft:
 		return errClientLeft.Error()
+	case QueueTimeout:
+		return fmt.Sprintf("no worker was free within %v (%s)", f.Within, waiting(f.Waiting))
+	case AllDrain:
+		return "no worker available: all drain or were removed (see broker workers)"
 	}
 	return "no worker available: " + f.workers()
+}
+
+func waiting(n int) string {
+	if n == 1 {
+		return "1 request waits"
+	}
+	return fmt.Sprintf("%d requests wait", n)
 }
 
 // listed is how many workers are listed each by itself.
