@@ -96,8 +96,10 @@ func BenchmarkOneLeft(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", names[s], n), func(b *testing.B) {
 				p := benchPool(n, false)
 				p.coolFirst(n - 1)
+				request := new(Request)
 				for b.Loop() {
-					l, _ := p.Assign(s, new(Request))
+					*request = Request{}
+					l, _ := p.Assign(s, request)
 					l.Release(Answered)
 				}
 			})

@@ -14,7 +14,8 @@ type Turns struct {
 // longer.
 type shares struct {
 	weights int       // of the open members together
-	given   []float64 // by the selector's index: for each unit of weight
+	unit    float64   // 1/weights: what a choice gives for each unit of weight
+	given   []float64 // what all choices have given for it, by the selector's index
 }
 
 // turns is what a member had of one selector.
@@ -29,7 +30,7 @@ func (s *shares) count(m *member, selector int) {
 	t := &m.turns[selector]
 	t.assigned++
 	if m.grade == open {
-		s.given[selector] += 1 / float64(s.weights)
+		s.given[selector] += s.unit
 	} else {
 		t.fair++
 	}
@@ -41,7 +42,7 @@ func (s *shares) joined(m *member) {
 	if m.grade != open {
 		return
 	}
-	s.weights += m.weight
+	s.weigh(m.weight)
 	for i := range m.turns {
 		m.turns[i].since = s.given[i]
 	}
@@ -51,10 +52,15 @@ func (s *shares) settle(m *member) {
 	if m.grade != open {
 		return
 	}
-	s.weights -= m.weight
+	s.weigh(-m.weight)
 	for i := range m.turns {
 		m.turns[i].fair += s.earned(m, i)
 	}
+}
+
+func (s *shares) weigh(more int) {
+	s.weights += more
+	s.unit = 1 / float64(s.weights)
 }
 
 func (s *shares) earned(m *member, selector int) float64 {

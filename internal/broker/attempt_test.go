@@ -346,3 +346,20 @@ func TestTimesAddUp(t *testing.T) {
 		})
 	}
 }
+
+// However much the workers' reasons say, the text has a bound.
+func TestReasonsAreBounded(t *testing.T) {
+	f := &Failure{Reason: NoWorker}
+	for i := range 9 {
+		f.Attempts = append(f.Attempts, &AttemptError{
+			Worker: "W", Job: JobRefused, Err: &protocol.RefusalError{Reason: strings.Repeat("é", 500+i)},
+		})
+	}
+	for _, attempts := range [][]*AttemptError{f.Attempts[:2], f.Attempts} {
+		f.Attempts = attempts
+		text := f.Error()
+		if n := len(text); n < 1000 || n > 1100 || !strings.HasSuffix(text, "é…") {
+			t.Errorf("%d workers: %d bytes that end with %q", len(attempts), n, text[n-10:])
+		}
+	}
+}

@@ -108,8 +108,11 @@ func waiting(n int) string {
 	return fmt.Sprintf("%d requests wait", n)
 }
 
-// listed is how many workers are listed each by itself.
-const listed = 5
+// Bounds of the text that names workers.
+const (
+	listed    = 5    // how many workers are listed each by itself
+	maxListed = 1000 // bytes
+)
 
 // workers names the workers that failed, and why: each one, or if there are many
 // each reason once, in the order of their first workers.
@@ -119,7 +122,7 @@ func (f *Failure) workers() string {
 		for _, a := range f.Attempts {
 			texts = append(texts, a.Error())
 		}
-		return strings.Join(texts, "; ")
+		return join(texts)
 	}
 	var causes []string
 	first, count := map[string]string{}, map[string]int{}
@@ -137,7 +140,16 @@ func (f *Failure) workers() string {
 		}
 		texts = append(texts, workers+": "+cause)
 	}
-	return strings.Join(texts, "; ")
+	return join(texts)
+}
+
+// join joins texts, as far as there is room.
+func join(texts []string) string {
+	all := strings.Join(texts, "; ")
+	if len(all) <= maxListed {
+		return all
+	}
+	return strings.ToValidUTF8(all[:maxListed], "") + "…"
 }
 
 func (f *Failure) incomplete() string {
