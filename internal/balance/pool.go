@@ -178,7 +178,7 @@ func (p *Pool) Assign(selector int, r *Request) (Lease, bool) {
 
 func (p *Pool) choose(s Selector, r *Request) *member {
 	if r.n == 0 {
-		if m := s.first(); p.takes(m) && p.queue.fresh.Len() == 0 {
+		if m := s.first(); p.takes(m) { // if others wait, no member takes one more
 			return m
 		}
 		return nil
