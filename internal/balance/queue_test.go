@@ -258,7 +258,8 @@ func TestFailedComesFirst(t *testing.T) {
 // It may then take any place, even at a worker that it has met; but n attempts in
 // all.
 func TestFailedTakesAnyPlace(t *testing.T) {
-	l := newLimitedLab(t, 1, 1)
+	l := newLimitedLab(t, 1, 1, 1)
+	l.Remove("c")
 	r := new(Request)
 	a := l.attempt(rr, r)
 	b := l.take(rr)
