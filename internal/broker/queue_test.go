@@ -186,7 +186,7 @@ func TestLeavingAfterTheQueue(t *testing.T) {
 		c := l.asks(long)
 		time.Sleep(7 * time.Second)
 		c.Reset()
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second)
 		if s := l.Pool.Snapshot().Workers[0]; s.Withdrawn != 1 || s.InFlight != 0 {
 			t.Errorf("%+v", s)
 		}
