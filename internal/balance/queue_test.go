@@ -378,7 +378,7 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 			running = append(running, job{j.r, j.s, lease})
 		case j.r.Place() != nil:
 			waiting = append(waiting, j)
-		case j.r.n < len(limits):
+		case int(j.r.n) < len(limits):
 			t.Errorf("no worker is left after %d attempts of %d", j.r.n, len(limits))
 		}
 	}
