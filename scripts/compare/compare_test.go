@@ -330,6 +330,7 @@ func TestUsageIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	source = bytes.ReplaceAll(source, []byte("\r\n"), []byte("\n"))
 	for line := range strings.Lines(usage) {
 		comment := "//\t" + line
 		if line == "\n" {
