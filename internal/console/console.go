@@ -88,11 +88,16 @@ func (b *Broker) Paused(err error, pause time.Duration) {
 	b.print("[Broker] Waiting ", pause.String(), " before the next client: ", err.Error())
 }
 
-// Changed says that a worker cools down, or is up again.
+// Changed says that a worker cools down or is up again, comes or goes.
 func (b *Broker) Changed(c balance.Change) {
-	what := "is up again"
-	if c.State == balance.Cooling {
+	what := "is " + c.State.String()
+	switch {
+	case c.State == balance.Cooling:
 		what = "cools down for " + c.Cooling.String()
+	case c.State == balance.Up && c.Cause == balance.Added:
+		what = "is new"
+	case c.State == balance.Up:
+		what = "is up again"
 	}
 	b.print("[Broker] ", c.Name, " ", what, ": ", c.Cause.String())
 }
@@ -258,7 +263,7 @@ func (b *BrokerJSON) Changed(c balance.Change) {
 		b.log.Warn("cooling down", "worker", c.Name, "cooling_seconds", c.Cooling.Seconds(), "cause", c.Cause.String())
 		return
 	}
-	b.log.Info("up", "worker", c.Name, "cause", c.Cause.String())
+	b.log.Info(c.State.String(), "worker", c.Name, "cause", c.Cause.String())
 }
 
 // Summary writes an event for each worker.

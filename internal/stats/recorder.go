@@ -85,7 +85,7 @@ type entry struct {
 // New returns a Recorder for a broker that uses pool. It passes everything on
 // to next.
 func New(pool *balance.Pool, next broker.Observer) *Recorder {
-	workers := pool.Snapshot()
+	workers := pool.Snapshot().Workers
 	r := &Recorder{
 		pool: pool, next: next, started: time.Now(),
 		workers:    make(map[string]int, len(workers)),
@@ -197,7 +197,7 @@ func (r *Recorder) Watch(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
-			r.sample(r.pool.Snapshot())
+			r.sample(r.pool.Snapshot().Workers)
 		case <-ctx.Done():
 			return
 		}
