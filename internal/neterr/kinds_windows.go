@@ -15,6 +15,7 @@ var kinds = map[syscall.Errno]Kind{
 	10053: Aborted,         // WSAECONNABORTED
 	1236:  Aborted,         // ERROR_CONNECTION_ABORTED
 	10060: TimedOut,        // WSAETIMEDOUT
+	10052: TimedOut,        // WSAENETRESET: keep-alive had no answer
 	121:   TimedOut,        // ERROR_SEM_TIMEOUT
 	10065: HostUnreachable, // WSAEHOSTUNREACH
 	1232:  HostUnreachable, // ERROR_HOST_UNREACHABLE
@@ -25,7 +26,9 @@ var kinds = map[syscall.Errno]Kind{
 	10013: NoPermission,    // WSAEACCES
 	10024: ProcessFiles,    // WSAEMFILE
 	4:     ProcessFiles,    // ERROR_TOO_MANY_OPEN_FILES
-	10055: NoBuffer,        // WSAENOBUFS
+	10055: NoBuffer,        // WSAENOBUFS: also when all local ports are taken
+	1450:  NoBuffer,        // ERROR_NO_SYSTEM_RESOURCES
+	1816:  NoBuffer,        // ERROR_NOT_ENOUGH_QUOTA
 	8:     NoMemory,        // ERROR_NOT_ENOUGH_MEMORY
 	10050: Accepting,       // WSAENETDOWN
 }
