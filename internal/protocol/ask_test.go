@@ -138,7 +138,7 @@ func TestAskFails(t *testing.T) {
 				return failing{c, test.write, test.read}, err
 			}
 			_, err := Ask(t.Context(), dial, aRequest)
-			if failed := (*AskError)(nil); !errors.As(err, &failed) || failed.Step != test.step || !errors.Is(err, test.want) || err.Error() != test.text {
+			if failed := (*AskError)(nil); !errors.As(err, &failed) || failed.Step != test.step || !errors.Is(err, test.want) || neterr.InWords(err).Error() != test.text {
 				t.Errorf("%s: %v, want %s", test.name, err, test.text)
 			}
 			if test.dial == nil {
