@@ -311,6 +311,7 @@ func TestLoadRunWithoutABroker(t *testing.T) {
 func TestCause(t *testing.T) {
 	for kind, want := range map[neterr.Kind]string{
 		neterr.NoPort:       "no local port is free",
+		neterr.InUse:        "no local port is free",
 		neterr.ProcessFiles: "raise ulimit -n",
 		neterr.Refused:      "connection refused",
 	} {

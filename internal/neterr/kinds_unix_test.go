@@ -43,6 +43,12 @@ func TestEachEntry(t *testing.T) {
 	}
 }
 
+func TestUnreserved(t *testing.T) {
+	if Unreserved != "above 1023" {
+		t.Errorf("got %q", Unreserved)
+	}
+}
+
 // The numbers that accept(2) passes on from the new connection are each in the
 // table: that a connection was broken must not end a server.
 func TestAcceptingIsComplete(t *testing.T) {

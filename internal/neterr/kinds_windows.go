@@ -2,6 +2,10 @@ package neterr
 
 import "syscall"
 
+// Unreserved says which port to choose after [NoPermission]: one that is … Windows
+// reserves some above 1023, too: for Hyper-V, say.
+const Unreserved = `not in the list of "netsh interface ipv4 show excludedportrange tcp"`
+
 // kinds are the numbers of Windows Sockets; see Microsoft's "Windows Sockets
 // Error Codes" and "System Error Codes". The numbers below 10000 are the
 // system's own, for connections that wait by overlapped input and output.

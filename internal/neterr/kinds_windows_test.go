@@ -1,6 +1,7 @@
 package neterr
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -40,6 +41,12 @@ func TestEachEntry(t *testing.T) {
 	}
 	if !Passing(syscall.Errno(10050)) || Exhausted(syscall.Errno(10050)) || tested != len(kinds) {
 		t.Errorf("%d numbers of %d are tested", tested, len(kinds))
+	}
+}
+
+func TestUnreserved(t *testing.T) {
+	if !strings.Contains(Unreserved, `"netsh interface ipv4 show excludedportrange tcp"`) {
+		t.Errorf("got %q", Unreserved)
 	}
 }
 

@@ -187,7 +187,7 @@ func listenError(addr string, err error) error {
 	case neterr.InUse:
 		return fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
 	case neterr.NoPermission:
-		return fmt.Errorf("listen on %s: permission denied; choose another with -listen, such as a port above 1023", addr)
+		return fmt.Errorf("listen on %s: permission denied; choose another with -listen, such as a port %s", addr, neterr.Unreserved)
 	}
 	return fmt.Errorf("listen on %s: %w", addr, err)
 }

@@ -385,7 +385,7 @@ func TestListenSaysWhatToDo(t *testing.T) {
 		t.Errorf("a taken port: %v", err)
 	}
 	err := listenError("127.0.0.1:80", &net.OpError{Op: "listen", Err: neterr.Errno(neterr.NoPermission)})
-	if want := "listen on 127.0.0.1:80: permission denied; choose another with -listen, such as a port above 1023"; err.Error() != want {
+	if want := "listen on 127.0.0.1:80: permission denied; choose another with -listen, such as a port " + neterr.Unreserved; err.Error() != want {
 		t.Errorf("a reserved port: %v", err)
 	}
 }
