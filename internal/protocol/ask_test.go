@@ -123,6 +123,7 @@ func TestAskFails(t *testing.T) {
 		text        string
 	}{
 		{name: "connect", dial: refused, step: Connect, want: refused, text: "connect: connection refused"},
+		{name: "connect in time", dial: os.ErrDeadlineExceeded, step: Connect, want: context.DeadlineExceeded, text: "connect: context deadline exceeded"},
 		{name: "send", write: reset, step: Send, want: reset, text: "send the request: connection reset by peer"},
 		{name: "send in time", write: os.ErrDeadlineExceeded, step: Send, want: context.DeadlineExceeded, text: "send the request: context deadline exceeded"},
 		{name: "receive", read: reset, step: Receive, want: reset, text: "read the answer: connection reset by peer"},
