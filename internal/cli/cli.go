@@ -37,6 +37,7 @@ import (
 	"syscall"
 
 	"balancelab/internal/console"
+	"balancelab/internal/neterr"
 )
 
 // The exit codes of all programs.
@@ -184,7 +185,7 @@ func (l *Line) Note(format string, args ...any) {
 
 // Fail says on standard error why the program ends, and returns the exit code.
 func (l *Line) Fail(err error) int {
-	l.Note("%v", err)
+	l.Note("%v", neterr.InWords(err))
 	return Failed
 }
 

@@ -30,6 +30,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 )
 
@@ -59,7 +60,7 @@ func (b *Broker) Unreachable(worker string, _ error) {
 
 // Redispatched implements [broker.Observer].
 func (b *Broker) Redispatched(worker string, err error) {
-	b.print("[Broker] No answer from ", worker, ", asking the next one: ", protocol.Printable(err.Error()))
+	b.print("[Broker] No answer from ", worker, ", asking the next one: ", protocol.Printable(neterr.InWords(err).Error()))
 }
 
 // Done implements [broker.Observer]. A client that leaves without a byte has no
@@ -85,7 +86,7 @@ func (b *Broker) ClientGone(x *broker.Exchange, _ error) {
 
 // Paused says that accepting failed for now.
 func (b *Broker) Paused(err error, pause time.Duration) {
-	b.print("[Broker] Waiting ", pause.String(), " before the next client: ", err.Error())
+	b.print("[Broker] Waiting ", pause.String(), " before the next client: ", neterr.InWords(err).Error())
 }
 
 // Changed says that a worker cools down or is up again, comes or goes.
@@ -149,7 +150,7 @@ func (w *Worker) Dropped(peer net.Addr) {
 
 // Paused says that accepting failed for now.
 func (w *Worker) Paused(err error, pause time.Duration) {
-	w.print("[Worker] Waiting ", pause.String(), " before the next job: ", err.Error())
+	w.print("[Worker] Waiting ", pause.String(), " before the next job: ", neterr.InWords(err).Error())
 }
 
 // A BrokerJSON writes the broker's events as JSON. It is a [broker.Observer].
@@ -215,12 +216,12 @@ func (b *BrokerJSON) Connected(net.Addr) {}
 
 // Unreachable implements [broker.Observer].
 func (b *BrokerJSON) Unreachable(worker string, err error) {
-	b.log.Warn("unreachable", "worker", worker, "error", err.Error())
+	b.log.Warn("unreachable", "worker", worker, "error", neterr.InWords(err).Error())
 }
 
 // Redispatched implements [broker.Observer].
 func (b *BrokerJSON) Redispatched(worker string, err error) {
-	b.log.Warn("handed on", "worker", worker, "error", err.Error())
+	b.log.Warn("handed on", "worker", worker, "error", neterr.InWords(err).Error())
 }
 
 // Done implements [broker.Observer]. The event is named for how the exchange ended:
@@ -241,7 +242,7 @@ func (b *BrokerJSON) Done(x *broker.Exchange) {
 // ClientGone implements [broker.Observer]. The event follows the one of Done and is about
 // the same exchange: what it ended in did not arrive.
 func (b *BrokerJSON) ClientGone(x *broker.Exchange, err error) {
-	b.log.Warn("left", attributes(x, "error", err.Error())...)
+	b.log.Warn("left", attributes(x, "error", neterr.InWords(err).Error())...)
 }
 
 // attributes returns what every event of an exchange has, and more.
@@ -258,7 +259,7 @@ func attributes(x *broker.Exchange, more ...any) []any {
 
 // Paused says that accepting failed for now.
 func (b *BrokerJSON) Paused(err error, pause time.Duration) {
-	b.log.Warn("paused", "pause", pause.String(), "error", err.Error())
+	b.log.Warn("paused", "pause", pause.String(), "error", neterr.InWords(err).Error())
 }
 
 // Changed says that a worker cools down, or is up again.
@@ -318,7 +319,7 @@ func (w *WorkerJSON) Dropped(peer net.Addr) {
 
 // Paused says that accepting failed for now.
 func (w *WorkerJSON) Paused(err error, pause time.Duration) {
-	w.log.Warn("paused", "pause", pause.String(), "error", err.Error())
+	w.log.Warn("paused", "pause", pause.String(), "error", neterr.InWords(err).Error())
 }
 
 // tuple returns an address as Python prints it: ('127.0.0.1', 57730), and with
