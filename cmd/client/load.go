@@ -30,15 +30,6 @@ const (
 // not be kept.
 const atOnce = 1000
 
-// loadFlags are the flags that a load run looks at.
-type loadFlags struct {
-	broker  string
-	timeout time.Duration
-	n, c    int
-	rate    float64
-	json    bool
-}
-
 // isLoadRun reports whether the command line asks for a load run: by one of
 // its flags, even one with its default value, or by a list of types. Without -n
 // only -json is right: it does not ask for many requests, and gets a report on
@@ -64,10 +55,11 @@ func needsN(line *cli.Line) string {
 }
 
 // check returns what is wrong with the flags, or nil.
-func (f loadFlags) check() error {
+func (f flags) check() error {
+	if err := f.checkTimeout(); err != nil {
+		return err
+	}
 	switch {
-	case f.timeout < 0:
-		return fmt.Errorf("-timeout must not be negative: %v", f.timeout)
 	case f.n < 1:
 		return fmt.Errorf("-n must be at least 1: %d", f.n)
 	case f.c < 1:
@@ -80,7 +72,7 @@ func (f loadFlags) check() error {
 
 // config returns the load run that the command line asks for, without its
 // progress. The error is for the person who typed it.
-func (f loadFlags) config(line *cli.Line) (load.Config, error) {
+func (f flags) config(line *cli.Line) (load.Config, error) {
 	types, err := protocol.ParseTypes(line.Arg(0))
 	if err != nil {
 		return load.Config{}, err
@@ -106,7 +98,7 @@ func (f loadFlags) config(line *cli.Line) (load.Config, error) {
 
 // loadRun carries out a load run and returns the exit code: that all requests
 // were answered, or not.
-func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io.Writer) int {
+func loadRun(ctx context.Context, line *cli.Line, f flags, stdout, stderr io.Writer) int {
 	config, err := f.config(line)
 	if err != nil {
 		return line.Wrong("%v", err)

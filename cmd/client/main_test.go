@@ -512,7 +512,7 @@ func TestUsageInReadme(t *testing.T) {
 
 // Every flag of the command line is in the usage text.
 func TestUsageNamesEveryFlag(t *testing.T) {
-	for _, name := range []string{"broker", "timeout", "n", "c", "rate", "json"} {
+	for _, name := range []string{"broker", "timeout", "raw", "n", "c", "rate", "json"} {
 		contains(t, usage, "\n  -"+name+" ")
 	}
 }
