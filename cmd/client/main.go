@@ -20,24 +20,35 @@ import (
 // usage is what -h prints. The same text stands in cmd/README.md, and a test
 // compares the two.
 const usage = `usage: client [flags] <type> <approach>
+       client [flags] -mix shares <approach>
        client -raw text
 
   <type>      Long (5 seconds of work) or Short (1 second); a load run takes
               a list too, and cycles through it: Long,Short,Short
-  <approach>  round_robin or least_connections
+  <approach>  round_robin or least_connections; a load run takes both, in turn:
+              round_robin,least_connections
 
   -broker addr   where the broker listens (default 127.0.0.1:8000)
   -timeout time  how long to wait for the answer; 0 means for ever (default 0)
 
-With -n it is a load run: many requests, and a report at the end. -c, -rate
-and a list of types need -n; -json without it reports on one request.
+With -n or -d it is a load run: many requests, and a report at the end. Lists
+and the flags below need one of the two; -json and -csv without them report on
+one request.
 
   -n count       how many requests in all (default 1)
+  -d time        for how long requests are started, instead of -n
   -c count       how many at once, at most (default 1, with -rate 1000)
   -rate number   how many are started a second, whether or not the ones before
                  were answered; latency counts from these planned starts;
-                 0 means as fast as -c allows (default 0)
+                 10..200 rises evenly; 0 means as fast as -c allows (default 0)
+  -arrivals how  even, or poisson: random as those of many users (default even)
+  -mix shares    types in random order instead of in turn: Long=1,Short=2
+  -seed number   chooses what is random (default: another one each time, which
+                 the report shows)
   -json          the report as JSON
+  -csv file      a row for each request; - means standard output, and then the
+                 report goes to standard error
+  -q             show no progress
 
 With -raw it sends any text, and prints what comes back until the broker closes;
 what can't be printed is quoted.
@@ -47,6 +58,7 @@ what can't be printed is quoted.
 
 example: client Long least_connections
 example: client -n 300 -rate 20 Long,Short,Short least_connections
+example: client -d 30s -rate 10..60 -mix Long=1,Short=2 least_connections
 example: client -raw 'AppID:Medium:round_robin'
 `
 
