@@ -3,7 +3,8 @@
 //
 //	/             the page; it asks for /status.json twice a second
 //	/status.json  the whole snapshot
-//	/metrics      most of it, in the Prometheus text format, version 0.0.4
+//	/metrics      most of it, in the Prometheus text format, version 0.0.4, and
+//	              what is known of the process
 //	/healthz      200 ok, or 503 once the broker is stopping
 //
 // [Handler] takes a function that returns a snapshot, so that no other package
@@ -85,7 +86,7 @@ func Handler(snapshot func() stats.Snapshot) http.Handler {
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		s, _ := c.get()
-		reply(w, http.StatusOK, MetricsType, Metrics(s))
+		reply(w, http.StatusOK, MetricsType, append(Metrics(s), programMetrics()...))
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		const plain = "text/plain; charset=utf-8"
