@@ -88,7 +88,7 @@ unit_tests() {
         return 1
     fi
     if grep -q '^panic: test timed out' "$dir/tests.txt"; then
-        not_tested "the unit tests hung under wine: $(grep '^=== RUN' "$dir/tests.txt" | tail -n 1)"
+        not_tested "the unit tests hung under wine: $(sed -n '/running tests:/{n;s/^[[:space:]]*//p}' "$dir/tests.txt" | xargs)"
     fi
     if [ $code != 0 ]; then
         tail -n 50 "$dir/tests.txt"
