@@ -106,10 +106,10 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	s := server.Server{
 		Handle: b.Handle, DrainTimeout: f.drain, MaxConns: f.maxConns,
 		Paused: log.Paused, Panicked: line.Panicked,
-		Stopping: func(n int) { line.Finishing(n, "request", f.drain) },
 	}
+	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "request", f.drain) }
 	err = s.Serve(ctx, l)
-	log.Summary(b.Pool.Snapshot().Workers)
+	log.Summary(b.Pool.Snapshot())
 	return err
 }
 
@@ -141,7 +141,7 @@ type observer interface {
 	Close()
 	Changed(balance.Change)
 	NotShown() int // lines that could not be written
-	Summary([]balance.Status)
+	Summary(balance.Snapshot)
 }
 
 type off struct{ console.Off }

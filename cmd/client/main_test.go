@@ -463,9 +463,9 @@ func TestWrongCommandLines(t *testing.T) {
 		"-n 0 Short round_robin":                    "-n must be at least 1: 0",
 		"-n -5 Short round_robin":                   "-n must be at least 1: -5",
 		"-c 0 Short round_robin":                    "-c must be at least 1: 0",
-		"-rate -1 Short round_robin":                "-rate must be a number of at least 0: -1",
-		"-rate NaN Short round_robin":               "-rate must be a number of at least 0: NaN",
-		"-rate Inf Short round_robin":               "-rate must be a number of at least 0: +Inf",
+		"-rate -1 Short round_robin":                `invalid value "-1" for flag -rate: want a number of at least 0`,
+		"-rate NaN Short round_robin":               `invalid value "NaN" for flag -rate: want a number of at least 0`,
+		"-rate Inf Short round_robin":               `invalid value "Inf" for flag -rate: want a number of at least 0`,
 		"-n 2 -timeout -1s Short x":                 `unknown approach "x": want round_robin or least_connections`,
 		"-timeout -1s Short round_robin":            "-timeout must not be negative: -1s",
 		"-n 2 Medium round_robin":                   `unknown type "Medium": want Long or Short`,
@@ -474,20 +474,38 @@ func TestWrongCommandLines(t *testing.T) {
 		"Medium round_robin":                        `unknown type "Medium": want Long or Short`,
 		"-n many Short round_robin":                 `invalid value "many" for flag -n: want a whole number`,
 		"-timeout 5 Short round_robin":              `invalid value "5" for flag -timeout: want a unit, such as 5s`,
-		"-rate fast Short round_robin":              `invalid value "fast" for flag -rate: want a number`,
-		"-c 5 Short round_robin":                    "-c takes -n, the number of requests",
-		"-rate 5 Short round_robin":                 "-rate takes -n, the number of requests",
-		"Long,Short round_robin":                    "a list of types takes -n, the number of requests",
+		"-rate fast Short round_robin":              `invalid value "fast" for flag -rate: want a number, or a ramp such as 10..200`,
+		"-c 5 Short round_robin":                    "-c takes -n, the number of requests, or -d, the time",
+		"-rate 5 Short round_robin":                 "-rate takes -n, the number of requests, or -d, the time",
+		"Long,Short round_robin":                    "a list takes -n, the number of requests, or -d, the time",
 		"-broker 8001 Short round_robin":            `-broker: "8001" is no address: want host:port, such as 127.0.0.1:8001`,
 		"-broker a:65536 Short x":                   `-broker: "a:65536" has no port from 0 to 65535`,
-		"-json -c 5 Short round_robin":              "-c takes -n, the number of requests",
-		"-json Long,Short round_robin":              "a list of types takes -n, the number of requests",
+		"-json -c 5 Short round_robin":              "-c takes -n, the number of requests, or -d, the time",
+		"-json Long,Short round_robin":              "a list takes -n, the number of requests, or -d, the time",
 		"-json -timeout -1s Short x":                `unknown approach "x": want round_robin or least_connections`,
 		"-n 2 -timeout -1s Short least_connections": "-timeout must not be negative: -1s",
-		"Short x":                `unknown approach "x": want round_robin or least_connections`,
-		"-broker :8001 Short x":  `-broker: ":8001" has no host: want host:port, such as 127.0.0.1:8001`,
-		"Short round_robin -n 5": `flags come before the arguments: put "-n" before "Short"`,
-		"Short":                  "<approach> is missing",
+		"-d 1s -n 2 Short round_robin":              "-d says for how long: leave out -n",
+		"-d 0s Short round_robin":                   "-d must be above 0: 0s",
+		"-d -1s Short round_robin":                  "-d must be above 0: -1s",
+		"-d 5 Short round_robin":                    `invalid value "5" for flag -d: want a unit, such as 5s`,
+		"-n 2 -arrivals poisson Short round_robin":  "-arrivals poisson takes -rate",
+		"-n 2 -arrivals odd Short round_robin":      `invalid value "odd" for flag -arrivals: want even or poisson`,
+		"-arrivals even Short round_robin":          "-arrivals takes -n, the number of requests, or -d, the time",
+		"-seed 1 Short round_robin":                 "-seed takes -n, the number of requests, or -d, the time",
+		"-q Short round_robin":                      "-q takes -n, the number of requests, or -d, the time",
+		"-mix Long=1 round_robin":                   "-mix takes -n, the number of requests, or -d, the time",
+		"Short round_robin,least_connections":       "a list takes -n, the number of requests, or -d, the time",
+		"-n 2 Short round_robin,":                   `unknown approach "": want round_robin or least_connections`,
+		"-n 2 -mix Long=1 Long round_robin":         `-mix says the types: leave out "Long"`,
+		"-n 2 -mix Long=1":                          "<approach> is missing",
+		"-n 2 -mix Long round_robin":                `invalid value "Long" for flag -mix: want a type and a whole number from 1 to 1000000, such as Long=1,Short=2`,
+		"-n 2 -mix Long=1 x":                        `unknown approach "x": want round_robin or least_connections`,
+		"-n 2 -seed -1 -mix Long=1 round_robin":     `invalid value "-1" for flag -seed: want a whole number of at least 0`,
+		"-n 2 -rate 9..0 Short round_robin":         `invalid value "9..0" for flag -rate: want a ramp that ends above 0, such as 10..200`,
+		"Short x":                                   `unknown approach "x": want round_robin or least_connections`,
+		"-broker :8001 Short x":                     `-broker: ":8001" has no host: want host:port, such as 127.0.0.1:8001`,
+		"Short round_robin -n 5":                    `flags come before the arguments: put "-n" before "Short"`,
+		"Short":                                     "<approach> is missing",
 	} {
 		want := result{2, "", "client: " + reason + " (see client -h)\n"}
 		expect(t, args, client(strings.Fields(args)...), want)
@@ -510,7 +528,7 @@ func TestUsageInReadme(t *testing.T) {
 
 // Every flag of the command line is in the usage text.
 func TestUsageNamesEveryFlag(t *testing.T) {
-	for _, name := range []string{"broker", "timeout", "n", "c", "rate", "json"} {
+	for _, name := range append(loadFlags, "broker", "timeout", "raw") {
 		contains(t, usage, "\n  -"+name+" ")
 	}
 }

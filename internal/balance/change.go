@@ -42,7 +42,7 @@ func (c Cause) String() string {
 // note keeps a change of m until it can be told without the lock.
 func (p *Pool) note(m *member, c Change) {
 	if p.OnChange != nil {
-		c.Worker, c.Index = m.worker(), m.index
+		c.Worker, c.Index = m.worker(), int(m.index)
 		p.untold = append(p.untold, c)
 	}
 }

@@ -29,7 +29,7 @@ func (l Lease) Worker() *Worker { return &l.member.config }
 // Index returns how many workers the pool had before this one: its place in the
 // list that NewPool was given, and so on for those that were added. It may be
 // called after Release too.
-func (l Lease) Index() int { return l.member.index }
+func (l Lease) Index() int { return int(l.member.index) }
 
 // Release ends the lease. It panics, and changes nothing, if the lease was
 // released before through any of its copies, or is the zero value, or if there

@@ -46,7 +46,7 @@ const (
 // A member is a worker with what the pool knows of it. What is read for each
 // choice stands together.
 type member struct {
-	index    int // how many members the pool had before it
+	index    int32 // how many members the pool had before it
 	weight   int
 	limit    int // of inFlight; 0 for none
 	inFlight int
@@ -141,7 +141,7 @@ func NewPool(workers []Worker, selectors ...Selector) *Pool {
 func (p *Pool) join(m *member, w Worker) {
 	w.Weight = max(w.Weight, 1)
 	*m = member{
-		pool: p, index: p.ever, weight: w.Weight, limit: w.Limit, config: w, grade: unusable, seat: unusable,
+		pool: p, index: int32(p.ever), weight: w.Weight, limit: w.Limit, config: w, grade: unusable, seat: unusable,
 		answered: make([]int, len(p.selectors)), turns: make([]turns, len(p.selectors)),
 	}
 	p.ever++
@@ -178,12 +178,12 @@ func (p *Pool) Assign(selector int, r *Request) (Lease, bool) {
 
 func (p *Pool) choose(s Selector, r *Request) *member {
 	if r.n == 0 {
-		if m := s.first(); p.takes(m) && p.queue.fresh.Len() == 0 {
+		if m := s.first(); p.takes(m) { // if others wait, no member takes one more
 			return m
 		}
 		return nil
 	}
-	if r.n >= p.ever || p.queues && r.n >= len(p.members) {
+	if int(r.n) >= p.ever || p.queues && int(r.n) >= len(p.members) {
 		return nil
 	}
 	m := r.next(s, p.members)

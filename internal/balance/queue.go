@@ -25,7 +25,7 @@ type wait struct {
 	since    time.Time
 	element  *list.Element // nil once it has left the queue
 	list     *list.List
-	place    chan Lease // has room for the one lease that is sent
+	place    chan Lease // has room for the one lease that it is given, and for the one of Wake
 }
 
 // A Queue says how many requests wait at one moment.
@@ -49,13 +49,20 @@ func (r *Request) Place() <-chan Lease {
 	return r.wait.place
 }
 
+// Wake ends the wait of another goroutine at Place, which gets the zero Lease if
+// it was given no place yet. It is called once at most.
+func (r *Request) Wake() { r.wait.place <- Lease{} }
+
+// IsZero reports whether l is no lease.
+func (l Lease) IsZero() bool { return l.member == nil }
+
 // enqueue lets r wait, if it may ever get a place.
 func (p *Pool) enqueue(selector int, r *Request) {
 	r.wait = nil
-	if !p.queues || r.n > 0 && r.n >= len(p.members) {
+	if !p.queues || r.n > 0 && int(r.n) >= len(p.members) {
 		return
 	}
-	w := &wait{request: r, selector: selector, since: time.Now(), list: &p.queue.fresh, place: make(chan Lease, 1)}
+	w := &wait{request: r, selector: selector, since: time.Now(), list: &p.queue.fresh, place: make(chan Lease, 2)}
 	if r.n > 0 {
 		w.list = &p.queue.failed
 	}
@@ -75,17 +82,21 @@ func (p *Pool) Leave(r *Request) (Lease, bool) {
 	if w == nil {
 		return Lease{}, false
 	}
-	if w.element == nil {
+	if w.element != nil {
+		w.leave()
+		p.serve() // the next one may be less particular
+		return Lease{}, false
+	}
+	for {
 		select {
 		case lease := <-w.place:
-			return lease, true
+			if !lease.IsZero() {
+				return lease, true
+			}
 		default: // the caller has it already
 			return Lease{}, false
 		}
 	}
-	w.leave()
-	p.serve() // the next one may be less particular
-	return Lease{}, false
 }
 
 func (w *wait) leave() {

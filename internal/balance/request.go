@@ -14,8 +14,8 @@ import "slices"
 // the rest of the order has been used. A worker that was put off is not put
 // first again when it becomes open.
 type Request struct {
-	n     int // how many times it was assigned
-	first int // the index of the only worker, while again is nil and n is 1
+	n     int32 // how many times it was assigned
+	first int32 // the index of the only worker, while again is nil and n is 1
 	again *attempts
 	wait  *wait // nil if it has never waited
 }
@@ -30,7 +30,7 @@ type attempts struct {
 
 func (r *Request) tried(m *member) bool {
 	if r.again != nil {
-		return r.again.tried.has(m.index)
+		return r.again.tried.has(int(m.index))
 	}
 	return r.n == 1 && r.first == m.index
 }
@@ -39,7 +39,7 @@ func (r *Request) add(m *member) {
 	if r.n == 0 {
 		r.first = m.index
 	} else {
-		r.further().tried.add(m.index)
+		r.further().tried.add(int(m.index))
 	}
 	r.n++
 }
@@ -47,7 +47,7 @@ func (r *Request) add(m *member) {
 func (r *Request) further() *attempts {
 	if r.again == nil {
 		r.again = new(attempts)
-		r.again.tried.add(r.first)
+		r.again.tried.add(int(r.first))
 	}
 	return r.again
 }
@@ -62,7 +62,7 @@ const sortingCosts = 16
 // each time: when all attempts together have cost as much as sorting, the order
 // that is kept must do.
 func (r *Request) next(s Selector, members []*member) *member {
-	if r.n*s.compares() <= sortingCosts*len(members) {
+	if int(r.n)*s.compares() <= sortingCosts*len(members) {
 		if m := s.first(); m == nil || !r.tried(m) {
 			return m
 		}
@@ -92,7 +92,7 @@ func (a *attempts) next() *member {
 		m := a.order[0]
 		a.order = a.order[1:]
 		switch {
-		case a.tried.has(m.index):
+		case a.tried.has(int(m.index)):
 		case m.grade == open:
 			return m
 		default:
@@ -102,7 +102,7 @@ func (a *attempts) next() *member {
 	for len(a.putOff) > 0 {
 		m := a.putOff[0]
 		a.putOff = a.putOff[1:]
-		if !a.tried.has(m.index) && m.grade != unusable {
+		if !a.tried.has(int(m.index)) && m.grade != unusable {
 			return m
 		}
 	}

@@ -124,7 +124,6 @@ type Exchange struct {
 
 	mark    time.Time       // the time up to here is accounted for
 	pool    balance.Request // the workers of all attempts, and the place in the queue
-	left    chan struct{}   // closed when the client leaves while the request is in the queue; nil if it is not
 	attempt attempt         // the one under way, or the last one
 	ticket  socket.Ticket   // of the client, while a worker works
 	raw     protocol.RawAnswer
@@ -248,8 +247,8 @@ func (b *Broker) reply(client *server.Conn, x *Exchange) {
 // PeerGone implements [socket.Waiter]: the client has left, so neither the answer
 // nor a place is awaited any longer.
 func (x *Exchange) PeerGone(socket.PeerState) {
-	if x.left != nil {
-		close(x.left)
+	if x.attempt.conn == nil { // it is in the queue
+		x.pool.Wake()
 		return
 	}
 	x.attempt.conn.SetDeadline(socket.Interrupt)

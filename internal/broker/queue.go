@@ -12,7 +12,6 @@ import (
 // the handler that waits.
 func (b *Broker) enqueued(client *server.Conn, x *Exchange) server.Handler {
 	x.lap()
-	x.left = make(chan struct{})
 	b.Watch.Add(&x.ticket, client.Conn, x)
 	return func(ctx context.Context, client *server.Conn) server.Handler {
 		return b.wait(ctx, client, x)
@@ -27,8 +26,6 @@ func (b *Broker) wait(ctx context.Context, client *server.Conn, x *Exchange) (ne
 	var failure *Failure
 	select {
 	case lease = <-x.pool.Place():
-	case <-x.left:
-		failure = &Failure{Reason: ClientLeft}
 	case <-timer.C:
 		failure = &Failure{Reason: QueueTimeout, Within: b.QueueTimeout, Waiting: b.Pool.Queue().Waiting}
 	case <-ctx.Done():
@@ -38,13 +35,13 @@ func (b *Broker) wait(ctx context.Context, client *server.Conn, x *Exchange) (ne
 	return b.waited(client, x, lease, failure)
 }
 
-// waited ends the wait. A place that came at the same moment as the failure is
+// waited ends the wait. lease is zero if the client has left, or there is a
+// failure. A place that came at the same moment as the failure is
 // used, unless nobody waits for the answer any more.
 func (b *Broker) waited(client *server.Conn, x *Exchange, lease balance.Lease, failure *Failure) server.Handler {
 	x.Queued += x.lap()
 	gone := b.Watch.Remove(&x.ticket)
-	x.left = nil
-	given := failure == nil
+	given := !lease.IsZero()
 	if !given {
 		lease, given = b.Pool.Leave(&x.pool)
 	}

@@ -72,7 +72,7 @@ func (b *Broker) Done(x *broker.Exchange) {
 		b.print("[Broker] Response from ", x.Worker, ": ", protocol.Printable(x.Answer))
 	case f.Reason == broker.NoRequest:
 	case f.Reason == broker.ClientLeft: // ClientGone follows
-	case x.Attempts == 0:
+	case f.Unread():
 		b.print("[Broker] Refused ", tuple(x.Client), ": ", protocol.Printable(f.Error()))
 	default:
 		b.print("[Broker] Failed ", tuple(x.Client), ": ", protocol.Printable(f.Error()))
@@ -103,9 +103,9 @@ func (b *Broker) Changed(c balance.Change) {
 	b.print("[Broker] ", c.Name, " ", what, ": ", c.Cause.String())
 }
 
-// Summary prints a line for each worker.
-func (b *Broker) Summary(workers []balance.Status) {
-	for _, w := range workers {
+// Summary prints a line for each worker, and one for the queue if there was one.
+func (b *Broker) Summary(s balance.Snapshot) {
+	for _, w := range s.Workers {
 		var answered []string
 		for _, a := range protocol.Approaches() {
 			answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
@@ -116,6 +116,9 @@ func (b *Broker) Summary(workers []balance.Status) {
 		}
 		b.print(fmt.Sprintf("[Broker] %s: answered %s; failed %d; %sat most %d at once",
 			w.Name, strings.Join(answered, ", "), w.Failed, withdrawn, w.Peak))
+	}
+	if most := s.Queue.Most; most > 0 {
+		b.print(fmt.Sprintf("[Broker] Queue: at most %d waited", most))
 	}
 }
 
@@ -229,7 +232,7 @@ func (b *BrokerJSON) Done(x *broker.Exchange) {
 	case x.Failure != nil && (x.Failure.Reason == broker.NoRequest || x.Failure.Reason == broker.ClientLeft):
 	case x.Failure == nil:
 		b.log.Info("answered", attributes(x, "answer", x.Answer)...)
-	case x.Attempts > 0:
+	case !x.Failure.Unread():
 		b.log.Warn("failed", attributes(x, "error", x.Failure.Error())...)
 	default:
 		b.log.Warn("refused", attributes(x, "error", x.Failure.Error())...)
@@ -248,6 +251,7 @@ func attributes(x *broker.Exchange, more ...any) []any {
 		"client", x.Client.String(), "type", x.Request.Type.String(), "approach", x.Request.Approach.String(),
 		"worker", x.Worker, "attempts", x.Attempts,
 		"waiting_seconds", x.Reading.Seconds(),
+		"queued_seconds", x.Queued.Seconds(),
 		"connecting_seconds", x.Connecting.Seconds(),
 		"serving_seconds", x.Serving.Seconds(),
 	}, more...)
@@ -267,14 +271,17 @@ func (b *BrokerJSON) Changed(c balance.Change) {
 	b.log.Info(c.State.String(), "worker", c.Name, "cause", c.Cause.String())
 }
 
-// Summary writes an event for each worker.
-func (b *BrokerJSON) Summary(workers []balance.Status) {
-	for _, w := range workers {
+// Summary writes an event for each worker, and one for the queue if there was one.
+func (b *BrokerJSON) Summary(s balance.Snapshot) {
+	for _, w := range s.Workers {
 		attrs := []any{"worker", w.Name, "failed", w.Failed, "withdrawn", w.Withdrawn, "most", w.Peak}
 		for _, a := range protocol.Approaches() {
 			attrs = append(attrs, "answered_"+a.String(), w.Answered[a])
 		}
 		b.log.Info("summary", attrs...)
+	}
+	if most := s.Queue.Most; most > 0 {
+		b.log.Info("queue", "most", most)
 	}
 }
 
@@ -361,7 +368,7 @@ func (Off) ClientGone(*broker.Exchange, error) {}
 func (Off) Paused(error, time.Duration)        {}
 func (Off) Changed(balance.Change)             {}
 func (Off) NotShown() int                      { return 0 }
-func (Off) Summary([]balance.Status)           {}
+func (Off) Summary(balance.Snapshot)           {}
 func (Off) Processing(protocol.Job, net.Addr)  {}
 func (Off) Refused(net.Addr, string)           {}
 func (Off) Dropped(net.Addr)                   {}

@@ -316,6 +316,23 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A refusal on this machine comes at once, and is not taken for a machine that
+// does not answer. By itself Windows would try again for 2 seconds. Wine would
+// not, so that under Wine this test says nothing of it.
+func TestRefusedAtOnce(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Logf("not tested: %v", err)
+			continue
+		}
+		l.Close()
+		if _, err := dialNet(t.Context(), l.Addr().String(), time.Second); neterr.KindOf(err) != neterr.Refused {
+			t.Errorf("%s: got %v", l.Addr(), err)
+		}
+	}
+}
+
 func TestDialGivenUpBefore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

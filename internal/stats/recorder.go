@@ -138,7 +138,7 @@ func (r *Recorder) Done(x *broker.Exchange) {
 		switch {
 		case f.Reason == broker.ClientLeft:
 			e.outcome = Left
-		case x.Attempts == 0:
+		case f.Unread():
 			e.outcome, e.took = Refused, x.Reading
 		}
 		if f.Reason == broker.WorkerFailed || f.Reason == broker.Refused {

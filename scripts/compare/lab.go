@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -84,11 +83,12 @@ func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol
 	o := outcome{approach: a}
 	var mu sync.Mutex // guards o.latencies
 	report := load.Run(ctx, load.Config{
-		N: l.plan.n, C: l.plan.n, Rate: l.plan.rate, Types: types, Approach: a, Do: requester(broker.Addr()),
-		Answered: func(_ protocol.Type, latency time.Duration) {
+		Plan: load.Plan{N: l.plan.n, Rate: l.plan.rate, Types: types, Approaches: []protocol.Approach{a}},
+		C:    l.plan.n, Do: requester(broker.Addr()),
+		Ended: func(d load.Done) {
 			mu.Lock()
 			defer mu.Unlock()
-			o.latencies = append(o.latencies, latency)
+			o.latencies = append(o.latencies, d.Latency())
 		},
 	})
 	if !report.Complete() {
@@ -99,12 +99,6 @@ func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol
 	o.took = time.Duration(report.Duration)
 	if !report.Rate.Kept {
 		o.late = report.Rate.Late
-	}
-	// One that is killed tells nothing more.
-	late, cancel := context.WithTimeout(ctx, programs.Patience)
-	defer cancel()
-	if broker.Until(late, "the end of all requests", func() bool { return ended(broker.Stdout.Lines()) == l.plan.n }) != nil {
-		return o, errors.New("the broker did not say what became of all requests")
 	}
 	return o, nil
 }
