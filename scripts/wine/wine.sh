@@ -100,7 +100,8 @@ unit_tests() {
 serve() {
     local name=$1 program=$2 out=$dir/$1.txt
     shift 2
-    wine "$dir/$program.exe" "$@" >"$out" 2>&1 &
+    : >"$out"
+    wine "$dir/$program.exe" "$@" >>"$out" 2>&1 &
     for _ in {1..200}; do
         grep -q 'Listening on port' "$out" && return
         grep -q 'the address is in use' "$out" && not_tested "the session: $(cat "$out")"
