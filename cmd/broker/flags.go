@@ -13,6 +13,7 @@ type flags struct {
 	listen, status, log          string
 	workers                      []balance.Worker
 	request, dial, answer, drain time.Duration
+	queue                        time.Duration
 	maxConns                     int // with the default worked out
 	viewers                      int // connections to the live page at once
 	redispatch, keepalive        bool
@@ -27,6 +28,8 @@ func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 	line.DurationVar(&f.dial, "dial-timeout", 2*time.Second, "")
 	line.DurationVar(&f.answer, "answer-timeout", 30*time.Second, "")
 	line.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "")
+	limit := line.Int("max-per-worker", 0, "")
+	line.DurationVar(&f.queue, "queue-timeout", 30*time.Second, "")
 	line.IntVar(&f.maxConns, "max-conns", 0, "")
 	line.BoolVar(&f.redispatch, "redispatch", false, "")
 	line.BoolVar(&f.abortOnClose, "abort-on-close", false, "")
@@ -36,17 +39,19 @@ func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 	if code, ok := line.Parse(args); !ok {
 		return f, code, false
 	}
-	workers, err := parseWorkers(*list)
+	workers, err := parseWorkers(*list, *limit)
 	f.workers = workers
 	switch {
+	case *limit < 0 || *limit > maxLimit:
+		return f, line.Wrong("-max-per-worker must be from 0 to %d: %d", maxLimit, *limit), false
 	case err != nil:
 		return f, line.Wrong("-workers: %v", err), false
 	case cli.CheckListen(f.listen) != nil:
 		return f, line.Wrong("-listen: %v", cli.CheckListen(f.listen)), false
 	case f.status != "" && cli.CheckListen(f.status) != nil:
 		return f, line.Wrong("-status: %v", cli.CheckListen(f.status)), false
-	case min(f.request, f.dial, f.answer) <= 0:
-		return f, line.Wrong("-request-timeout, -dial-timeout and -answer-timeout must be more than 0"), false
+	case min(f.request, f.dial, f.answer, f.queue) <= 0:
+		return f, line.Wrong("-request-timeout, -dial-timeout, -answer-timeout and -queue-timeout must be more than 0"), false
 	case f.drain < 0:
 		return f, line.Wrong("-drain-timeout must not be negative: %v", f.drain), false
 	case f.maxConns < 0:

@@ -13,7 +13,7 @@ import (
 
 // A wrong command line is answered with one line, and nothing is started.
 func TestWrongCommandLines(t *testing.T) {
-	const positive = "-request-timeout, -dial-timeout and -answer-timeout must be more than 0"
+	const positive = "-request-timeout, -dial-timeout, -answer-timeout and -queue-timeout must be more than 0"
 	for args, reason := range map[string]string{
 		"-listen :":                    `-listen: ":" has no port from 0 to 65535`,
 		"-listen 8001":                 `-listen: "8001" is no address: want host:port, such as 127.0.0.1:8001`,
@@ -25,6 +25,8 @@ func TestWrongCommandLines(t *testing.T) {
 		"-dial-timeout 0s":             positive,
 		"-answer-timeout 0s":           positive,
 		"-answer-timeout -1s":          positive,
+		"-queue-timeout 0s":            positive,
+		"-max-per-worker -1":           "-max-per-worker must be from 0 to 1000000: -1",
 		"-answer-timeout 5":            `invalid value "5" for flag -answer-timeout: want a unit, such as 5s`,
 		"-drain-timeout -1s":           "-drain-timeout must not be negative: -1s",
 		"-max-conns -1":                "-max-conns must not be negative: -1",

@@ -26,11 +26,15 @@ import (
 const usage = `usage: broker [flags]
 
   -listen addr           where clients connect (default 127.0.0.1:8000)
-  -workers list          the workers, in order; host:port=3 has a weight of 3
+  -workers list          the workers, in order; host:port=3 has a weight of 3,
+                         host:port=3/10 also gets 10 requests at once at most
                          (default 127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:9004)
+  -max-per-worker n      how many requests at once for each worker; more wait in
+                         the broker, first come first served (default 0: no limit)
   -request-timeout time  for a client's whole request (default 5s)
   -dial-timeout time     for one connect to a worker (default 2s)
   -answer-timeout time   for a worker's answer (default 30s)
+  -queue-timeout time    how long a request waits for a worker (default 30s)
   -drain-timeout time    how long the first Ctrl-C waits for requests (default 30s)
   -max-conns n           how many clients at once; more wait to be accepted
                          (default: from the limit on open files)
@@ -75,14 +79,19 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	defer l.Close()
 	b := broker.Broker{
 		Pool: balance.NewPool(f.workers, selectors()...), Dial: socket.Dial,
-		RequestTimeout: f.request, DialTimeout: f.dial, AnswerTimeout: f.answer,
+		RequestTimeout: f.request, DialTimeout: f.dial, AnswerTimeout: f.answer, QueueTimeout: f.queue,
 		Redispatch: f.redispatch, Observer: log,
 		Watch: &socket.Watch{EndIsGone: f.abortOnClose},
 	}
 	defer runWatch(ctx, b.Watch)()
-	b.Pool.OnChange = log.Changed
+	b.Pool.OnChange = func(c balance.Change) {
+		if c.State == balance.Draining || c.State == balance.Drained {
+			b.Idle.Drop(c.Index)
+		}
+		log.Changed(c)
+	}
 	if f.keepalive {
-		b.Idle = broker.NewIdlePool(len(f.workers), f.idle())
+		b.Idle = broker.NewIdlePool(f.idle())
 		defer b.Idle.Close()
 	}
 	page, err := openPage(ctx, line, f.status)
@@ -98,8 +107,8 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	s := server.Server{
 		Handle: b.Handle, DrainTimeout: f.drain, MaxConns: f.maxConns,
 		Paused: log.Paused, Panicked: line.Panicked,
-		Stopping: func(n int) { line.Finishing(n, "request", f.drain) },
 	}
+	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "request", f.drain) }
 	err = s.Serve(ctx, l)
 	log.Summary(b.Pool.Snapshot())
 	return err
@@ -133,7 +142,7 @@ type observer interface {
 	Close()
 	Changed(balance.Change)
 	NotShown() int // lines that could not be written
-	Summary([]balance.Status)
+	Summary(balance.Snapshot)
 }
 
 type off struct{ console.Off }

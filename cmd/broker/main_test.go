@@ -39,16 +39,29 @@ var (
 	viewers = regexp.MustCompile(`http://127\.0\.0\.1:\d+/`)
 )
 
+// A screen is what has been written to it.
+type screen interface {
+	io.Writer
+	String() string
+}
+
 // launch runs the broker on free ports, and returns when it listens.
 func launch(t *testing.T, args ...string) *program {
 	t.Helper()
+	return launchUntil(t, context.Background(), new(bytes.Buffer), args...)
+}
+
+// launchUntil is launch for a broker that also stops when ctx is done, and that
+// says on stderr what it has to say.
+func launchUntil(t *testing.T, ctx context.Context, stderr screen, args ...string) *program {
+	t.Helper()
 	p := &program{}
 	r, w := io.Pipe()
-	ctx, cancel := context.WithCancel(context.Background())
-	var stdout, stderr bytes.Buffer
+	ctx, cancel := context.WithCancel(ctx)
+	var stdout bytes.Buffer
 	ended := make(chan int, 1)
 	go func() {
-		code := run(ctx, append([]string{"-listen", "127.0.0.1:0"}, args...), w, &stderr)
+		code := run(ctx, append([]string{"-listen", "127.0.0.1:0"}, args...), w, stderr)
 		w.Close()
 		ended <- code
 	}()
@@ -260,6 +273,42 @@ broker: not everything in flight was finished in time
 	if got := <-answer; got != "Error: the broker stopped before the answer came" {
 		t.Errorf("the client read %q", got)
 	}
+}
+
+// When its window is closed the broker takes less time than it may at other
+// times, and says so.
+func TestWindowClosed(t *testing.T) {
+	came, told := make(chan struct{}), make(chan struct{})
+	addr, _ := startWorker(t, func(conn net.Conn) {
+		protocol.ReadJob(conn)
+		close(came)
+		<-told
+		io.WriteString(conn, protocol.Response)
+	})
+	ctx, stop := context.WithCancelCause(t.Context())
+	p := launchUntil(t, ctx, &telling{told: told}, "-answer-timeout", "1h", "-workers", addr)
+	answer := make(chan string, 1)
+	go func() { answer <- p.ask(t, longRoundRobin) }()
+	<-came
+	stop(cli.ErrWindowClosed)
+	if got := <-answer; got != protocol.Response {
+		t.Errorf("the client read %q", got)
+	}
+	if got := p.stop(); got.code != cli.OK || got.stderr != "broker: finishing 1 request, at most 4s; once more to end now\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// telling closes told when something is written.
+type telling struct {
+	bytes.Buffer
+	told chan struct{}
+}
+
+func (s *telling) Write(p []byte) (int, error) {
+	n, err := s.Buffer.Write(p)
+	close(s.told)
+	return n, err
 }
 
 // Each format of the log has its own lines. All of them are written before the

@@ -174,7 +174,7 @@ func TestPageRunsUntilItIsClosed(t *testing.T) {
 		pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...)
 		p := &page{Listener: lingering{l}, line: cli.NewLine("broker", "", nil, &stderr)}
 		p.start(t.Context(), pool, l.Addr(), off{}, 10)
-		var tried balance.Tried
+		var tried balance.Request
 		lease, _ := pool.Assign(int(protocol.RoundRobin), &tried)
 		defer lease.Release(balance.Answered)
 		time.Sleep(3*time.Second + time.Millisecond)

@@ -15,49 +15,59 @@ import (
 // maxWeight keeps a mistyped weight from starving the other workers.
 const maxWeight = 1000
 
+// maxLimit is more than a worker is ever given at once.
+const maxLimit = 1_000_000
+
 // parseWorkers parses the list of -workers. The workers are named by their
-// place in it, from Worker-1 on.
-func parseWorkers(list string) ([]balance.Worker, error) {
+// place in it, from Worker-1 on. One that has no limit of its own gets limit.
+func parseWorkers(list string, limit int) ([]balance.Worker, error) {
 	var workers []balance.Worker
 	known := map[string]bool{}
 	for item := range strings.SplitSeq(list, ",") {
-		addr, weight, err := parseWorker(strings.TrimSpace(item))
+		w, err := parseWorker(strings.TrimSpace(item), limit)
 		if err != nil {
 			return nil, err
 		}
-		if known[addr] {
-			return nil, fmt.Errorf("%s is there twice", addr)
+		if known[w.Addr] {
+			return nil, fmt.Errorf("%s is there twice", w.Addr)
 		}
-		known[addr] = true
-		name := fmt.Sprintf("Worker-%d", len(workers)+1)
-		workers = append(workers, balance.Worker{Name: name, Addr: addr, Weight: weight})
+		known[w.Addr] = true
+		w.Name = fmt.Sprintf("Worker-%d", len(workers)+1)
+		workers = append(workers, w)
 	}
 	return workers, nil
 }
 
-func parseWorker(item string) (addr string, weight int, err error) {
+// parseWorker parses host:port, host:port=weight or host:port=weight/limit.
+func parseWorker(item string, limit int) (balance.Worker, error) {
 	if item == "" {
-		return "", 0, errors.New("a worker is missing: want host:port,host:port")
+		return balance.Worker{}, errors.New("a worker is missing: want host:port,host:port")
 	}
 	addr, share, weighted := strings.Cut(item, "=")
 	host, port, err := cli.SplitAddr(addr)
 	switch {
 	case err != nil:
-		return "", 0, err
+		return balance.Worker{}, err
 	case host == "":
-		return "", 0, fmt.Errorf("%q is no address: want host:port or host:port=weight", item)
+		return balance.Worker{}, fmt.Errorf("%q is no address: want host:port or host:port=weight", item)
 	case port == 0:
-		return "", 0, fmt.Errorf("%q has no port from 1 to 65535", item)
+		return balance.Worker{}, fmt.Errorf("%q has no port from 1 to 65535", item)
 	}
-	addr = canonical(host, port)
+	w := balance.Worker{Addr: canonical(host, port), Weight: 1, Limit: limit}
 	if !weighted {
-		return addr, 1, nil
+		return w, nil
 	}
-	weight, err = strconv.Atoi(share)
-	if err != nil || weight < 1 || weight > maxWeight {
-		return "", 0, fmt.Errorf("%q has no weight from 1 to %d", item, maxWeight)
+	share, most, limited := strings.Cut(share, "/")
+	if w.Weight, err = strconv.Atoi(share); err != nil || w.Weight < 1 || w.Weight > maxWeight {
+		return balance.Worker{}, fmt.Errorf("%q has no weight from 1 to %d", item, maxWeight)
 	}
-	return addr, weight, nil
+	if !limited {
+		return w, nil
+	}
+	if w.Limit, err = strconv.Atoi(most); err != nil || w.Limit < 0 || w.Limit > maxLimit {
+		return balance.Worker{}, fmt.Errorf("%q has no limit from 0 to %d: want host:port=weight/limit", item, maxLimit)
+	}
+	return w, nil
 }
 
 // canonical returns the one spelling of an address. A name stays as it is

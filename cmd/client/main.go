@@ -118,9 +118,9 @@ func explain(err error, addr string, timeout time.Duration) string {
 	case neterr.KindOf(err) == neterr.Refused:
 		return fmt.Sprintf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
 	case failed.Step == protocol.Connect:
-		return fmt.Sprintf("connect to the broker: %v", failed.Err)
+		return fmt.Sprintf("connect to the broker: %v", neterr.InWords(failed.Err))
 	case failed.Step == protocol.Receive:
-		return fmt.Sprintf("the broker at %s: %v", addr, failed.Err)
+		return fmt.Sprintf("the broker at %s: %v", addr, neterr.InWords(failed.Err))
 	}
-	return err.Error()
+	return neterr.InWords(err).Error()
 }

@@ -89,8 +89,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s := server.Server{
 		Handle: w.Handle, DrainTimeout: *drain,
 		Paused: log.Paused, Panicked: line.Panicked, MaxConns: maxConns(),
-		Stopping: func(n int) { line.Finishing(n, "job", *drain) },
 	}
+	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "job", *drain) }
 	if err := s.Serve(ctx, l); err != nil {
 		return line.Fail(err)
 	}

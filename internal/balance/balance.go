@@ -8,8 +8,8 @@
 //
 //	const roundRobin, leastConnections = 1, 2 // 0 is no approach
 //	pool := balance.NewPool(workers, nil, new(balance.RoundRobin), new(balance.LeastConnections))
-//	var tried balance.Tried
-//	lease, ok := pool.Assign(leastConnections, &tried)
+//	var request balance.Request
+//	lease, ok := pool.Assign(leastConnections, &request)
 //	...
 //	lease.Release(balance.Answered)
 //
@@ -59,12 +59,12 @@
 //
 // # Further attempts
 //
-// A request whose worker failed is assigned again with the same [Tried], and
+// A request whose worker failed is assigned again with the same [Request], and
 // meets each worker at most once. Each attempt gets the worker that the
 // selector would choose now, if the request has not met it yet; otherwise the
 // best one of an order that is taken once, and kept for its further attempts.
 // So all attempts of a request together look at n log n workers, if there are
-// n, and not at all of them again each time. [Tried] says what of that order may
+// n, and not at all of them again each time. [Request] says what of that order may
 // be out of date.
 //
 // The pool neither dials nor knows the wire.
@@ -77,6 +77,7 @@ type Worker struct {
 	Name   string
 	Addr   string // where to connect; the pool does not look at it
 	Weight int    // its share; 0 means 1
+	Limit  int    // the most requests in flight; 0 for any number
 }
 
 // An Outcome is how a lease ended.
@@ -104,11 +105,14 @@ const (
 	Cooling                  // nothing, unless a request has no other worker left
 	DueForTrial              // the cool-down is over: one request
 	OnTrial                  // that request is in flight: as Cooling
+	Draining                 // nothing, by an order; some are in flight
+	Drained                  // nothing, by an order; none is in flight
+	Removed                  // it is no worker of the pool any more; only in a Change
 )
 
 // String returns the state in words, as a page shows it.
 func (s State) String() string {
-	return [...]string{"up", "cooling down", "due for a trial", "on trial"}[s]
+	return [...]string{"up", "cooling down", "due for a trial", "on trial", "draining", "drained", "removed"}[s]
 }
 
 // A Status is one worker at one moment. Assigned is always the sum of InFlight,
@@ -118,9 +122,10 @@ type Status struct {
 	State     State
 	Cooling   time.Duration // how long the cool-down still lasts; 0 if it does not cool
 	InFlight  int
-	Peak      int   // the most that were in flight at once
-	Assigned  int   // leases handed out
-	Answered  []int // leases answered, by the selector's index in the list of NewPool
-	Failed    int   // leases released as Failed or NotCounted
-	Withdrawn int   // leases released as Withdrawn
+	Peak      int     // the most that were in flight at once
+	Assigned  int     // leases handed out
+	Answered  []int   // leases answered, by the selector's index in the list of NewPool
+	Failed    int     // leases released as Failed or NotCounted
+	Withdrawn int     // leases released as Withdrawn
+	Turns     []Turns // by the selector's index
 }

@@ -39,7 +39,7 @@ func newLab(t *testing.T, weights ...int) *lab {
 // Snapshot is the pool's, and checks what must hold at every moment.
 func (l *lab) Snapshot() []Status {
 	l.t.Helper()
-	all := l.Pool.Snapshot()
+	all := l.Pool.Snapshot().Workers
 	for _, s := range all {
 		sum := s.Failed + s.Withdrawn + s.InFlight
 		for _, n := range s.Answered {
@@ -54,7 +54,7 @@ func (l *lab) Snapshot() []Status {
 
 func (l *lab) take(s int) Lease {
 	l.t.Helper()
-	lease, ok := l.Assign(s, new(Tried))
+	lease, ok := l.Assign(s, new(Request))
 	if !ok {
 		l.t.Fatal("no worker was assigned")
 	}
@@ -250,7 +250,7 @@ func TestCountsAddUp(t *testing.T) {
 
 func TestNoWorkers(t *testing.T) {
 	l := newLab(t)
-	if _, ok := l.Assign(lc, new(Tried)); ok {
+	if _, ok := l.Assign(lc, new(Request)); ok {
 		t.Error("a worker was assigned")
 	}
 }

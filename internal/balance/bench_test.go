@@ -42,14 +42,14 @@ func BenchmarkAssign(b *testing.B) {
 func benchSerial(b *testing.B, p *Pool, s int) {
 	var held [64]Lease
 	for i := range held {
-		held[i], _ = p.Assign(s, new(Tried))
+		held[i], _ = p.Assign(s, new(Request))
 	}
 	i := 0
-	tried := new(Tried)
+	tried := new(Request)
 	for b.Loop() {
 		l := &held[i%len(held)]
 		l.Release(Answered)
-		*tried = Tried{}
+		*tried = Request{}
 		*l, _ = p.Assign(s, tried)
 		i++
 	}
@@ -57,9 +57,9 @@ func benchSerial(b *testing.B, p *Pool, s int) {
 
 func benchParallel(b *testing.B, p *Pool, s int) {
 	b.RunParallel(func(pb *testing.PB) {
-		tried := new(Tried)
+		tried := new(Request)
 		for pb.Next() {
-			*tried = Tried{}
+			*tried = Request{}
 			l, _ := p.Assign(s, tried)
 			l.Release(Answered)
 		}
@@ -75,7 +75,7 @@ func BenchmarkAllFail(b *testing.B) {
 				p := benchPool(n, false)
 				b.ReportAllocs()
 				for b.Loop() {
-					var tried Tried
+					var tried Request
 					for {
 						l, ok := p.Assign(s, &tried)
 						if !ok {
@@ -96,8 +96,10 @@ func BenchmarkOneLeft(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", names[s], n), func(b *testing.B) {
 				p := benchPool(n, false)
 				p.coolFirst(n - 1)
+				request := new(Request)
 				for b.Loop() {
-					l, _ := p.Assign(s, new(Tried))
+					*request = Request{}
+					l, _ := p.Assign(s, request)
 					l.Release(Answered)
 				}
 			})
@@ -121,7 +123,7 @@ func BenchmarkSort(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", names[s], n), func(b *testing.B) {
 				p := benchPool(n, true)
 				for range n {
-					p.Assign(s, new(Tried))
+					p.Assign(s, new(Request))
 				}
 				for b.Loop() {
 					sorted(p.selectors[s], p.members)

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// A Change says that a worker begins to cool down, or is up again.
+// A Change says that a worker begins to cool down or is up again, or that it
+// comes or goes by an order.
 type Change struct {
 	Worker
-	State   State         // Cooling or Up
-	Cooling time.Duration // how long the cool-down lasts; 0 if the worker is up
+	Index   int           // as [Lease.Index]
+	State   State         // Cooling, Up, Draining, Drained or Removed
+	Cooling time.Duration // how long the cool-down lasts; 0 if it does not cool
 	Cause   Cause
 }
 
@@ -21,6 +23,8 @@ const (
 	FailedInARow               // it cools down
 	TooManyFailed              // it cools down: its excess has come to the limit
 	TrialFailed                // it cools down once more
+	Ordered                    // it drains, has drained, is removed or is up again
+	Added                      // it is new
 )
 
 // String returns the cause in words, as a line or a page shows it.
@@ -30,12 +34,15 @@ func (c Cause) String() string {
 		fmt.Sprintf("%d failures in a row", failuresInARow),
 		fmt.Sprintf("%d more failures than answers", excessLimit),
 		"its trial failed",
+		"as ordered",
+		"it was added",
 	}[c]
 }
 
-// note keeps a change until it can be told without the lock.
-func (p *Pool) note(c Change) {
+// note keeps a change of m until it can be told without the lock.
+func (p *Pool) note(m *member, c Change) {
 	if p.OnChange != nil {
+		c.Worker, c.Index = m.worker(), int(m.index)
 		p.untold = append(p.untold, c)
 	}
 }

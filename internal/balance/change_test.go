@@ -144,10 +144,10 @@ func TestChangesAfterAPanic(t *testing.T) {
 func TestNoChangeDoesNotAllocate(t *testing.T) {
 	l := newLab(t, 1, 1, 1)
 	l.told()
-	tried := new(Tried)
+	tried := new(Request)
 	i := 0
 	allocs := testing.AllocsPerRun(1000, func() {
-		*tried = Tried{}
+		*tried = Request{}
 		lease, _ := l.Assign(lc, tried)
 		lease.Release([]Outcome{Answered, Answered, Answered, Failed}[i%4])
 		i++

@@ -41,11 +41,14 @@ func (p *Pool) answered(m *member, lease uint64) {
 		return
 	}
 	if m.state == Cooling {
-		heap.Remove(&p.cooling, m.coolAt)
+		p.warm(m)
 	}
 	m.state = Up
-	p.note(Change{Worker: m.config, State: Up, Cause: AnswerCame})
+	p.note(m, Change{State: Up, Cause: AnswerCame})
 }
+
+// warm takes m from those that cool down.
+func (p *Pool) warm(m *member) { heap.Remove(&p.cooling, m.coolAt) }
 
 // provesNothing reports whether an answer to that lease leaves the worker out. A
 // worker that failed more than it answered did answer now and then. So it is no
@@ -82,7 +85,7 @@ func (p *Pool) cool(m *member, c Cause) {
 	m.state, m.until = Cooling, time.Now().Add(m.coolDown)
 	m.before = p.leases
 	heap.Push(&p.cooling, m)
-	p.note(Change{Worker: m.config, State: Cooling, Cooling: m.coolDown, Cause: c})
+	p.note(m, Change{State: Cooling, Cooling: m.coolDown, Cause: c})
 }
 
 // repeatTrial lets a trial that proved nothing be repeated.
@@ -98,11 +101,15 @@ func (p *Pool) endCoolDowns() {
 		return
 	}
 	now := time.Now()
+	if now.Before(p.cooling[0].until) {
+		return
+	}
 	for len(p.cooling) > 0 && !now.Before(p.cooling[0].until) {
 		m := heap.Pop(&p.cooling).(*member)
 		m.state = DueForTrial
 		p.changed(m)
 	}
+	p.serve()
 }
 
 // byEnd implements [heap.Interface]: the cool-down that ends first comes first.

@@ -22,17 +22,20 @@ type ticket struct {
 	next   *ticket // in the list of those that are free
 }
 
-// Worker returns the worker that the request was assigned to. It may be called
-// after Release too.
+// Worker returns the worker that the request was assigned to, as it was when it
+// came to the pool. It may be called after Release too.
 func (l Lease) Worker() *Worker { return &l.member.config }
 
-// Index returns the worker's place in the list that NewPool was given. It may
-// be called after Release too.
-func (l Lease) Index() int { return l.member.index }
+// Index returns how many workers the pool had before this one: its place in the
+// list that NewPool was given, and so on for those that were added. It may be
+// called after Release too.
+func (l Lease) Index() int { return int(l.member.index) }
 
 // Release ends the lease. It panics, and changes nothing, if the lease was
 // released before through any of its copies, or is the zero value, or if there
 // is no such outcome: a count that is wrong from then on would not be noticed.
+//
+// If a request waits, it gets the place in the same step.
 //
 // It calls OnChange of the pool if the outcome changed the worker's state.
 func (l Lease) Release(o Outcome) {
@@ -70,6 +73,11 @@ func (p *Pool) release(l Lease, o Outcome) bool {
 		p.repeatTrial(m, l.number)
 	}
 	p.changed(m)
+	if m.draining && m.inFlight == 0 {
+		p.drained(m)
+		p.removeIfIdle(m)
+	}
+	p.serve()
 	return len(p.untold) > 0
 }
 

@@ -13,15 +13,15 @@ func TestAssignDoesNotAllocate(t *testing.T) {
 		for _, weighted := range []bool{false, true} {
 			for _, s := range []int{rr, lc} {
 				p := benchPool(n, weighted)
-				tried := new(Tried)
+				tried := new(Request)
 				var held [64]Lease
 				for i := range held {
-					held[i], _ = p.Assign(s, new(Tried))
+					held[i], _ = p.Assign(s, new(Request))
 				}
 				i := 0
 				allocs := testing.AllocsPerRun(1000, func() {
 					held[i%64].Release([]Outcome{Answered, Failed, NotCounted, Withdrawn}[i%4])
-					*tried = Tried{}
+					*tried = Request{}
 					held[i%64], _ = p.Assign(s, tried)
 					i++
 				})

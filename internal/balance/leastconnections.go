@@ -21,7 +21,14 @@ type LeastConnections struct {
 
 func (l *LeastConnections) add(m *member) { heap.Push(&l.heap, m) }
 
-func (l *LeastConnections) first() *member { return l.heap[0] }
+func (l *LeastConnections) remove(m *member) { heap.Remove(&l.heap, m.heapAt) }
+
+func (l *LeastConnections) first() *member {
+	if len(l.heap) == 0 || l.heap[0].grade == unusable {
+		return nil
+	}
+	return l.heap[0]
+}
 
 func (l *LeastConnections) compares() int { return 1 }
 
@@ -38,8 +45,8 @@ func (l *LeastConnections) changed(m *member) { heap.Fix(&l.heap, m.heapAt) }
 func (l *LeastConnections) before(a, b *member) bool { return lessLoaded(a, b) }
 
 func lessLoaded(a, b *member) bool {
-	if a.eligible != b.eligible {
-		return a.eligible
+	if a.grade != b.grade {
+		return a.grade < b.grade
 	}
 	// a.inFlight/a.weight < b.inFlight/b.weight, without a division's rounding.
 	if x, y := a.inFlight*b.weight, b.inFlight*a.weight; x != y {

@@ -18,77 +18,121 @@ import "slices"
 // looks at one worker for each weight that occurs, whatever the number of
 // workers.
 //
-// Workers that are not eligible earn nothing. A worker that comes back starts
-// with no credit and no debt. If it had earned all the time, it would now be
-// given all the turns that it missed.
+// Workers that are not open earn nothing. A worker that comes back from a
+// cool-down starts with no credit and no debt: if it had earned all the time, it
+// would now be given all the turns that it missed. One that was only full goes on
+// with the credit or debt that it had. So its share is as its weight says, though
+// it is full again and again.
 //
 // The zero value is ready for [NewPool].
 type RoundRobin struct {
-	classes []class
-	in, out side // the eligible workers, and the others
+	classes []*class
+	sides   [unusable]side // by the grade of the workers on it
 }
 
-// A class is the workers of one weight, in order, and whose turn it is.
+// A class is the workers of one weight, in the order in which they came, and
+// whose turn it is.
 type class struct {
-	weight   int
-	members  []*member
-	eligible set // of places in members
-	next     int // the place from which the next turn is looked for
+	weight  int
+	members []*member
+	seats   [unusable]set // of places in members, by their grade
+	next    int           // the place from which the next turn is looked for
 }
 
-// A side is what RoundRobin knows of the eligible workers together; and again,
-// of those that are not. While no worker is eligible, the others take turns by
-// the same rule. A choice on one side earns nothing for the other.
+// A side is what RoundRobin knows of the open workers together; and again, of
+// those that are a last resort. While no worker is open, they take turns by the
+// same rule. A choice on one side earns nothing for the other.
 type side struct {
 	choices int
 	weights int // the sum
 }
 
-func (r *RoundRobin) side(eligible bool) *side {
-	if eligible {
-		return &r.in
-	}
-	return &r.out
-}
-
 func (r *RoundRobin) add(m *member) {
-	i := slices.IndexFunc(r.classes, func(c class) bool { return c.weight == m.weight })
+	i := slices.IndexFunc(r.classes, func(c *class) bool { return c.weight == m.weight })
 	if i < 0 {
 		i = len(r.classes)
-		r.classes = append(r.classes, class{weight: m.weight})
+		r.classes = append(r.classes, &class{weight: m.weight})
 	}
-	c := &r.classes[i]
-	m.class, m.place = i, len(c.members)
+	c := r.classes[i]
+	m.class, m.place, m.seat, m.kept = c, len(c.members), unusable, 0
 	c.members = append(c.members, m)
-	r.join(m)
+	r.changed(m)
 }
 
-// join puts m on its side, with nothing earned and nothing owed.
-func (r *RoundRobin) join(m *member) {
-	if m.eligible {
-		r.classes[m.class].eligible.add(m.place)
+// remove takes m out of its class, and moves up those behind it.
+func (r *RoundRobin) remove(m *member) {
+	c := m.class
+	r.stand(m)
+	for _, other := range c.members[m.place+1:] {
+		if other.seat != unusable {
+			c.seats[other.seat].remove(other.place)
+			c.seats[other.seat].add(other.place - 1)
+		}
+		other.place--
 	}
-	s := r.side(m.eligible)
-	s.weights += m.weight
-	m.paid = s.choices * m.weight
+	c.members = slices.Delete(c.members, m.place, m.place+1)
+	if m.place < c.next {
+		c.next--
+	}
+	if len(c.members) == 0 {
+		r.classes = slices.DeleteFunc(r.classes, func(other *class) bool { return other == c })
+		return
+	}
+	c.next %= len(c.members)
 }
 
 func (r *RoundRobin) changed(m *member) {
-	eligible := &r.classes[m.class].eligible
-	was := eligible.has(m.place)
-	if was == m.eligible {
+	if m.seat == m.grade {
 		return
 	}
-	eligible.remove(m.place)
-	r.side(was).weights -= m.weight
-	r.join(m)
+	was := m.seat
+	r.stand(m)
+	r.sit(m, was)
+}
+
+// stand takes m from its side.
+func (r *RoundRobin) stand(m *member) {
+	if m.seat == unusable {
+		return
+	}
+	s := &r.sides[m.seat]
+	m.kept = 0
+	if m.seat == open {
+		m.kept = s.choices*m.weight - m.paid
+	}
+	s.weights -= m.weight
+	m.class.seats[m.seat].remove(m.place)
+	m.seat = unusable
+}
+
+// sit puts m on the side of its grade. What it had earned or owed counts only if
+// it was open before and had no place meanwhile.
+func (r *RoundRobin) sit(m *member, was grade) {
+	if m.grade == unusable {
+		return
+	}
+	if was != unusable || m.grade != open {
+		m.kept = 0
+	}
+	s := &r.sides[m.grade]
+	s.weights += m.weight
+	m.paid = s.choices*m.weight - m.kept
+	m.class.seats[m.grade].add(m.place)
+	m.seat = m.grade
 }
 
 func (r *RoundRobin) first() *member {
-	best := r.classes[0].turn()
-	for i := range r.classes[1:] {
-		m := r.classes[1+i].turn()
-		if c := r.compare(m, best); c < 0 || c == 0 && m.index < best.index {
+	var best *member
+	for _, c := range r.classes {
+		m := c.turn()
+		if m == nil {
+			continue
+		}
+		if best == nil {
+			best = m
+			continue
+		}
+		if d := r.compare(m, best); d < 0 || d == 0 && m.index < best.index {
 			best = m
 		}
 	}
@@ -97,35 +141,37 @@ func (r *RoundRobin) first() *member {
 
 func (r *RoundRobin) compares() int { return len(r.classes) }
 
-// turn returns the first eligible member from next on; or, if no member is
-// eligible, the next one. It passes over 64 members at a time that are not
-// eligible: when one of 10,000 is left, a choice takes 0.4 µs (BenchmarkOneLeft).
+// turn returns the first open member from next on; or, if no member is open, the
+// first one that is a last resort; or nil. It passes over 64 members at a time:
+// when one of 10,000 is left, a choice takes 0.4 µs (BenchmarkOneLeft).
 func (c *class) turn() *member {
-	i := c.eligible.next(c.next)
-	if i < 0 {
-		i = c.eligible.next(0)
+	for _, seats := range c.seats {
+		i := seats.next(c.next)
+		if i < 0 {
+			i = seats.next(0)
+		}
+		if i >= 0 {
+			return c.members[i]
+		}
 	}
-	if i < 0 {
-		i = c.next
-	}
-	return c.members[i]
+	return nil
 }
 
 // compare returns a negative number if a comes before b, a positive one if b
-// comes before a, and 0 if neither eligibility nor credit tells them apart.
+// comes before a, and 0 if neither grade nor credit tells them apart.
 func (r *RoundRobin) compare(a, b *member) int {
-	switch {
-	case a.eligible == b.eligible:
-		return r.credit(b) - r.credit(a)
-	case a.eligible:
-		return -1
+	if a.seat != b.seat {
+		return int(a.seat) - int(b.seat)
 	}
-	return 1
+	return r.credit(b) - r.credit(a)
 }
 
 // credit is what m has if the next choice is made on its side.
 func (r *RoundRobin) credit(m *member) int {
-	return (r.side(m.eligible).choices+1)*m.weight - m.paid
+	if m.seat == unusable {
+		return 0
+	}
+	return (r.sides[m.seat].choices+1)*m.weight - m.paid
 }
 
 // before puts members of equal credit in the order of their turns.
@@ -140,21 +186,21 @@ func (r *RoundRobin) before(a, b *member) bool {
 }
 
 // hadTurn reports whether m's turn comes only when its class starts again.
-func (r *RoundRobin) hadTurn(m *member) bool { return m.place < r.classes[m.class].next }
+func (r *RoundRobin) hadTurn(m *member) bool { return m.place < m.class.next }
 
 // assigned passes the turn on. A further attempt of a request costs m no
 // credit: otherwise a worker that keeps failing would pile up debts on the
 // others. Nor does it move a turn that was not m's, which happens when the
 // attempt followed an order taken earlier.
 func (r *RoundRobin) assigned(m *member, again bool) {
-	c := &r.classes[m.class]
+	c := m.class
 	if m == c.turn() {
 		c.next = (m.place + 1) % len(c.members)
 	}
 	if again {
 		return
 	}
-	s := r.side(m.eligible)
+	s := &r.sides[m.seat]
 	s.choices++
 	m.paid += s.weights
 }

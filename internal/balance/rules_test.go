@@ -122,7 +122,7 @@ func TestRoundRobinFollowsALongList(t *testing.T) {
 	}
 	for round := range 3 {
 		for _, want := range back {
-			lease, _ := p.Assign(rr, new(Tried))
+			lease, _ := p.Assign(rr, new(Request))
 			if lease.Index() != want {
 				t.Fatalf("round %d: chose %d, want %d", round, lease.Index(), want)
 			}

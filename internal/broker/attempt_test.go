@@ -82,7 +82,7 @@ func TestHalfWrittenMayHaveRun(t *testing.T) {
 			l.worker("Worker-1", hangs)
 			l.worker("Worker-2", answers(protocol.Response, 0))
 			l.expect(long, "Error: Worker-1: "+want+notAgain, 0)
-			if s := l.Pool.Snapshot(); s[0].Failed != 1 || s[1].Assigned != 0 {
+			if s := l.Pool.Snapshot().Workers; s[0].Failed != 1 || s[1].Assigned != 0 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -117,7 +117,7 @@ func TestIdleConnectionsThatCannotBeWritten(t *testing.T) {
 		if n := l.idle(); n != 1 || failed.Load() != 1 {
 			t.Errorf("%d idle connections, want the new one; %d were written to in vain, want 1", n, failed.Load())
 		}
-		if s := l.Pool.Snapshot()[0]; s.State != balance.Up || s.Failed != 0 || l.book.text() != "" {
+		if s := l.Pool.Snapshot().Workers[0]; s.State != balance.Up || s.Failed != 0 || l.book.text() != "" {
 			t.Errorf("%+v; told %s", s, l.book.text())
 		}
 	})
@@ -128,7 +128,7 @@ func TestIdleConnectionsThatCannotBeWritten(t *testing.T) {
 func TestIdleConnectionsThatFailTogether(t *testing.T) {
 	inLab(t, keepsIdle, func(l *lab) {
 		var w [3]vanishing
-		for i, s := range l.Pool.Snapshot() {
+		for i, s := range l.Pool.Snapshot().Workers {
 			l.worker(s.Name, w[i].serve)
 		}
 		var asks sync.WaitGroup
@@ -149,7 +149,7 @@ func TestIdleConnectionsThatFailTogether(t *testing.T) {
 			asks.Go(func() { l.ask(long) })
 		}
 		asks.Wait()
-		if s := l.Pool.Snapshot()[1]; s.State != balance.Up || s.Failed != 4 {
+		if s := l.Pool.Snapshot().Workers[1]; s.State != balance.Up || s.Failed != 4 {
 			t.Errorf("%+v", s)
 		}
 		if a, b := idle(0), idle(1); a != 5 || b != 0 {
@@ -174,7 +174,7 @@ func TestWrongNameOnANewConnection(t *testing.T) {
 			if !strings.HasPrefix(got, "Error: Worker-1: an answer that is not to this job; the job may have run") {
 				t.Errorf("%q", got)
 			}
-			if s := l.Pool.Snapshot()[0]; s.Failed != 1 || l.idle() != 0 {
+			if s := l.Pool.Snapshot().Workers[0]; s.Failed != 1 || l.idle() != 0 {
 				t.Errorf("%+v, %d idle", s, l.idle())
 			}
 		})
@@ -206,7 +206,7 @@ func TestAnswerAtTheEnd(t *testing.T) {
 			if l.idle() != 0 {
 				t.Error("an interrupted connection is kept")
 			}
-			if s := l.Pool.Snapshot()[0]; s.InFlight != 0 || s.State != balance.Up {
+			if s := l.Pool.Snapshot().Workers[0]; s.InFlight != 0 || s.State != balance.Up {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -250,7 +250,7 @@ func TestManyCutOff(t *testing.T) {
 		asks.Wait()
 		<-l.done
 		l.Idle.Close()
-		if s := l.Pool.Snapshot()[0]; s.State != balance.Up || s.InFlight != 0 {
+		if s := l.Pool.Snapshot().Workers[0]; s.State != balance.Up || s.InFlight != 0 {
 			t.Errorf("%+v", s)
 		}
 		if n := interrupted.Load(); n != 5 {
@@ -263,7 +263,7 @@ func TestManyCutOff(t *testing.T) {
 // worker.
 func TestConnectIsCutOff(t *testing.T) {
 	inLab(t, nil, func(l *lab) {
-		for _, w := range l.Pool.Snapshot() {
+		for _, w := range l.Pool.Snapshot().Workers {
 			l.net.BlackHole(w.Name)
 		}
 		ctx, giveUp := context.WithCancel(l.t.Context())
@@ -308,7 +308,7 @@ func TestPanicsAreNotHeldAgainstTheWorker(t *testing.T) {
 		for range 5 {
 			l.expect(least, "", 0)
 		}
-		if s := l.Pool.Snapshot()[0]; s.State != balance.Up || s.InFlight != 0 {
+		if s := l.Pool.Snapshot().Workers[0]; s.State != balance.Up || s.InFlight != 0 {
 			t.Errorf("%+v", s)
 		}
 		l.end()
@@ -332,7 +332,7 @@ func TestTimesAddUp(t *testing.T) {
 	} {
 		inLab(t, func(b *Broker) { b.Redispatch = true }, func(l *lab) {
 			for i, serve := range []func(*memnet.Conn){test.first, test.second, answers(protocol.Response, time.Second)} {
-				name := l.Pool.Snapshot()[i].Name
+				name := l.Pool.Snapshot().Workers[i].Name
 				if serve == nil {
 					l.net.BlackHole(name)
 				} else {
@@ -347,5 +347,22 @@ func TestTimesAddUp(t *testing.T) {
 				t.Errorf("%s: the last worker had the job for %v, want 1s", test.name, last)
 			}
 		})
+	}
+}
+
+// However much the workers' reasons say, the text has a bound.
+func TestReasonsAreBounded(t *testing.T) {
+	f := &Failure{Reason: NoWorker}
+	for i := range 9 {
+		f.Attempts = append(f.Attempts, &AttemptError{
+			Worker: "W", Job: JobRefused, Err: &protocol.RefusalError{Reason: strings.Repeat("é", 500+i)},
+		})
+	}
+	for _, attempts := range [][]*AttemptError{f.Attempts[:2], f.Attempts} {
+		f.Attempts = attempts
+		text := f.Error()
+		if n := len(text); n < 1000 || n > 1100 || !strings.HasSuffix(text, "é…") {
+			t.Errorf("%d workers: %d bytes that end with %q", len(attempts), n, text[n-10:])
+		}
 	}
 }

@@ -34,6 +34,13 @@
 // A worker's lease is released before its answer is written to the client, so a
 // client that does not read costs the worker nothing.
 //
+// # The queue
+//
+// With a limit for each worker ([balance.Worker]) a request may find no place. It
+// then waits in the pool's queue, on a goroutine of its own, until it is given
+// one, or QueueTimeout is over, or its client leaves, or the broker gives up. A
+// request that waits was not sent, so it may go to any worker.
+//
 // # Clients that leave
 //
 // A client that resets its connection has left for certain. If that is seen while
@@ -72,6 +79,9 @@ type Broker struct {
 	RequestTimeout, DialTimeout, AnswerTimeout time.Duration
 	// Idle, if not nil, keeps connections to workers for the next request.
 	Idle *IdlePool
+	// QueueTimeout is how long a request waits for a place at a worker. It must
+	// be positive if any worker has a limit.
+	QueueTimeout time.Duration
 	// Redispatch sends a request to the next worker even after it was sent.
 	Redispatch bool
 	// Watch, if not nil, tells when a client leaves while its worker works. The
@@ -108,13 +118,14 @@ type Exchange struct {
 	Failure  *Failure         // why there is no answer
 
 	Reading    time.Duration // until the request was whole
+	Queued     time.Duration // waiting for a place at a worker, all times together
 	Connecting time.Duration // all connects together
 	Serving    time.Duration // from the job's sending to its answer, all workers together
 
-	mark    time.Time     // the time up to here is accounted for
-	tried   balance.Tried // the workers of all attempts
-	attempt attempt       // the one under way, or the last one
-	ticket  socket.Ticket // of the client, while a worker works
+	mark    time.Time       // the time up to here is accounted for
+	pool    balance.Request // the workers of all attempts, and the place in the queue
+	attempt attempt         // the one under way, or the last one
+	ticket  socket.Ticket   // of the client, while a worker works
 	raw     protocol.RawAnswer
 	failed  []*AttemptError // those for which another attempt was made
 }
@@ -142,14 +153,11 @@ func (b *Broker) Handle(ctx context.Context, client *server.Conn) server.Handler
 	x := &Exchange{Client: client.RemoteAddr(), mark: time.Now()}
 	b.Observer.Connected(x.Client)
 	x.Failure = b.readRequest(client, x)
-	if x.Failure == nil {
-		x.Failure = b.choose(x)
-	}
 	if x.Failure != nil {
 		b.reply(client, x)
 		return nil
 	}
-	return b.ask(ctx, client, x)
+	return b.choose(ctx, client, x)
 }
 
 func (b *Broker) readRequest(client *server.Conn, x *Exchange) *Failure {
@@ -175,16 +183,29 @@ func (b *Broker) readRequest(client *server.Conn, x *Exchange) *Failure {
 	return &Failure{Reason: Incomplete, Err: err}
 }
 
-// choose assigns the request to a worker that was not asked yet.
-func (b *Broker) choose(x *Exchange) *Failure {
-	lease, ok := b.Pool.Assign(int(x.Request.Approach), &x.tried)
-	if !ok {
-		return &Failure{Reason: NoWorker, Attempts: x.failed}
+// choose assigns the request to a worker and asks it. If no worker has a place,
+// the request waits for one.
+func (b *Broker) choose(ctx context.Context, client *server.Conn, x *Exchange) server.Handler {
+	if lease, ok := b.Pool.Assign(int(x.Request.Approach), &x.pool); ok {
+		x.begin(lease)
+		return b.ask(ctx, client, x)
 	}
+	if x.pool.Place() != nil {
+		return b.enqueued(client, x)
+	}
+	x.Failure = &Failure{Reason: NoWorker, Attempts: x.failed}
+	if len(x.failed) == 0 {
+		x.Failure.Reason = AllDrain
+	}
+	b.reply(client, x)
+	return nil
+}
+
+// begin begins an attempt at the lease's worker.
+func (x *Exchange) begin(lease balance.Lease) {
 	x.Attempts++
 	x.Worker = lease.Worker().Name
 	x.attempt = attempt{lease: lease, held: true}
-	return nil
 }
 
 // ask begins an attempt. It returns the handler that awaits the answer, which
@@ -216,10 +237,7 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 	case nextWorker:
 		err.served = x.LastServing()
 		x.failed = append(x.failed, err)
-		if x.Failure = b.choose(x); x.Failure != nil {
-			break
-		}
-		return b.ask(ctx, client, x)
+		return b.choose(ctx, client, x)
 	case sameWorker:
 		return b.ask(ctx, client, x)
 	}
@@ -236,9 +254,13 @@ func (b *Broker) reply(client *server.Conn, x *Exchange) {
 	}
 }
 
-// PeerGone implements [socket.Waiter]: the client has left, so the
-// answer is no longer awaited.
+// PeerGone implements [socket.Waiter]: the client has left, so neither the answer
+// nor a place is awaited any longer.
 func (x *Exchange) PeerGone(socket.PeerState) {
+	if x.attempt.conn == nil { // it is in the queue
+		x.pool.Wake()
+		return
+	}
 	x.attempt.conn.SetDeadline(socket.Interrupt)
 }
 

@@ -188,7 +188,7 @@ func (l *lab) end() {
 	if l.Idle != nil {
 		l.Idle.Close()
 	}
-	for _, w := range l.Pool.Snapshot() {
+	for _, w := range l.Pool.Snapshot().Workers {
 		if w.InFlight != 0 || w.Assigned != answered(w)+w.Failed+w.Withdrawn {
 			l.t.Errorf("%s at the end: %+v", w.Name, w)
 		}
@@ -229,7 +229,7 @@ func TestRelays(t *testing.T) {
 func TestThirtyAtOnce(t *testing.T) {
 	for _, approach := range protocol.Approaches() {
 		inLab(t, nil, func(l *lab) {
-			for _, w := range l.Pool.Snapshot() {
+			for _, w := range l.Pool.Snapshot().Workers {
 				l.worker(w.Name, answers(protocol.Response, 5*time.Second))
 			}
 			var wg sync.WaitGroup
@@ -237,7 +237,7 @@ func TestThirtyAtOnce(t *testing.T) {
 				wg.Go(func() { l.expect("AppID:Long:"+approach.String(), protocol.Response, 5*time.Second) })
 			}
 			wg.Wait()
-			for _, w := range l.Pool.Snapshot() {
+			for _, w := range l.Pool.Snapshot().Workers {
 				if w.Peak != 10 || w.Assigned != 10 || w.Answered[approach] != 10 {
 					t.Errorf("%s, %s: %d requests, %d answered, at most %d at once, want 10", approach, w.Name, w.Assigned, w.Answered[approach], w.Peak)
 				}
@@ -252,7 +252,7 @@ func TestRefuses(t *testing.T) {
 		l.expect("AppID:Lo", `Error: incomplete request: got "AppID:Lo", want AppID:<type>:<approach> within 5s`, 5*time.Second)
 		l.expect("", `Error: incomplete request: got "", want AppID:<type>:<approach> within 5s`, 5*time.Second)
 		l.expect(strings.Repeat("x", 64<<10), `Error: request "`+strings.Repeat("x", 64)+`"... is longer than 1024 bytes: want AppID:<type>:<approach>`, 0)
-		for _, w := range l.Pool.Snapshot() {
+		for _, w := range l.Pool.Snapshot().Workers {
 			if w.Assigned != 0 {
 				t.Errorf("%s got a bad request", w.Name)
 			}
@@ -334,7 +334,7 @@ func TestAtMostOnce(t *testing.T) {
 			l.worker("Worker-1", test.worker)
 			l.worker("Worker-2", answers(protocol.Response, 0))
 			l.expect(long, "Error: Worker-1: "+test.reason+notAgain, test.took)
-			if l.Pool.Snapshot()[1].Assigned != 0 {
+			if l.Pool.Snapshot().Workers[1].Assigned != 0 {
 				t.Errorf("when the worker %s, another one got the request", test.name)
 			}
 			time.Sleep(time.Hour)
@@ -354,10 +354,7 @@ func TestAtMostOnce(t *testing.T) {
 // run makes all attempts of an exchange, for a client that is not there.
 func (b *Broker) run(ctx context.Context, x *Exchange) {
 	client := &server.Conn{Conn: absentClient{}}
-	if x.Failure = b.choose(x); x.Failure != nil {
-		return
-	}
-	for next := b.ask(ctx, client, x); next != nil; {
+	for next := b.choose(ctx, client, x); next != nil; {
 		next = next(ctx, client)
 	}
 }
@@ -472,7 +469,7 @@ func TestNotSentAfterTheEnd(t *testing.T) {
 		if l.run(ctx, x); x.Failure == nil || x.Failure.Reason != CutOff || x.Failure.Error() != "the broker stopped before the answer came" {
 			t.Errorf("got %v", x.Failure)
 		}
-		if w := l.Pool.Snapshot()[0]; w.State != balance.Up || w.Failed != 1 {
+		if w := l.Pool.Snapshot().Workers[0]; w.State != balance.Up || w.Failed != 1 {
 			t.Errorf("%+v", w)
 		}
 	})
@@ -488,7 +485,7 @@ func TestOwnFailuresAreNotCounted(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		}
-		for _, w := range l.Pool.Snapshot() {
+		for _, w := range l.Pool.Snapshot().Workers {
 			if w.State != balance.Up {
 				t.Errorf("%s is %v", w.Name, w.State)
 			}
@@ -504,8 +501,8 @@ func TestClientGone(t *testing.T) {
 		synctest.Wait()
 		c.(*memnet.Conn).Reset()
 		time.Sleep(2 * time.Second)
-		if answered(l.Pool.Snapshot()[0]) != 1 || !strings.HasPrefix(l.book.text(), "gone") {
-			t.Errorf("%+v, record %q", l.Pool.Snapshot()[0], l.book.text())
+		if answered(l.Pool.Snapshot().Workers[0]) != 1 || !strings.HasPrefix(l.book.text(), "gone") {
+			t.Errorf("%+v, record %q", l.Pool.Snapshot().Workers[0], l.book.text())
 		}
 	})
 }
@@ -515,7 +512,7 @@ func TestLeaseIsFreeBeforeTheAnswer(t *testing.T) {
 	inLab(t, nil, func(l *lab) {
 		l.worker("Worker-1", answers(protocol.Response, 0))
 		l.expect(long, protocol.Response, 0)
-		if n := l.Pool.Snapshot()[0].InFlight; n != 0 {
+		if n := l.Pool.Snapshot().Workers[0].InFlight; n != 0 {
 			t.Errorf("%d in flight when the answer was there", n)
 		}
 	})
@@ -534,7 +531,7 @@ func TestDrainCutsOff(t *testing.T) {
 		if err := <-l.done; !errors.Is(err, server.ErrDrainTimeout) {
 			t.Errorf("ended with %v", err)
 		}
-		if w := l.Pool.Snapshot()[0]; w.InFlight != 0 || w.State != balance.Up {
+		if w := l.Pool.Snapshot().Workers[0]; w.InFlight != 0 || w.State != balance.Up {
 			t.Errorf("%+v", w)
 		}
 		time.Sleep(time.Hour)

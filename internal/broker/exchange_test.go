@@ -22,7 +22,7 @@ import (
 )
 
 // keepsIdle has a broker keep connections.
-func keepsIdle(b *Broker) { b.Idle = NewIdlePool(3, 10) }
+func keepsIdle(b *Broker) { b.Idle = NewIdlePool(10) }
 
 // keeps is a worker that does one job after another on a connection: it
 // answers as answers says, one text a job, and hangs after the last. A # stands
@@ -77,7 +77,7 @@ func TestAnswerWithMoreBytesIsNotKept(t *testing.T) {
 
 // What is put into a pool that was closed is closed.
 func TestPutAfterClose(t *testing.T) {
-	p := NewIdlePool(1, 2)
+	p := NewIdlePool(2)
 	p.Close()
 	late := &idling{}
 	p.put(0, late)
@@ -157,7 +157,7 @@ func TestPanicReleasesTheLease(t *testing.T) {
 			if told != 1 {
 				t.Errorf("%s: told %d times", at, told)
 			}
-			w := l.Pool.Snapshot()[0]
+			w := l.Pool.Snapshot().Workers[0]
 			if w.InFlight != 0 || w.State != balance.Up {
 				t.Errorf("%s: %+v", at, w)
 			}

@@ -41,7 +41,8 @@ func (e *AttemptError) Unwrap() error { return e.Err }
 // untouched reports whether no worker has looked at the job.
 func (e *AttemptError) untouched() bool { return e.Job == NotSent || e.Job == NotTaken }
 
-// A Reason says why an exchange has no answer.
+// A Reason says why an exchange has no answer. Up to Stopping there was no
+// request.
 type Reason uint8
 
 const (
@@ -54,7 +55,9 @@ const (
 	Refused                    // the worker's answer is a refusal
 	WorkerFailed               // a worker failed that may have done the job
 	CutOff                     // the broker stopped before the answer came
-	ClientLeft                 // the client has left while its worker worked
+	ClientLeft                 // the client has left while its request waited, or its worker worked
+	QueueTimeout               // no worker had a place for the request
+	AllDrain                   // every worker drains, or was removed
 )
 
 // A Failure is why an exchange has no answer.
@@ -63,13 +66,20 @@ type Failure struct {
 	// Err is what was wrong with the request; for NoRequest, Malformed and
 	// Incomplete.
 	Err error
-	// Within is the time that was not enough for the request; 0 if that was not
-	// the reason.
+	// Within is the time that was not enough, for the request to come or for a
+	// place to become free; 0 if that was not the reason.
 	Within time.Duration
+	// Waiting is how many requests waited for a place then, this one included;
+	// for QueueTimeout.
+	Waiting int
 	// Attempts are the workers that failed: all that were asked for NoWorker,
 	// the last one for Refused and WorkerFailed.
 	Attempts []*AttemptError
 }
+
+// Unread reports whether no request was read: what came was none, or did not come
+// whole.
+func (f *Failure) Unread() bool { return f.Reason <= Stopping }
 
 // Error returns what the client is told.
 func (f *Failure) Error() string {
@@ -90,12 +100,26 @@ func (f *Failure) Error() string {
 		return "the broker stopped before the answer came"
 	case ClientLeft:
 		return errClientLeft.Error()
+	case QueueTimeout:
+		return fmt.Sprintf("no worker was free within %v (%s)", f.Within, waiting(f.Waiting))
+	case AllDrain:
+		return "no worker available: all drain or were removed (see broker workers)"
 	}
 	return "no worker available: " + f.workers()
 }
 
-// listed is how many workers are listed each by itself.
-const listed = 5
+func waiting(n int) string {
+	if n == 1 {
+		return "1 request waits"
+	}
+	return fmt.Sprintf("%d requests wait", n)
+}
+
+// Bounds of the text that names workers.
+const (
+	listed    = 5    // how many workers are listed each by itself
+	maxListed = 1000 // bytes
+)
 
 // workers names the workers that failed, and why: each one, or if there are many
 // each reason once, in the order of their first workers.
@@ -105,7 +129,7 @@ func (f *Failure) workers() string {
 		for _, a := range f.Attempts {
 			texts = append(texts, a.Error())
 		}
-		return strings.Join(texts, "; ")
+		return join(texts)
 	}
 	var causes []string
 	first, count := map[string]string{}, map[string]int{}
@@ -123,7 +147,16 @@ func (f *Failure) workers() string {
 		}
 		texts = append(texts, workers+": "+cause)
 	}
-	return strings.Join(texts, "; ")
+	return join(texts)
+}
+
+// join joins texts, as far as there is room.
+func join(texts []string) string {
+	all := strings.Join(texts, "; ")
+	if len(all) <= maxListed {
+		return all
+	}
+	return strings.ToValidUTF8(all[:maxListed], "") + "…"
 }
 
 func (f *Failure) incomplete() string {

@@ -27,10 +27,10 @@ const idleTimeout = 60 * time.Second
 type IdlePool struct {
 	limit int
 
-	mu     sync.Mutex   // guards all below
-	idle   [][]idleConn // for each worker, the latest used last
-	count  int          // of all
-	sweep  *time.Timer  // closes what was not used for long; nil while nothing is idle
+	mu     sync.Mutex         // guards all below
+	idle   map[int][]idleConn // by the worker's index, the latest used last
+	count  int                // of all
+	sweep  *time.Timer        // closes what was not used for long; nil while nothing is idle
 	closed bool
 }
 
@@ -40,11 +40,10 @@ type idleConn struct {
 	since time.Time
 }
 
-// NewIdlePool returns an empty pool for a number of workers, with at most limit
-// idle connections to each of them. The caller closes it when the broker has
-// stopped.
-func NewIdlePool(workers, limit int) *IdlePool {
-	return &IdlePool{limit: limit, idle: make([][]idleConn, workers)}
+// NewIdlePool returns an empty pool, for at most limit idle connections to each
+// worker. The caller closes it when the broker has stopped.
+func NewIdlePool(limit int) *IdlePool {
+	return &IdlePool{limit: limit, idle: map[int][]idleConn{}}
 }
 
 // take returns a connection to the worker that is still open, or nil. A nil
@@ -98,6 +97,14 @@ func (p *IdlePool) discard(worker int, at time.Time) {
 	closeAll(old)
 }
 
+// Drop closes all idle connections to the worker with that index, see
+// [balance.Lease.Index]. A nil pool has none.
+func (p *IdlePool) Drop(worker int) {
+	if p != nil {
+		p.discard(worker, time.Now())
+	}
+}
+
 // closeUnused closes what was not used for long, and runs again when the next
 // connection will not have been.
 func (p *IdlePool) closeUnused() { closeAll(p.cutUnused()) }
@@ -139,8 +146,12 @@ func (p *IdlePool) cutSince(old []idleConn, worker int, at time.Time) []idleConn
 }
 
 func (p *IdlePool) remove(worker, from, to int) {
-	p.idle[worker] = slices.Delete(p.idle[worker], from, to)
 	p.count -= to - from
+	if left := slices.Delete(p.idle[worker], from, to); len(left) > 0 {
+		p.idle[worker] = left
+		return
+	}
+	delete(p.idle, worker)
 }
 
 // Close closes all idle connections; what is put afterwards is closed too.

@@ -71,7 +71,7 @@ func keeping(t *testing.T, l net.Listener) *Broker {
 	b := &Broker{
 		Pool: balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: l.Addr().String()}}, selectors()...),
 		Dial: socket.Dial, DialTimeout: 10 * time.Second, AnswerTimeout: 10 * time.Second,
-		Idle: NewIdlePool(1, 10), Observer: new(record),
+		Idle: NewIdlePool(10), Observer: new(record),
 	}
 	t.Cleanup(b.Idle.Close)
 	return b
@@ -278,7 +278,7 @@ func TestTakenIsNotSentAgain(t *testing.T) {
 }
 
 func TestIdlePoolIsBounded(t *testing.T) {
-	p := NewIdlePool(1, 2)
+	p := NewIdlePool(2)
 	var there []net.Conn
 	for range 3 {
 		a, b := net.Pipe()

@@ -42,7 +42,7 @@ func (l *lab) fillIdle(n int) {
 // oneWorker has a broker know Worker-1 alone, and keep connections to it.
 func oneWorker(b *Broker) {
 	b.Pool = balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: "Worker-1"}}, selectors()...)
-	b.Idle = NewIdlePool(1, 100)
+	b.Idle = NewIdlePool(100)
 }
 
 // vanishing is a worker that answers after a second, as many jobs on a
@@ -97,7 +97,7 @@ func TestVanishedWorkerBehindIdleConnections(t *testing.T) {
 		for range 20 {
 			l.expect(least, "answer", time.Second)
 		}
-		if s := l.Pool.Snapshot()[0]; s.State != balance.Up || s.Failed != 1 {
+		if s := l.Pool.Snapshot().Workers[0]; s.State != balance.Up || s.Failed != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -131,7 +131,7 @@ func TestNewConnectionThatFailsCounts(t *testing.T) {
 		for range 3 {
 			l.ask(least)
 		}
-		if s := l.Pool.Snapshot()[0]; s.State != balance.Cooling {
+		if s := l.Pool.Snapshot().Workers[0]; s.State != balance.Cooling {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -189,7 +189,7 @@ func TestNoClientGetsTheAnswerOfAnother(t *testing.T) {
 			if !strings.HasPrefix(got, "Error: Worker-1: ") {
 				t.Errorf("%s: the second client read %q", name, got)
 			}
-			if s := l.Pool.Snapshot()[0]; s.State != balance.Up || l.idle() != 0 {
+			if s := l.Pool.Snapshot().Workers[0]; s.State != balance.Up || l.idle() != 0 {
 				t.Errorf("%s: %+v, %d idle", name, s, l.idle())
 			}
 		})
@@ -252,7 +252,7 @@ func TestRefusalIsAFailure(t *testing.T) {
 		if x.Failure == nil || x.Failure.Reason != Refused || x.Failure.Error() != "disk \xff full" || x.Answer != odd {
 			t.Errorf("%+v", x)
 		}
-		if s := l.Pool.Snapshot()[0]; s.Failed != 1 || answered(s) != 0 {
+		if s := l.Pool.Snapshot().Workers[0]; s.Failed != 1 || answered(s) != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -282,7 +282,7 @@ func TestRefusalKeepsItsConnection(t *testing.T) {
 		l.worker("Worker-1", keeps("# Error: no\n", "# yes\n"))
 		l.expect(least, "Error: no", 0)
 		l.expect(least, "yes", 0)
-		if s := l.Pool.Snapshot()[0]; s.Failed != 1 || answered(s) != 1 {
+		if s := l.Pool.Snapshot().Workers[0]; s.Failed != 1 || answered(s) != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -297,7 +297,7 @@ func TestRefusalsOnOneConnectionCount(t *testing.T) {
 		for range 3 {
 			l.expect(least, "Error: no", 0)
 		}
-		if s := l.Pool.Snapshot()[0]; s.State != balance.Cooling {
+		if s := l.Pool.Snapshot().Workers[0]; s.State != balance.Cooling {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -350,7 +350,7 @@ func TestBrowser(t *testing.T) {
 		if !strings.HasPrefix(got, "HTTP/1.1 400 Bad Request\r\n") || !strings.Contains(got, "This is the broker of a load-balancing lab") {
 			t.Errorf("%q", got)
 		}
-		if s := l.Pool.Snapshot()[0]; s.Assigned != 0 {
+		if s := l.Pool.Snapshot().Workers[0]; s.Assigned != 0 {
 			t.Error("a worker was asked")
 		}
 	})
@@ -395,7 +395,7 @@ func TestClientThatResets(t *testing.T) {
 				t.Errorf("the job was withdrawn after %v", took)
 			}
 			synctest.Wait()
-			s := l.Pool.Snapshot()[0]
+			s := l.Pool.Snapshot().Workers[0]
 			if s.InFlight != 0 || s.Withdrawn != 1 || s.Failed != 0 || s.State != balance.Up {
 				t.Errorf("%+v", s)
 			}
@@ -432,7 +432,7 @@ func TestClientThatCloses(t *testing.T) {
 			time.Sleep(time.Second)
 			test.leave(c.(*memnet.Conn))
 			time.Sleep(10 * time.Second)
-			s := l.Pool.Snapshot()[0]
+			s := l.Pool.Snapshot().Workers[0]
 			if s.Withdrawn != test.withdrawn || answered(s) != 1-test.withdrawn || s.Failed != 0 {
 				t.Errorf("a client that %s: %+v", test.name, s)
 			}
@@ -453,7 +453,7 @@ func TestShortRequestsAreNotWatched(t *testing.T) {
 		synctest.Wait()
 		c.(*memnet.Conn).Reset()
 		time.Sleep(time.Second)
-		if s := l.Pool.Snapshot()[0]; answered(s) != 1 || s.Withdrawn != 0 {
+		if s := l.Pool.Snapshot().Workers[0]; answered(s) != 1 || s.Withdrawn != 0 {
 			t.Errorf("%+v", s)
 		}
 	})

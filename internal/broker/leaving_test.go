@@ -34,7 +34,7 @@ func TestAnswerForAClientThatLeft(t *testing.T) {
 		c.Reset()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if s := l.Pool.Snapshot()[0]; answered(s) != 1 || s.Withdrawn != 0 || s.Failed != 0 {
+		if s := l.Pool.Snapshot().Workers[0]; answered(s) != 1 || s.Withdrawn != 0 || s.Failed != 0 {
 			t.Errorf("%+v", s)
 		}
 		if x := l.book.done[0]; x.Failure != nil || x.Answer != "answer" {
@@ -66,7 +66,7 @@ func TestLeavingKeepsIdleConnections(t *testing.T) {
 		if n := l.idle(); n != 2 {
 			t.Errorf("%d idle connections, want 2", n)
 		}
-		if s := l.Pool.Snapshot()[0]; s.Withdrawn != 1 || s.State != balance.Up {
+		if s := l.Pool.Snapshot().Workers[0]; s.Withdrawn != 1 || s.State != balance.Up {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -130,8 +130,7 @@ func TestWatchEndsWithAPanic(t *testing.T) {
 		var looks atomic.Int32
 		client := &server.Conn{Conn: peeked{looks: &looks}}
 		x := newExchange()
-		l.choose(x)
-		next := l.Broker.ask(l.t.Context(), client, x)
+		next := l.choose(l.t.Context(), client, x)
 		func() {
 			defer func() {
 				if recover() != "on purpose" {

@@ -36,7 +36,7 @@ func idlings(n int) []*idling {
 // The connection that was used last is used next: those that are not needed can
 // then grow old. What is no longer quiet is closed, and passed over.
 func TestTake(t *testing.T) {
-	p := NewIdlePool(2, 10)
+	p := NewIdlePool(10)
 	defer p.Close()
 	c := idlings(3)
 	for _, conn := range c {
@@ -62,7 +62,7 @@ func TestTake(t *testing.T) {
 
 // The limit is for each worker.
 func TestLimitIsForEachWorker(t *testing.T) {
-	p := NewIdlePool(2, 2)
+	p := NewIdlePool(2)
 	c := idlings(6)
 	for i, conn := range c {
 		p.put(i%2, conn)
@@ -84,7 +84,7 @@ func TestLimitIsForEachWorker(t *testing.T) {
 // to whichever worker it is. While nothing is idle no timer runs.
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewIdlePool(3, 10)
+		p := NewIdlePool(10)
 		state := func() (*time.Timer, int) {
 			synctest.Wait()
 			p.mu.Lock()
@@ -124,7 +124,7 @@ func TestSweep(t *testing.T) {
 
 // A pool that is closed leaves no timer.
 func TestCloseStopsTheTimer(t *testing.T) {
-	p := NewIdlePool(1, 1)
+	p := NewIdlePool(1)
 	p.put(0, &idling{})
 	timer := p.sweep
 	p.Close()
@@ -138,7 +138,7 @@ func TestCloseStopsTheTimer(t *testing.T) {
 // no other worker's.
 func TestDiscard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewIdlePool(2, 10)
+		p := NewIdlePool(10)
 		defer p.Close()
 		c := idlings(6)
 		for i, conn := range c {

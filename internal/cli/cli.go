@@ -14,6 +14,13 @@
 // two signals: timeout(1) signals its child and then the whole group. So a
 // second signal counts only after 250 ms. A SIGHUP that was ignored at the
 // start, as nohup(1) has it, stays ignored.
+//
+// On Windows Ctrl-C and Ctrl-Break do the same. Closing the console window does
+// too, but Windows ends the program after 5 seconds: what is in flight gets 4 of
+// them ([Line.Finishing]), and the last lines the rest.
+//
+// A program that starts another one can stop it on every system: see
+// [StopAtEnd].
 package cli
 
 import (
@@ -24,12 +31,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"balancelab/internal/console"
+	"balancelab/internal/neterr"
 	"balancelab/internal/version"
 )
 
@@ -40,11 +48,9 @@ const (
 	Usage  = 2
 )
 
-// echo is how long after the first signal another one is taken for its echo.
-const echo = 250 * time.Millisecond
-
 // Main runs a program and exits with its code. Its context is done at the first
-// signal that stops it. Its standard error never holds it up.
+// signal that stops it; the cause may be [ErrWindowClosed]. Its standard error
+// never holds it up.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
 	// Ctrl-C also ends the program that reads our output through a pipe. That
 	// must not end one that drains.
@@ -55,7 +61,11 @@ func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer)
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, stops...)
-	ctx, stop := context.WithCancel(context.Background())
+	if os.Getenv(stopVariable) != "" {
+		go interruptAtEnd(os.Stdin, signals)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := func(s os.Signal) { cancel(cause(s, runtime.GOOS)) }
 	go obey(signals, stop, func() { os.Exit(Failed) })
 
 	stderr := console.NewWriter(os.Stderr, nil)
@@ -100,17 +110,6 @@ func (o *output) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err
-}
-
-// obey calls stop at the first signal, and end at the next one that is no echo
-// of it.
-func obey(signals <-chan os.Signal, stop, end func()) {
-	<-signals
-	stop()
-	for first := time.Now(); time.Since(first) < echo; {
-		<-signals
-	}
-	end()
 }
 
 // A Line is a program's command line. Its flags for numbers and times say what
@@ -192,22 +191,8 @@ func (l *Line) Note(format string, args ...any) {
 
 // Fail says on standard error why the program ends, and returns the exit code.
 func (l *Line) Fail(err error) int {
-	l.Note("%v", err)
+	l.Note("%v", neterr.InWords(err))
 	return Failed
-}
-
-// Finishing says what a stop waits for: a number of what is named in the
-// singular, for at most the time within.
-func (l *Line) Finishing(n int, what string, within time.Duration) {
-	switch n {
-	case 0:
-		l.Note("stopping; no %s is in flight", what)
-		return
-	case 1:
-	default:
-		what += "s"
-	}
-	l.Note("finishing %d %s, at most %v; once more to end now", n, what, within)
 }
 
 // Panicked says on standard error that a handler has panicked, and where.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,7 +91,7 @@ func TestSignals(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				obey(signals, func() { stopped = append(stopped, time.Since(start)) }, func() { ended = append(ended, time.Since(start)) })
+				obey(signals, func(os.Signal) { stopped = append(stopped, time.Since(start)) }, func() { ended = append(ended, time.Since(start)) })
 			}()
 			time.Sleep(time.Minute)
 			if len(stopped) > 0 {
@@ -121,6 +122,26 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// Only a window that closes leaves a program little time.
+func TestCause(t *testing.T) {
+	for _, test := range []struct {
+		signal os.Signal
+		goos   string
+		want   error
+	}{
+		{os.Interrupt, "windows", nil},
+		{syscall.SIGTERM, "windows", ErrWindowClosed},
+		{os.Interrupt, "linux", nil},
+		{syscall.SIGTERM, "linux", nil},
+		{syscall.SIGTERM, "darwin", nil},
+		{syscall.SIGHUP, "linux", nil},
+	} {
+		if got := cause(test.signal, test.goos); got != test.want {
+			t.Errorf("%v on %s: %v, want %v", test.signal, test.goos, got, test.want)
+		}
+	}
+}
+
 // A text that can't be written is a failure, wherever a program ends by itself.
 func TestOutputThatCannotBeWritten(t *testing.T) {
 	var errs bytes.Buffer
@@ -141,9 +162,26 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on 
 func TestWords(t *testing.T) {
 	var errs bytes.Buffer
 	l := NewLine("program", "", nil, &errs)
-	l.Finishing(0, "request", time.Minute)
-	l.Finishing(1, "request", time.Minute)
-	l.Finishing(3, "request", 30*time.Second)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(nil)
+	closed, cancel := context.WithCancelCause(t.Context())
+	cancel(cause(syscall.SIGTERM, "windows"))
+	for _, test := range []struct {
+		ctx          context.Context
+		n            int
+		within, want time.Duration
+	}{
+		{ctx, 0, time.Minute, time.Minute},
+		{ctx, 1, time.Minute, time.Minute},
+		{ctx, 3, 30 * time.Second, 30 * time.Second},
+		{closed, 0, time.Minute, 4 * time.Second},
+		{closed, 2, 30 * time.Second, 4 * time.Second},
+		{closed, 1, time.Second, time.Second},
+	} {
+		if got := l.Finishing(test.ctx, test.n, "request", test.within); got != test.want {
+			t.Errorf("%d in flight may take %v: %v, want %v", test.n, test.within, got, test.want)
+		}
+	}
 	l.Panicked("on purpose", []byte("goroutine 1\n"))
 	if code := l.Fail(errors.New("no")); code != Failed {
 		t.Errorf("exit code %d", code)
@@ -151,6 +189,9 @@ func TestWords(t *testing.T) {
 	const want = `program: stopping; no request is in flight
 program: finishing 1 request, at most 1m0s; once more to end now
 program: finishing 3 requests, at most 30s; once more to end now
+program: stopping; no request is in flight
+program: finishing 2 requests, at most 4s; once more to end now
+program: finishing 1 request, at most 1s; once more to end now
 program: a connection was closed, since its handler panicked: on purpose
 goroutine 1
 

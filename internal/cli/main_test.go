@@ -76,6 +76,24 @@ func exitCode(err error) int {
 	return -1
 }
 
+// A program that is asked to stops at the end of its standard input.
+func TestStopAtEnd(t *testing.T) {
+	cmd := program("wait")
+	cmd.Env = append(cmd.Env, StopAtEnd)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(in, "a line is no end")
+	in.Close()
+	if code := exitCode(cmd.Wait()); code != 4 {
+		t.Errorf("exit code %d, want 4", code)
+	}
+}
+
 // A program gets its arguments, and exits with its code when all that it has
 // said is written.
 func TestMainRunsAProgram(t *testing.T) {

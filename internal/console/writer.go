@@ -52,6 +52,9 @@ func NewWriter(w io.Writer, notice func(lines int) []byte) *Writer {
 }
 
 func notShown(lines int) []byte {
+	if lines == 1 {
+		return []byte("… 1 line was not shown\n")
+	}
 	return fmt.Appendf(nil, "… %s lines were not shown\n", thousands(lines))
 }
 
@@ -92,20 +95,21 @@ func (w *Writer) print(parts ...string) {
 	w.waiting = append(w.waiting, '\n')
 }
 
-// room reports whether size more bytes may wait, and sees to it that they are
-// written. Otherwise it counts their lines. Once a line is missing the next ones
-// are too, until there is a notice in their place.
+// room reports whether size more bytes may wait. Otherwise it counts their lines.
+// Once a line is missing the next ones are too, until there is a notice in their
+// place. Either way it sees to it that what waits, or the notice, is written: the
+// caller appends its text before it unlocks mu.
 func (w *Writer) room(size, lines int) bool {
-	if w.missing > 0 || len(w.waiting)+size > bufferBytes {
+	fits := w.missing == 0 && len(w.waiting)+size <= bufferBytes
+	if !fits {
 		w.missing += lines
 		w.dropped += lines
-		return false
 	}
-	if w.running == nil {
+	if w.running == nil { // for the notice, too
 		w.running, w.closing = make(chan struct{}), make(chan struct{})
 		go w.run(w.running, w.closing)
 	}
-	return true
+	return fits
 }
 
 // NotShown returns how many lines were dropped since the start.

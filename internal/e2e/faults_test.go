@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"balancelab/internal/programs"
 )
 
 // When all workers are down each request is told about each worker, once; when
@@ -22,7 +20,7 @@ func TestAllDown(t *testing.T) {
 	l := newBroker(t, addrs)
 	got := l.ask("Short", "round_robin")
 	const reason = "no worker available: Worker-1: connection refused; Worker-2: connection refused; Worker-3: connection refused"
-	if programs.Graceful && got != (result{stderr: "[Client] Error: " + reason + "\n", code: 1}) {
+	if got != (result{stderr: "[Client] Error: " + reason + "\n", code: 1}) {
 		t.Errorf("client: %+v", got)
 	}
 	for range 4 { // until all of them cool down

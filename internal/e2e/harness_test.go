@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"regexp"
-	"syscall"
 	"testing"
 
 	"balancelab/internal/programs"
@@ -203,12 +202,14 @@ var notes = regexp.MustCompile(`(?m)^(broker|worker): (stopping; no (request|job
 // complaints returns what a server wrote to standard error, but for its notes.
 func (p *program) complaints() string { return notes.ReplaceAllString(p.Stderr.String(), "") }
 
-// terminate sends SIGTERM and wants the orderly exit.
+// terminate tells the program to stop, and wants the orderly exit.
 func (p *program) terminate() {
 	p.t.Helper()
-	p.signal(syscall.SIGTERM)
+	if err := p.Stop(); err != nil {
+		p.t.Error(err)
+	}
 	if code := p.exit(); code != 0 {
-		p.t.Errorf("%s exited with %d after SIGTERM, want 0; it showed:\n%s", p.Name, code, p.Said())
+		p.t.Errorf("%s exited with %d after it was told to stop, want 0; it showed:\n%s", p.Name, code, p.Said())
 	}
 	if text := p.complaints(); text != "" {
 		p.t.Errorf("%s wrote to standard error:\n%s", p.Name, text)

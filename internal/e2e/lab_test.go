@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"balancelab/internal/programs"
 )
 
 const (
@@ -216,10 +214,6 @@ var tallyLine = regexp.MustCompile(`^\[Broker\] Worker-(\d+): answered (\d+) by 
 // agree with the lines that were shown before.
 func (l *lab) stop() []tally {
 	l.t.Helper()
-	if !programs.Graceful {
-		l.broker.Kill()
-		return nil
-	}
 	l.broker.terminate()
 	return l.summary()
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"balancelab/internal/programs"
 )
 
 // events returns what a program with -log json has written: nothing but JSON,
@@ -39,9 +37,6 @@ func is(t *testing.T, e map[string]any, want ...any) {
 // says whose it was, where it went, how long each part took, and how it ended.
 func TestLogJSON(t *testing.T) {
 	t.Parallel()
-	if !programs.Graceful {
-		t.Skip("the summary takes an orderly exit")
-	}
 	w := startWorker(t, 1, "127.0.0.1:0", "-log", "json", "-short", "50ms")
 	rude := newFake(t, func(f *fake, conn *net.TCPConn) { f.job(conn) })
 	l := newBroker(t, []string{closedPort(t), w.addr, rude.addr}, "-log", "json")
@@ -80,9 +75,6 @@ func TestLogJSON(t *testing.T) {
 // With -log off nothing is printed, whatever happens, but errors at start.
 func TestLogOff(t *testing.T) {
 	t.Parallel()
-	if !programs.Graceful {
-		t.Skip("the summary takes an orderly exit")
-	}
 	here, there := closedPort(t), closedPort(t)
 	w := launch(t, "worker", set.Command("worker", "-log", "off", "-listen", there, "-short", "5ms", "1"))
 	accepts(t, there)

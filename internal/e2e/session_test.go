@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"balancelab/internal/programs"
 )
 
 var anyPort = regexp.MustCompile(`(port |', )\d+`)
@@ -46,12 +44,9 @@ func TestCourseNotes(t *testing.T) {
 		"[Broker] Listening on port N...",
 		connected, answer(1), connected, answer(1), connected, answer(2),
 		connected, answer(2), connected, answer(3), connected, answer(1),
-	}
-	if programs.Graceful {
-		want = append(want,
-			"[Broker] Worker-1: answered 2 by round_robin, 1 by least_connections; failed 0; at most 1 at once",
-			"[Broker] Worker-2: answered 1 by round_robin, 1 by least_connections; failed 0; at most 1 at once",
-			"[Broker] Worker-3: answered 1 by round_robin, 0 by least_connections; failed 0; at most 1 at once")
+		"[Broker] Worker-1: answered 2 by round_robin, 1 by least_connections; failed 0; at most 1 at once",
+		"[Broker] Worker-2: answered 1 by round_robin, 1 by least_connections; failed 0; at most 1 at once",
+		"[Broker] Worker-3: answered 1 by round_robin, 0 by least_connections; failed 0; at most 1 at once",
 	}
 	l.broker.shows(want...)
 	const (

@@ -20,7 +20,8 @@ var layers = [][]string{
 	{"broker", "load", "worker"},
 	{"console", "stats"},
 	{"status"},
-	{"cli", "programs"},
+	{"cli"},
+	{"programs"},
 	{"house"},
 }
 

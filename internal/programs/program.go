@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ type Program struct {
 	Stdout, Stderr *Screen
 
 	cmd         *exec.Cmd
+	stdin       io.Closer     // its end tells a program of ours to stop; nil for another one
 	addr        string        // set by Serve
 	mustEndWell atomic.Bool   // with exit code 0; false when an error has said that it has not
 	gone        chan struct{} // closed by reap
@@ -111,9 +113,17 @@ func (p *Program) Wait(ctx context.Context) error {
 	}
 }
 
-// Signal sends a signal to the program. It fails if the program has ended.
+// Signal sends a signal to the program. If that has ended, the error is
+// [os.ErrProcessDone].
 func (p *Program) Signal(s os.Signal) error {
-	if err := p.cmd.Process.Signal(s); err != nil {
+	var err error
+	select {
+	case <-p.gone: // on Windows a process that was waited for is an invalid argument
+		err = os.ErrProcessDone
+	default:
+		err = p.cmd.Process.Signal(s)
+	}
+	if err != nil {
 		return fmt.Errorf("signal %v to %s: %w", s, p.Name, err)
 	}
 	return nil
@@ -123,7 +133,7 @@ func (p *Program) Signal(s os.Signal) error {
 // gone.
 func (p *Program) Kill() {
 	select {
-	case <-p.gone: // its number may be another program's by now
+	case <-p.gone: // as in tell
 	default:
 		killGroup(p.cmd.Process)
 		<-p.gone
@@ -131,12 +141,26 @@ func (p *Program) Kill() {
 }
 
 // Stop tells the program to stop, waits until it is gone, and kills it after
-// [Grace]. The error says so, or that a program of ours that was started by
+// [Grace]. On Windows a program that is not ours is killed at once. The error
+// says that it had to be killed, or that a program of ours that was started by
 // Start or Serve did not end with exit code 0. What another program ends with
 // is its own affair: HAProxy has 143.
 func (p *Program) Stop() error {
-	tell(p.cmd.Process)
+	p.tell()
 	return p.end()
+}
+
+// tell tells the program to stop.
+func (p *Program) tell() {
+	if p.stdin != nil {
+		_ = p.stdin.Close() // an error says that it is closed
+		return
+	}
+	select {
+	case <-p.gone: // its number may be another program's by now
+	default:
+		tell(p.cmd.Process)
+	}
 }
 
 // end waits until the program, which was told to stop, is gone.
@@ -147,7 +171,7 @@ func (p *Program) end() error {
 		p.Kill()
 		return fmt.Errorf("%s did not stop within %v and was killed", p.Name, Grace)
 	}
-	if p.mustEndWell.Swap(false) && Graceful && p.Code() != 0 {
+	if p.mustEndWell.Swap(false) && p.Code() != 0 {
 		return fmt.Errorf("%s did not stop in good order (%s)", p.Name, p.State())
 	}
 	return nil

@@ -18,8 +18,11 @@
 // line says that it is, and its end says that it never will be. Nothing is
 // started that is not waited for, and [Set.Stop] leaves nothing behind.
 //
-// Where programs can be told to stop they are, and get the time to finish what
-// they have in flight; elsewhere they are killed, see [Graceful].
+// A program that is stopped gets the time to finish what it has in flight. Ours
+// are told by the end of their standard input ([cli.StopAtEnd]), which is there
+// on every system, and which comes also when the script that started them is
+// killed. Others are told by SIGTERM. On Windows, which has no such thing, they
+// are killed.
 //
 // Not here: what a program's lines mean, but for the one that says where it
 // listens.
@@ -38,6 +41,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"balancelab/internal/cli"
 )
 
 // Patience is how long a server may take until it listens.
@@ -104,19 +109,33 @@ func Joined(cmd *exec.Cmd, line func(string)) *exec.Cmd {
 
 // Start starts a command, in a process group of its own, and waits for nothing.
 // The name is for errors. A stream for which cmd has no writer gets a new
-// [Screen]. The caller leaves cmd alone afterwards.
+// [Screen]. The standard input of a program in Dir belongs to the set. The
+// caller leaves cmd alone afterwards.
 func (s *Set) Start(name string, cmd *exec.Cmd) (*Program, error) {
-	ours := filepath.Dir(cmd.Path) == filepath.Clean(s.Dir)
-	return s.start(name, cmd, ours)
+	p, err := s.start(name, cmd)
+	if err != nil {
+		return nil, err
+	}
+	p.mustEndWell.Store(s.isOurs(cmd))
+	return p, nil
 }
 
-func (s *Set) start(name string, cmd *exec.Cmd, mustEndWell bool) (*Program, error) {
+// isOurs reports whether cmd runs one of the programs in Dir.
+func (s *Set) isOurs(cmd *exec.Cmd) bool { return filepath.Dir(cmd.Path) == filepath.Clean(s.Dir) }
+
+func (s *Set) start(name string, cmd *exec.Cmd) (*Program, error) {
 	p := &Program{Name: name, cmd: cmd, gone: make(chan struct{})}
-	p.mustEndWell.Store(mustEndWell)
 	p.Stdout, cmd.Stdout = screenOf(cmd.Stdout)
 	p.Stderr, cmd.Stderr = screenOf(cmd.Stderr)
 	cmd.WaitDelay = outputGrace
 	ownGroup(cmd)
+	if s.isOurs(cmd) {
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			return nil, fmt.Errorf("start %s: %w", name, err)
+		}
+		p.stdin, cmd.Env = stdin, append(cmd.Environ(), cli.StopAtEnd)
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -145,7 +164,7 @@ func screenOf(w io.Writer) (*Screen, io.Writer) {
 // written. How the program has ended is for the caller to judge: see
 // [Program.Code].
 func (s *Set) Run(ctx context.Context, name string, cmd *exec.Cmd) (*Program, error) {
-	p, err := s.start(name, cmd, false)
+	p, err := s.start(name, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +210,7 @@ func (s *Set) Started() []*Program {
 func (s *Set) Stop() error {
 	started := s.Started()
 	for _, p := range slices.Backward(started) {
-		tell(p.cmd.Process)
+		p.tell()
 	}
 	var first error
 	for _, p := range slices.Backward(started) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -63,8 +64,8 @@ func complains(t *testing.T, what string, err error, want ...string) {
 // shell returns a command that a shell carries out.
 func shell(t *testing.T, script string) *exec.Cmd {
 	t.Helper()
-	if !Graceful {
-		t.Skip("needs a shell and signals")
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a Unix shell and signals")
 	}
 	return exec.Command("sh", "-c", script)
 }
@@ -262,9 +263,7 @@ func TestBadEnd(t *testing.T) {
 	}
 	p := start(t, set, set.Command("worker", "0"))
 	<-p.Gone()
-	if Graceful {
-		complains(t, "the first stop", set.Stop(), "program did not stop in good order (exit status 2)")
-	}
+	complains(t, "the first stop", set.Stop(), "program did not stop in good order (exit status 2)")
 	if err := set.Stop(); err != nil {
 		t.Errorf("the second stop: %v", err)
 	}

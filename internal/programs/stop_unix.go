@@ -8,10 +8,6 @@ import (
 	"syscall"
 )
 
-// Graceful says whether a program can be told to stop here. Where it cannot, it
-// is killed.
-const Graceful = true
-
 // ownGroup keeps a terminal's Ctrl-C from the program, which is ours to stop: a
 // second signal would end it at once, and with its work undone.
 func ownGroup(cmd *exec.Cmd) {
@@ -19,7 +15,7 @@ func ownGroup(cmd *exec.Cmd) {
 	dieWithParent(cmd.SysProcAttr)
 }
 
-// tell tells a program to stop.
+// tell tells a program that is not ours to stop.
 func tell(p *os.Process) {
 	_ = p.Signal(syscall.SIGTERM) // an error says that it is gone
 }

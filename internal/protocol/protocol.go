@@ -67,7 +67,7 @@ const MaxLen = 1024
 
 // A Type says how much work a job is. It is an index for arrays of
 // [NumTypes] elements.
-type Type int
+type Type uint8
 
 // The types of the original: 5 seconds of work and 1 second. The zero value is
 // no type.
@@ -80,7 +80,7 @@ const (
 
 // An Approach says how the broker chooses a worker. It is an index for arrays
 // of [NumApproaches] elements.
-type Approach int
+type Approach uint8
 
 // The approaches of the original. The zero value is none.
 const (

@@ -62,7 +62,8 @@ type Server struct {
 	// MaxConns is how many connections are served at once; 0 means no limit.
 	MaxConns int
 	// Stopping, if not nil, is told once that the server begins to stop, and how
-	// many requests are in flight.
+	// many requests are in flight. It may still change DrainTimeout: how long
+	// there is may depend on why the program stops.
 	Stopping func(inFlight int)
 	// Paused, if not nil, is told when accepting fails for now, why, and how
 	// long the pause is.

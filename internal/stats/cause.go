@@ -73,17 +73,10 @@ func requestCause(f *broker.Failure) Cause {
 	switch last := len(f.Attempts) - 1; {
 	case f.Reason == broker.CutOff:
 		return CausedByStop
+	case f.Reason == broker.QueueTimeout:
+		return CausedByQueueTimeout
 	case last >= 0:
 		return attemptCause(f.Attempts[last].Job, f.Attempts[last].Err)
 	}
 	return CausedByNoWorker
-}
-
-// wasRequest reports whether what failed was a whole request.
-func wasRequest(r broker.Reason) bool {
-	switch r {
-	case broker.NoRequest, broker.Malformed, broker.Incomplete, broker.GaveWay, broker.Stopping:
-		return false
-	}
-	return true
 }

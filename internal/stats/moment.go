@@ -13,7 +13,7 @@ import (
 func (r *Recorder) Snapshot() Snapshot {
 	now := time.Now()
 	m := r.moment(now)
-	pool := r.pool.Snapshot()
+	pool := r.pool.Snapshot().Workers
 	s := Snapshot{
 		Time: now, Started: r.started,
 		Clients:    m.connected - m.done - m.noRequest,

@@ -98,7 +98,7 @@ type entry struct {
 // New returns a Recorder for a broker that uses pool. It passes everything on
 // to next.
 func New(pool *balance.Pool, next broker.Observer) *Recorder {
-	workers := pool.Snapshot()
+	workers := pool.Snapshot().Workers
 	r := &Recorder{
 		pool: pool, next: next, started: time.Now(),
 		workers:    make(map[string]int, len(workers)),
@@ -167,7 +167,7 @@ func (r *Recorder) failedEntry(e *entry, x *broker.Exchange) {
 	case f.Reason == broker.ClientLeft:
 		e.outcome = Left
 		return
-	case !wasRequest(f.Reason):
+	case f.Unread():
 		e.outcome, e.took = Refused, x.Reading
 		return
 	}
@@ -241,7 +241,7 @@ func (r *Recorder) Watch(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
-			r.sample(r.pool.Snapshot())
+			r.sample(r.pool.Snapshot().Workers)
 		case <-ctx.Done():
 			return
 		}

@@ -46,7 +46,7 @@ var client = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234}
 // answer is an exchange that ends well.
 func (l *lab) answer(a protocol.Approach, took time.Duration) {
 	l.Connected(client)
-	var tried balance.Tried
+	var tried balance.Request
 	lease, ok := l.pool.Assign(int(a), &tried)
 	if !ok {
 		l.t.Error("no worker was assigned")
@@ -134,7 +134,7 @@ func TestWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, console.Off{})
 		lease := func() balance.Lease {
-			lease, ok := l.pool.Assign(int(protocol.LeastConnections), new(balance.Tried))
+			lease, ok := l.pool.Assign(int(protocol.LeastConnections), new(balance.Request))
 			if !ok {
 				t.Fatal("no worker was assigned")
 			}
@@ -366,7 +366,7 @@ func TestHistory(t *testing.T) {
 		var watching sync.WaitGroup
 		watching.Go(func() { l.Watch(ctx) })
 		time.Sleep(1500 * time.Millisecond)
-		var tried balance.Tried
+		var tried balance.Request
 		lease, _ := l.pool.Assign(int(protocol.RoundRobin), &tried)
 		time.Sleep(2 * time.Second)
 		lease.Release(balance.Answered)
@@ -398,7 +398,7 @@ func TestAtOnce(t *testing.T) {
 				default:
 				}
 				s := l.Snapshot()
-				l.sample(l.pool.Snapshot())
+				l.sample(l.pool.Snapshot().Workers)
 				if s.Clients < 0 || answeredIn(s, protocol.RoundRobin) > s.Spread[0].Answered {
 					t.Errorf("an impossible moment: %+v", s)
 				}
@@ -535,7 +535,7 @@ func BenchmarkSnapshot(b *testing.B) {
 func TestClientLeft(t *testing.T) {
 	l := newLab(t, console.Off{})
 	x := broker.Exchange{Attempts: 1, Worker: "Worker-1", Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}}
-	var tried balance.Tried
+	var tried balance.Request
 	lease, _ := l.pool.Assign(int(protocol.RoundRobin), &tried)
 	lease.Release(balance.Withdrawn)
 	l.fail(x, broker.Failure{Reason: broker.ClientLeft})

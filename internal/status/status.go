@@ -226,7 +226,7 @@ func withCure(err error) error {
 	case neterr.InUse:
 		return errors.New("the address is in use; stop the program that has it, or choose another with -status")
 	case neterr.NoPermission:
-		return errors.New("the port is reserved on this system; choose one above 1023 with -status")
+		return errors.New("the port is reserved on this system; choose one " + neterr.Unreserved + " with -status")
 	}
 	return err
 }

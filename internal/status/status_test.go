@@ -349,7 +349,7 @@ func TestListenSaysWhatToDo(t *testing.T) {
 func TestCures(t *testing.T) {
 	for kind, want := range map[neterr.Kind]string{
 		neterr.InUse:        "choose another with -status",
-		neterr.NoPermission: "choose one above 1023 with -status",
+		neterr.NoPermission: "choose one " + neterr.Unreserved + " with -status",
 		neterr.NoPort:       neterr.Errno(neterr.NoPort).Error(),
 	} {
 		err := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", neterr.Errno(kind))}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,12 +21,9 @@ func (f workerTotals) requests() int { return f.longs + f.shorts }
 
 // An event is what matters here of a line of the broker's JSON.
 type event struct {
-	Msg        string
-	Time       time.Time
-	Worker     string
-	Most       int
-	Connecting float64 `json:"connecting_seconds"`
-	Serving    float64 `json:"serving_seconds"`
+	Msg    string
+	Worker string
+	Most   int
 }
 
 // events returns the events among the broker's lines.
@@ -42,17 +37,6 @@ func events(lines []string) (all []event) {
 	return all
 }
 
-// ended returns how many exchanges have ended, as the broker's lines tell.
-func ended(lines []string) (n int) {
-	for _, e := range events(lines) {
-		switch e.Msg {
-		case "answered", "failed", "refused":
-			n++
-		}
-	}
-	return n
-}
-
 // account returns what each worker did, or how the broker's account of a run
 // differs from the workers'. It takes the lines of each.
 func account(p plan, broker []string, workerLines [workers][]string) ([]workerTotals, error) {
@@ -62,10 +46,11 @@ func account(p plan, broker []string, workerLines [workers][]string) ([]workerTo
 		f := workerTotals{name: fmt.Sprintf("Worker-%d", i+1), longs: begun(lines, "long"), shorts: begun(lines, "short")}
 		f.busy = time.Duration(f.longs)*p.work(i, protocol.Long) + time.Duration(f.shorts)*p.work(i, protocol.Short)
 		exchanges := of(told, "answered", f.name)
-		f.peak = peakAtOnce(exchanges)
-		for _, s := range of(told, "summary", f.name) {
-			f.peak = s.Most
+		summary := of(told, "summary", f.name)
+		if len(summary) != 1 {
+			return nil, fmt.Errorf("the broker has %d summaries of %s, want 1", len(summary), f.name)
 		}
+		f.peak = summary[0].Most
 		if len(exchanges) != f.requests() {
 			return nil, fmt.Errorf("the broker has %d answers from %s, which says that it did %d jobs", len(exchanges), f.name, f.requests())
 		}
@@ -92,24 +77,4 @@ func of(events []event, msg, worker string) (own []event) {
 		}
 	}
 	return own
-}
-
-// peakAtOnce returns how many exchanges were under way at once, at most.
-func peakAtOnce(exchanges []event) (peak int) {
-	type step struct {
-		at time.Time
-		by int
-	}
-	var steps []step
-	for _, v := range exchanges {
-		took := time.Duration((v.Connecting + v.Serving) * float64(time.Second))
-		steps = append(steps, step{v.Time.Add(-took), 1}, step{v.Time, -1})
-	}
-	slices.SortFunc(steps, func(a, b step) int { return cmp.Or(a.at.Compare(b.at), a.by-b.by) })
-	now := 0
-	for _, s := range steps {
-		now += s.by
-		peak = max(peak, now)
-	}
-	return peak
 }

@@ -36,8 +36,7 @@
 //
 // Latencies are the client's. How many requests a worker got is counted in the
 // broker's events, and what it did in the worker's own lines; the two must
-// agree. The most in flight is from the broker's summary, or, where a broker is
-// killed rather than stopped (on Windows), worked out from its events.
+// agree. The most in flight is from the broker's summary.
 package main
 
 import (

@@ -98,7 +98,7 @@ func (s *stage) allGone(t *testing.T, n int) {
 	for _, p := range started {
 		select {
 		case <-p.Gone():
-			if programs.Graceful && p.Code() < 0 {
+			if p.Code() < 0 {
 				t.Errorf("%s was killed: %s", p.Name, p.State())
 			}
 		default:

@@ -9,7 +9,7 @@ import (
 )
 
 // attempt assigns a request once more and returns its lease.
-func (l *lab) attempt(s int, tried *Tried) Lease {
+func (l *lab) attempt(s int, tried *Request) Lease {
 	l.t.Helper()
 	lease, ok := l.Assign(s, tried)
 	if !ok {
@@ -19,7 +19,7 @@ func (l *lab) attempt(s int, tried *Tried) Lease {
 }
 
 // exhaust assigns a request until no worker is left, and returns which it met.
-func (l *lab) exhaust(s int, tried *Tried, o Outcome) (order string) {
+func (l *lab) exhaust(s int, tried *Request, o Outcome) (order string) {
 	l.t.Helper()
 	before := l.names()
 	defer func() { expect(l.t, "the list of workers afterwards", l.names(), before) }()
@@ -40,11 +40,11 @@ func (l *lab) names() (list string) {
 	return list
 }
 
-func TestTriedMeetsEachWorkerOnce(t *testing.T) {
+func TestRequestMeetsEachWorkerOnce(t *testing.T) {
 	for _, weights := range [][]int{{1, 1, 1, 1}, {3, 1, 2, 1}} {
 		l := newLab(t, weights...)
 		for _, s := range []int{rr, lc} {
-			var tried Tried
+			var tried Request
 			seen := map[string]bool{}
 			for {
 				lease, ok := l.Assign(s, &tried)
@@ -66,7 +66,7 @@ func TestTriedMeetsEachWorkerOnce(t *testing.T) {
 func TestFailoverDoesNotShiftWeights(t *testing.T) {
 	l := newLab(t, 5, 1)
 	for range 1000 {
-		var tried Tried
+		var tried Request
 		for {
 			lease, ok := l.Assign(rr, &tried)
 			if !ok {
@@ -87,7 +87,7 @@ func TestFailoverIsShared(t *testing.T) {
 		l := newLab(t, weights...)
 		var answered string
 		for range 300 {
-			var tried Tried
+			var tried Request
 			lease := l.attempt(rr, &tried)
 			if lease.Worker().Name == "a" {
 				lease.Release(NotCounted)
@@ -107,25 +107,25 @@ func TestFailoverIsShared(t *testing.T) {
 // A request on its own meets the workers in the selector's order.
 func TestOrderOfAttempts(t *testing.T) {
 	l := newLab(t, 1, 1, 1, 1)
-	expect(t, "least connections, idle", l.exhaust(lc, new(Tried), NotCounted), "abcd")
+	expect(t, "least connections, idle", l.exhaust(lc, new(Request), NotCounted), "abcd")
 	l.take(lc) // a
 	l.take(lc) // b
 	c := l.take(lc)
 	c.Release(Answered)
-	expect(t, "two busy: c was chosen last", l.exhaust(lc, new(Tried), NotCounted), "dcab")
+	expect(t, "two busy: c was chosen last", l.exhaust(lc, new(Request), NotCounted), "dcab")
 
 	l = newLab(t, 1, 1, 1, 1)
 	l.ask(rr, 1, Answered)
-	expect(t, "round robin", l.exhaust(rr, new(Tried), NotCounted), "bcda")
+	expect(t, "round robin", l.exhaust(rr, new(Request), NotCounted), "bcda")
 	l = newLab(t, 9, 1, 2, 1)
-	expect(t, "round robin, by weight", l.exhaust(rr, new(Tried), NotCounted), "acbd")
+	expect(t, "round robin, by weight", l.exhaust(rr, new(Request), NotCounted), "acbd")
 }
 
 // busyAllButA returns a pool in which least connections would choose a again
 // and again; the leases of the others; and a request that has tried a and b. It
 // keeps an order, in which c, d, e are left.
-func busyAllButA(t *testing.T) (l *lab, held []Lease, tried *Tried) {
-	l, tried = newLab(t, 1, 1, 1, 1, 1), new(Tried)
+func busyAllButA(t *testing.T) (l *lab, held []Lease, tried *Request) {
+	l, tried = newLab(t, 1, 1, 1, 1, 1), new(Request)
 	for range 5 {
 		held = append(held, l.take(rr))
 	}
@@ -194,7 +194,7 @@ func TestCoolingLast(t *testing.T) {
 			l := newLab(t, 5, 1, 1, 2)
 			l.fail("a", 3)
 			l.fail("c", 3)
-			order := l.exhaust(s, new(Tried), NotCounted)
+			order := l.exhaust(s, new(Request), NotCounted)
 			if first := order[:2]; first != "bd" && first != "db" || len(order) != 4 {
 				t.Errorf("selector %d: met %s, while a and c cooled", s, order)
 			}
@@ -264,7 +264,7 @@ func TestAllAttemptsTogether(t *testing.T) {
 				}
 			}
 			p.coolFirst(scene.cool)
-			var tried Tried
+			var tried Request
 			attempts, work := 0, 0
 			for ; ; attempts++ {
 				looks = 0
@@ -279,7 +279,7 @@ func TestAllAttemptsTogether(t *testing.T) {
 				}
 				lease.Release(NotCounted)
 				for range scene.others {
-					other, _ := p.Assign(s, new(Tried))
+					other, _ := p.Assign(s, new(Request))
 					other.Release(NotCounted)
 				}
 			}
@@ -293,7 +293,7 @@ func TestAllAttemptsTogether(t *testing.T) {
 
 // left returns how much of the order that is kept is still to be looked at; a
 // worker that is put off is looked at twice.
-func (t *Tried) left() int {
+func (t *Request) left() int {
 	if t.again == nil {
 		return 0
 	}

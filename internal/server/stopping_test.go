@@ -1,0 +1,33 @@
+package server
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The one that is told of the stop may say how long there is. When that is over
+// the server ends, whatever time it had before.
+func TestStoppingShortensTheDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Handle: echoAfter(time.Hour), DrainTimeout: time.Minute}
+		s.Stopping = func(int) { s.DrainTimeout = 4 * time.Second }
+		v := serve(t, s)
+		c := v.dial()
+		c.Write([]byte("x"))
+		answer := make(chan string, 1)
+		go func() {
+			answer <- readAll(t, c)
+			c.Close()
+		}()
+		synctest.Wait()
+		took, err := v.stopped()
+		if took != 4*time.Second || !errors.Is(err, ErrDrainTimeout) {
+			t.Errorf("after %v: %v, want %v after 4s", took, err, ErrDrainTimeout)
+		}
+		if got := <-answer; got != "cut off" {
+			t.Errorf("the client read %q", got)
+		}
+	})
+}
