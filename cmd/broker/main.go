@@ -46,6 +46,7 @@ const usage = `usage: broker [flags]
   -status addr           where to show a live page, such as 127.0.0.1:8080;
                          /status.json and /metrics are there too (default: none)
   -log format            text, json or off (default text)
+  -version               print the version and exit
 
 example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
 `

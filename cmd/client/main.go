@@ -30,6 +30,7 @@ const usage = `usage: client [flags] <type> <approach>
 
   -broker addr   where the broker listens (default 127.0.0.1:8000)
   -timeout time  how long to wait for the answer; 0 means for ever (default 0)
+  -version       print the version and exit
 
 With -n or -d it is a load run: many requests, and a report at the end. Lists
 and the flags below need one of the two; -json and -csv without them report on

@@ -24,6 +24,8 @@ type AttemptError struct {
 	Worker string
 	Job    JobState
 	Err    error
+
+	served time.Duration // how long the worker had the job; 0 if nothing was tried after it
 }
 
 // Error names the worker and the reason, and not what became of the job.

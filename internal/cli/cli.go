@@ -38,6 +38,7 @@ import (
 
 	"balancelab/internal/console"
 	"balancelab/internal/neterr"
+	"balancelab/internal/version"
 )
 
 // The exit codes of all programs.
@@ -116,6 +117,7 @@ func (o *output) failure() error {
 type Line struct {
 	*flag.FlagSet
 	usage          string
+	version        bool // -version, which every program has
 	stdout, stderr io.Writer
 }
 
@@ -124,12 +126,14 @@ type Line struct {
 func NewLine(name, usage string, stdout, stderr io.Writer) *Line {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	return &Line{f, usage, stdout, stderr}
+	l := &Line{FlagSet: f, usage: usage, stdout: stdout, stderr: stderr}
+	l.BoolVar(&l.version, "version", false, "")
+	return l
 }
 
 // Parse parses args, which end with one argument for each of names. It reports
-// false when the program is to exit with code: it has printed the help, or
-// what is wrong.
+// false when the program is to exit with code: it has printed the help, its
+// version, or what is wrong.
 func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
 	if code, ok := l.ParseFlags(args); !ok {
 		return code, false
@@ -144,6 +148,8 @@ func (l *Line) ParseFlags(args []string) (code int, ok bool) {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return l.Print(l.usage), false
+	case l.version:
+		return l.Print(fmt.Sprintf("%s %v\n", l.Name(), version.Read())), false
 	case err != nil:
 		return l.Wrong("%v", err), false
 	}

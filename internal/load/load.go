@@ -105,6 +105,7 @@ func newRun(config Config) *run {
 	if known {
 		config.C = max(1, min(config.C, n))
 	}
+	config.Plan = config.Plan.normal()
 	return &run{
 		Config: config, n: n, known: known,
 		start:    time.Now(),

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -190,6 +191,13 @@ func (p Plan) meanUntil(t time.Duration) float64 {
 	}
 	over := min(1, t.Seconds()*p.mean()/max(p.total(), 1e-9))
 	return from + (to-from)*over/2
+}
+
+// normal returns an equal plan that has no nil, which JSON would show as null.
+func (p Plan) normal() Plan {
+	p.Arrivals = cmp.Or(p.Arrivals, Even)
+	p.Types, p.Mix = append([]protocol.Type{}, p.Types...), append([]Share{}, p.Mix...)
+	return p
 }
 
 // kinds returns each type of the plan once.

@@ -106,12 +106,12 @@ func (p plan) String() string {
 	}
 	return fmt.Sprintf(`Three workers with %s. A Long is %v of work, a Short %v%s.
 %s; %d come at %.3g a second%s.
-Both approaches get the same requests at the same times, each in a lab of its own.`,
+Each way to divide them gets the same requests at the same times, in a lab of its own.`,
 		slots, longWork, shortWork, slow, limit, p.n, p.rate, share)
 }
 
 // A scenario is the requests of one comparison, and what became of them under
-// each approach, in the order of protocol.Approaches.
+// each way, in the order of plan.ways.
 type scenario struct {
 	name     string
 	types    []protocol.Type // of each request
