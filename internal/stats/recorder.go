@@ -11,7 +11,8 @@
 // # Durations
 //
 // A request's duration is the time from the moment when the request was whole
-// until its worker's answer was read. That is all connecting and all serving;
+// until its worker's answer was read. That is all waiting for a place, all
+// connecting and all serving;
 // a client that is slow to send its request does not count. Only answered
 // requests have a duration in the percentiles and in the histograms: a broker
 // that fails fast must not look fast.
@@ -148,7 +149,7 @@ func (r *Recorder) Done(x *broker.Exchange) {
 	}
 	e := entry{
 		at: time.Now(), request: x.Request, worker: x.Worker,
-		took: x.Connecting + x.Serving, served: x.LastServing(), outcome: Answered, detail: truncate(x.Answer),
+		took: x.Queued + x.Connecting + x.Serving, served: x.LastServing(), outcome: Answered, detail: truncate(x.Answer),
 	}
 	if x.Failure != nil {
 		r.failedEntry(&e, x)
@@ -181,6 +182,9 @@ func (r *Recorder) failedEntry(e *entry, x *broker.Exchange) {
 		r.mu.Unlock()
 	}
 }
+
+// Step implements [broker.Observer].
+func (r *Recorder) Step(x *broker.Exchange, s broker.Step) { r.next.Step(x, s) }
 
 // ClientGone implements [broker.Observer].
 func (r *Recorder) ClientGone(x *broker.Exchange, err error) {
