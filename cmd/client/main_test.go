@@ -589,11 +589,11 @@ func TestMixAndSeed(t *testing.T) {
 			}
 		}
 		expect(t, "Longs", longs, 30)
-		_, seed, found := strings.Cut(got.stdout, "Long=1 Short=2 in random order; the same again with -seed ")
+		_, seed, found := strings.Cut(got.stdout, "Long=1 Short=2 in random order\n           (-seed ")
 		if !found {
 			t.Errorf("no seed in\n%s", got.stdout)
 		}
-		seed, _, _ = strings.Cut(seed, "\n")
+		seed, _, _ = strings.Cut(seed, " ")
 		return seed + fmt.Sprint(f.requests)
 	}
 	first := send("-rate 1e6 -arrivals poisson -c 1")

@@ -803,7 +803,7 @@ The asked rate was not kept: achieved 0.0667/s of 1/s.
 28 more were due when the run was stopped, and had not begun.
 As many as allowed were in flight: ask for less, or for more at once than -c 1.
 
-1 requests failed because this machine ran out of something: see their causes.
+Requests that failed because this machine ran out of something: 1. See their causes.
 
 requests   2 sent, 0 ok, 1 failed, 1 interrupted
 `
