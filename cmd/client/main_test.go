@@ -96,12 +96,15 @@ func client(args ...string) result {
 // reportFields is what the tests look at in a report.
 type reportFields struct {
 	Requests load.Requests
-	Rate     struct{ Asked float64 }
-	Types    []struct{ OK int }
-	Errors   []load.Cause
+	Rate     struct {
+		Asked, Achieved float64
+		Late            int64
+	}
+	Types  []struct{ OK int }
+	Errors []load.Cause
 }
 
-func (r result) report(t *testing.T) (report reportFields) {
+func (r result) report(t testing.TB) (report reportFields) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
 		t.Fatalf("%v in %q (standard error: %s)", err, r.stdout, r.stderr)
