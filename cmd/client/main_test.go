@@ -176,7 +176,7 @@ func TestDefaultBroker(t *testing.T) {
 func TestAtOnce(t *testing.T) {
 	f := newFake(t, always(protocol.Response))
 	for args, want := range map[string]int{
-		"-n 2": 1, "-n 2 -rate 0": 1, "-n 8 -c 7": 7, "-n 8 -rate 1e6 -c 7": 7, "-n 1001 -rate 1e6": atOnce,
+		"-n 2": 1, "-n 2 -rate 0": 1, "-n 8 -c 7": 7, "-n 8 -rate 1e6 -c 7": 7, "-n 1001 -rate 1e6": atOnce, "-n 1001 -rate 0..1e6": atOnce,
 	} {
 		got := f.client(append(strings.Fields(args), "-json", "Short", "round_robin")...)
 		expect(t, args, got.report(t).Requests.AtOnce, want)
@@ -573,7 +573,7 @@ func TestForATime(t *testing.T) {
 	expect(t, "sent", got.report(t).Requests.Sent, 1)
 	got = f.client(strings.Fields("-d 20ms -c 2 -json Short round_robin")...)
 	expect(t, "exit code as fast as possible", got.code, 0)
-	contains(t, got.stdout, `"for_seconds": 0.02,`)
+	contains(t, got.stdout, "\"n\": 0,\n    \"for_seconds\": 0.02,")
 	expect(t, "asked", got.report(t).Requests.Asked, len(f.requests)-1)
 }
 
@@ -602,7 +602,7 @@ func TestMixAndSeed(t *testing.T) {
 	first := send("-rate 1e6 -arrivals poisson -c 1")
 	seed, _, _ := strings.Cut(first, "[")
 	expect(t, "the same seed", send("-rate 1e6 -arrivals poisson -c 1 -seed "+seed), first)
-	if send("-c 1") == send("-c 1") {
+	if other := send("-rate 1e6 -arrivals poisson -c 1"); other == first {
 		t.Error("another run has the same seed")
 	}
 }
