@@ -97,6 +97,14 @@ func TestCSVThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// The header alone can fail too.
+func TestCSVOfNothingThatCannotBeWritten(t *testing.T) {
+	full := errors.New("no space left on device")
+	if err := NewCSV(&disk{5, full}).Close(); err != full {
+		t.Errorf("%v, want %v", err, full)
+	}
+}
+
 // A disk has room for a number of bytes.
 type disk struct {
 	room int
