@@ -6,6 +6,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/cli"
+	"balancelab/internal/control"
 )
 
 // flags are what the command line says; the usage text says what each means.
@@ -42,8 +43,8 @@ func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 	workers, err := parseWorkers(*list, *limit)
 	f.workers = workers
 	switch {
-	case *limit < 0 || *limit > maxLimit:
-		return f, line.Wrong("-max-per-worker must be from 0 to %d: %d", maxLimit, *limit), false
+	case *limit < 0 || *limit > control.MaxLimit:
+		return f, line.Wrong("-max-per-worker must be from 0 to %d: %d", control.MaxLimit, *limit), false
 	case err != nil:
 		return f, line.Wrong("-workers: %v", err), false
 	case cli.CheckListen(f.listen) != nil:

@@ -17,6 +17,9 @@ type Selector interface {
 	add(m *member)
 	// remove is called when m is a member no longer.
 	remove(m *member)
+	// beginTurns is called when members have come or gone, or have other weights,
+	// by an order. No member has credit or debt then.
+	beginTurns(members []*member)
 	// first returns the member to choose for a new request: an open one, or if
 	// there is none, the best of those that are a last resort, or nil.
 	first() *member

@@ -22,7 +22,8 @@ import "slices"
 // cool-down starts with no credit and no debt: if it had earned all the time, it
 // would now be given all the turns that it missed. One that was only full goes on
 // with the credit or debt that it had. So its share is as its weight says, though
-// it is full again and again.
+// it is full again and again. After an order that changes the workers or their
+// weights, all start without credit and without debt.
 //
 // The zero value is ready for [NewPool].
 type RoundRobin struct {
@@ -79,6 +80,15 @@ func (r *RoundRobin) remove(m *member) {
 		return
 	}
 	c.next %= len(c.members)
+}
+
+func (r *RoundRobin) beginTurns(members []*member) {
+	for _, m := range members {
+		m.kept = 0
+		if m.seat != unusable {
+			m.paid = r.sides[m.seat].choices * m.weight
+		}
+	}
 }
 
 func (r *RoundRobin) changed(m *member) {

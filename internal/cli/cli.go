@@ -135,6 +135,15 @@ func NewLine(name, usage string, stdout, stderr io.Writer) *Line {
 // false when the program is to exit with code: it has printed the help, its
 // version, or what is wrong.
 func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
+	if code, ok := l.ParseFlags(args); !ok {
+		return code, false
+	}
+	return l.CheckArgs(names...)
+}
+
+// ParseFlags is the first part of [Line.Parse], for a program whose flags decide
+// which arguments follow them. [Line.CheckArgs] is the second part.
+func (l *Line) ParseFlags(args []string) (code int, ok bool) {
 	err := l.FlagSet.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -144,6 +153,12 @@ func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
 	case err != nil:
 		return l.Wrong("%v", err), false
 	}
+	return OK, true
+}
+
+// CheckArgs reports false when there is not one argument for each of names, and
+// has then said what is wrong.
+func (l *Line) CheckArgs(names ...string) (code int, ok bool) {
 	for i, arg := range l.Args() {
 		if i > 0 && len(arg) > 1 && strings.HasPrefix(arg, "-") {
 			return l.Wrong("flags come before the arguments: put %q before %q", arg, l.Arg(0)), false

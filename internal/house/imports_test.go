@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"console", "stats"},
 	{"status"},
 	{"cli"},
-	{"programs"},
+	{"control", "programs"},
 	{"house"},
 }
 

@@ -124,3 +124,22 @@ func TestStates(t *testing.T) {
 		}
 	}
 }
+
+// What a request ended for: that of the whole request before that of an attempt.
+func TestRequestCause(t *testing.T) {
+	reset := []*broker.AttemptError{{Job: broker.NotSent, Err: call("connect", neterr.Refused)}, {Job: broker.MayHaveRun, Err: call("read", neterr.Reset)}}
+	for _, test := range []struct {
+		failure broker.Failure
+		want    Cause
+	}{
+		{broker.Failure{Reason: broker.WorkerFailed, Attempts: reset}, CausedByReset},
+		{broker.Failure{Reason: broker.NoWorker, Attempts: reset[:1]}, CausedByRefusedConnection},
+		{broker.Failure{Reason: broker.AllDrain}, CausedByNoWorker},
+		{broker.Failure{Reason: broker.QueueTimeout, Attempts: reset}, CausedByQueueTimeout},
+		{broker.Failure{Reason: broker.CutOff, Attempts: reset}, CausedByStop},
+	} {
+		if got := requestCause(&test.failure); got != test.want {
+			t.Errorf("reason %d: %v, want %v", test.failure.Reason, got, test.want)
+		}
+	}
+}

@@ -12,9 +12,9 @@
 //
 // A request's duration is the time from the moment when the request was whole
 // until its worker's answer was read. That is all waiting in the broker's queue,
-// all connecting and all serving; a client that is slow to send its request does not count. Only answered
-// requests have a duration in the percentiles and in the histograms: a broker
-// that fails fast must not look fast.
+// all connecting and all serving; a client that is slow to send its request does
+// not count. Only answered requests have a duration in the percentiles and in the
+// histograms: a broker that fails fast must not look fast.
 //
 // # Cost
 //
@@ -160,6 +160,9 @@ func (r *Recorder) failedEntry(e *entry, x *broker.Exchange) {
 		}
 	}
 }
+
+// Step implements [broker.Observer].
+func (r *Recorder) Step(x *broker.Exchange, s broker.Step) { r.next.Step(x, s) }
 
 // ClientGone implements [broker.Observer].
 func (r *Recorder) ClientGone(x *broker.Exchange, err error) {

@@ -483,6 +483,7 @@ type told struct {
 func (j *told) Connected(net.Addr)                 { j.words = append(j.words, "connected") }
 func (j *told) Redispatched(string, error)         { j.words = append(j.words, "redispatched") }
 func (j *told) Unreachable(string, error)          { j.words = append(j.words, "unreachable") }
+func (j *told) Step(*broker.Exchange, broker.Step) { j.words = append(j.words, "step") }
 func (j *told) ClientGone(*broker.Exchange, error) { j.words = append(j.words, "left") }
 func (j *told) Done(*broker.Exchange) {
 	j.words = append(j.words, "done")
@@ -498,7 +499,8 @@ func TestPassesEverythingOn(t *testing.T) {
 	l.Unreachable("Worker-1", neterr.Errno(neterr.Refused))
 	l.ClientGone(&broker.Exchange{Client: client}, neterr.Errno(neterr.Reset))
 	l.Redispatched("Worker-2", neterr.Errno(neterr.Reset))
-	if got := strings.Join(j.words, " "); got != "connected done unreachable left redispatched" {
+	l.Step(new(broker.Exchange), broker.Queued)
+	if got := strings.Join(j.words, " "); got != "connected done unreachable left redispatched step" {
 		t.Errorf("the next observer was told %q", got)
 	}
 	if e := l.Snapshot().Workers[1].Error; e == nil || e.Text != neterr.Reset.String() {

@@ -6,6 +6,7 @@
 //	/metrics      most of it, in the Prometheus text format, version 0.0.4, and
 //	              what is known of the process
 //	/healthz      200 ok, or 503 once the broker is stopping
+//	/workers      what [HandlerWithOrders] was given: package control
 //
 // [Handler] takes a function that returns a snapshot, so that no other package
 // needs net/http.
@@ -74,8 +75,16 @@ var files embed.FS
 // snapshot at a time, and one in each period of [Fresh] at most. What snapshot
 // has returned must not be changed afterwards.
 func Handler(snapshot func() stats.Snapshot) http.Handler {
+	return HandlerWithOrders(snapshot, http.NotFoundHandler())
+}
+
+// HandlerWithOrders is Handler, with orders at /workers and below it. An order
+// that was answered is in the next snapshot that is shown.
+func HandlerWithOrders(snapshot func() stats.Snapshot, orders http.Handler) http.Handler {
 	c := &cache{take: snapshot}
 	mux := http.NewServeMux()
+	mux.Handle("/workers", c.forgetting(orders))
+	mux.Handle("/workers/", c.forgetting(orders))
 	mux.Handle("GET /{$}", file("page.html", "text/html; charset=utf-8"))
 	mux.Handle("GET /page.css", file("page.css", "text/css; charset=utf-8"))
 	mux.Handle("GET /page.js", file("page.js", "text/javascript; charset=utf-8"))
@@ -122,6 +131,40 @@ func (c *cache) get() (stats.Snapshot, []byte) {
 	}
 	c.text = append(text, '\n')
 	return c.last, c.text
+}
+
+// forget has a snapshot taken for the next get. One that is being taken just now
+// is forgotten too.
+func (c *cache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.text = nil
+}
+
+// forgetting returns orders, before whose answers the cache is forgotten.
+func (c *cache) forgetting(orders http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w = &forgetter{w, c}
+		}
+		orders.ServeHTTP(w, r)
+	})
+}
+
+// A forgetter forgets the cache before a byte of the answer is written.
+type forgetter struct {
+	http.ResponseWriter
+	cache *cache
+}
+
+func (f *forgetter) WriteHeader(code int) {
+	f.cache.forget()
+	f.ResponseWriter.WriteHeader(code)
+}
+
+func (f *forgetter) Write(text []byte) (int, error) {
+	f.cache.forget()
+	return f.ResponseWriter.Write(text)
 }
 
 func file(name, contentType string) http.Handler {
