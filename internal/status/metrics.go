@@ -130,6 +130,8 @@ func (m *metrics) workers(all []stats.Worker) {
 			func(w *stats.Worker) float64 { return w.Cooling }},
 		{"worker_weight", "gauge", "The worker's weight.",
 			func(w *stats.Worker) float64 { return float64(w.Weight) }},
+		{"worker_limit", "gauge", "The most requests that the worker may have at once; 0 for no limit.",
+			func(w *stats.Worker) float64 { return float64(w.Limit) }},
 		{"worker_requests_in_flight", "gauge", "Requests that the worker has now.",
 			func(w *stats.Worker) float64 { return float64(w.InFlight) }},
 		{"worker_requests_in_flight_max", "gauge", "The most requests that the worker had at once.",

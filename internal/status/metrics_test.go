@@ -219,6 +219,7 @@ func TestMetricsValues(t *testing.T) {
 		"balancelab_worker_serving_seconds_count" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                   9,
 		"balancelab_worker_last_answer_timestamp_seconds" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):           1714564850.25,
 		"balancelab_worker_last_answer_timestamp_seconds" + fmt.Sprint(map[string]string{"worker": odd}):                  0,
+		"balancelab_worker_limit" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                                   5,
 		"balancelab_worker_state" + fmt.Sprint(map[string]string{"worker": odd, "state": "cooling down"}):                 1,
 		"balancelab_worker_state" + fmt.Sprint(map[string]string{"worker": odd, "state": "up"}):                           0,
 		"balancelab_clients" + fmt.Sprint(map[string]string{}):                                                            3,
@@ -262,7 +263,7 @@ func TestSeries(t *testing.T) {
 	}
 	const histograms = 2 * 2 * (302 + 3) // approaches and types; bounds, +Inf, _sum and _count
 	const queue = 31 + 3                 // a bound of ten, +Inf, _sum and _count
-	const others, each = 47, 21
+	const others, each = 47, 22
 	if got := count(0); got != histograms+queue+others {
 		t.Errorf("%d series without a worker, want %d", got, histograms+queue+others)
 	}
@@ -277,7 +278,7 @@ func TestReadmeOfMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wanted := []string{" 1,301 time series ", " 21 more "}
+	wanted := []string{" 1,301 time series ", " 22 more "}
 	for _, c := range stats.New(balance.NewPool(nil, nil, new(balance.RoundRobin), new(balance.LeastConnections)), console.Off{}).Snapshot().Causes {
 		wanted = append(wanted, "| `"+c.Cause+"` |")
 	}

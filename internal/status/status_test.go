@@ -44,7 +44,7 @@ func sample() stats.Snapshot {
 		Spread:  []stats.Spread{{Approach: protocol.RoundRobin, Assigned: 16, Shares: []float64{.5, .5}, Fair: []float64{.5, .5}, MaxDeviation: 0, Evenness: 1}},
 		Removed: stats.Removed{Assigned: 4, Failed: 1, Withdrawn: 1, Answered: map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0}},
 		Workers: []stats.Worker{
-			{Name: "Worker-1", Addr: "127.0.0.1:9002", State: "up", Weight: 1, FairShare: .5, InFlight: 3, Peak: 4,
+			{Name: "Worker-1", Addr: "127.0.0.1:9002", State: "up", Weight: 1, Limit: 5, FairShare: .5, InFlight: 3, Peak: 4,
 				History: []int{1, 3}, Assigned: 12, Answered: answered, Failed: 0,
 				LastAnswer: start.Add(50 * time.Second), Serving: stats.Serving{Count: 9, Sum: 12.25}},
 			{Name: `odd "\` + "\n", Addr: "127.0.0.1:9003", State: "cooling down", Cooling: 1.5, Weight: 1, FairShare: .5,

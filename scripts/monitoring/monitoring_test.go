@@ -3,9 +3,11 @@ package monitoring
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -127,20 +129,28 @@ func TestAlertsNameWhatThereIs(t *testing.T) {
 	}
 }
 
-// A legend names labels too, which a query must leave.
-func TestDashboardNamesWhatThereIs(t *testing.T) {
-	var dashboard struct {
-		Templating struct {
-			List []struct{ Query any }
-		}
-		Panels []struct {
-			Title, Description string
-			Targets            []struct{ Expr, LegendFormat string }
-		}
+// A dashboard is what is looked at of Grafana's.
+type dashboard struct {
+	Templating struct {
+		List []struct{ Query any }
 	}
-	if err := json.Unmarshal([]byte(read(t, "dashboard.json")), &dashboard); err != nil {
+	Panels []struct {
+		Title, Description string
+		Targets            []struct{ Expr, LegendFormat string }
+	}
+}
+
+func readDashboard(t *testing.T) (d dashboard) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(read(t, "dashboard.json")), &d); err != nil {
 		t.Fatal(err)
 	}
+	return d
+}
+
+// A legend names labels too, which a query must leave.
+func TestDashboardNamesWhatThereIs(t *testing.T) {
+	dashboard := readDashboard(t)
 	b := newBroker()
 	legend := regexp.MustCompile(`\{\{([a-z]+)\}\}`)
 	for _, p := range dashboard.Panels {
@@ -195,3 +205,27 @@ func promtool(t *testing.T, input string, args ...string) {
 func TestPromtoolMetrics(t *testing.T) { promtool(t, exported(), "check", "metrics") }
 func TestPromtoolConfig(t *testing.T)  { promtool(t, "", "check", "config", "prometheus.yml") }
 func TestPromtoolAlerts(t *testing.T)  { promtool(t, "", "test", "rules", "alerts_test.yml") }
+
+// To have the dashboard's queries checked they are made rules.
+func TestPromtoolDashboard(t *testing.T) {
+	type rule struct {
+		Record string `json:"record"`
+		Expr   string `json:"expr"`
+	}
+	var rules []rule
+	for _, p := range readDashboard(t).Panels {
+		for _, target := range p.Targets {
+			expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "1m")
+			rules = append(rules, rule{fmt.Sprintf("query:%d", len(rules)), expr})
+		}
+	}
+	text, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}}) // JSON is YAML
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "dashboard.yml")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, "", "check", "rules", file)
+}
