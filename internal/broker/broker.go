@@ -323,7 +323,7 @@ func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) ste
 		x.Failure = &Failure{Reason: Refused, Attempts: []*AttemptError{err}}
 		return giveUp
 	case ctx.Err() != nil:
-		x.Failure = &Failure{Reason: CutOff}
+		x.Failure = &Failure{Reason: CutOff, Attempts: []*AttemptError{err}}
 		return giveUp
 	case err.untouched():
 		b.Observer.Unreachable(x.Worker, err.Err)

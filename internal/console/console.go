@@ -245,8 +245,9 @@ func (b *BrokerJSON) Done(x *broker.Exchange) {
 // Step implements [broker.Observer]. One event a request is enough.
 func (b *BrokerJSON) Step(*broker.Exchange, broker.Step) {}
 
-// ClientGone implements [broker.Observer]. The event follows the one of Done and is about
-// the same exchange: what it ended in did not arrive.
+// ClientGone implements [broker.Observer]. The event follows the one of Done, and
+// is about the same exchange: what it ended in did not arrive. If the client left
+// before it had ended, Done has written none.
 func (b *BrokerJSON) ClientGone(x *broker.Exchange, err error) {
 	b.log.Warn("left", attributes(x, "error", neterr.InWords(err).Error())...)
 }
