@@ -58,7 +58,7 @@ fuzz() {
 
 shells() {
     if command -v shellcheck >/dev/null; then
-        run shellcheck scripts/*.sh .ci/run
+        run shellcheck scripts/*.sh scripts/*/*.sh .ci/run
     else
         leave_out 'shellcheck: it is not installed'
     fi
@@ -74,6 +74,17 @@ crossbuilds() {
     run env CGO_ENABLED=0 GOOS=windows go vet ./...
 }
 
+# under_wine runs the Windows builds. Exit code 3 says that they can't be run here.
+under_wine() {
+    local said code=0
+    said=$(run scripts/wine/wine.sh | tee >(cat >&2)) || code=$?
+    case $code in
+    0) ;;
+    3) leave_out "the Windows builds under wine, ${said##*$'\n'}" ;;
+    *) return 1 ;;
+    esac
+}
+
 formatted
 run go test -count=1 ./internal/house # the links in all documents, and the size of README.md
 run go vet ./...
@@ -83,6 +94,7 @@ shells
 races
 fuzz
 crossbuilds
+under_wine
 
 printf '\nAll checks passed.\n'
 for what in ${left_out[@]+"${left_out[@]}"}; do

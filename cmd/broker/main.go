@@ -46,6 +46,7 @@ const usage = `usage: broker [flags]
   -status addr           where to show a live page, such as 127.0.0.1:8080;
                          /status.json and /metrics are there too (default: none)
   -log format            text, json or off (default text)
+  -version               print the version and exit
 
 example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
 `
@@ -109,7 +110,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	}
 	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "request", f.drain) }
 	err = s.Serve(ctx, l)
-	log.Summary(b.Pool.Snapshot().Workers)
+	log.Summary(b.Pool.Snapshot())
 	return err
 }
 
@@ -141,7 +142,7 @@ type observer interface {
 	Close()
 	Changed(balance.Change)
 	NotShown() int // lines that could not be written
-	Summary([]balance.Status)
+	Summary(balance.Snapshot)
 }
 
 type off struct{ console.Off }

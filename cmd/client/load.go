@@ -155,7 +155,7 @@ func cheapDialer(addr string) func(context.Context) (net.Conn, error) {
 // to do where this side is the cause.
 func cause(err error) error {
 	switch neterr.KindOf(err) {
-	case neterr.NoPort:
+	case neterr.NoPort, neterr.InUse:
 		return errors.New("no local port is free: open connections and those closed within a minute hold them all; ask for less")
 	case neterr.ProcessFiles:
 		return errors.New("too many open files here: ask for less at once, or raise ulimit -n")

@@ -27,6 +27,7 @@ const usage = `usage: client [flags] <type> <approach>
 
   -broker addr   where the broker listens (default 127.0.0.1:8000)
   -timeout time  how long to wait for the answer; 0 means for ever (default 0)
+  -version       print the version and exit
 
 With -n it is a load run: many requests, and a report at the end. -c, -rate
 and a list of types need -n; -json without it reports on one request.
@@ -117,9 +118,9 @@ func explain(err error, addr string, timeout time.Duration) string {
 	case neterr.KindOf(err) == neterr.Refused:
 		return fmt.Sprintf("no broker at %s: start one with \"broker\", or name another with -broker", addr)
 	case failed.Step == protocol.Connect:
-		return fmt.Sprintf("connect to the broker: %v", failed.Err)
+		return fmt.Sprintf("connect to the broker: %v", neterr.InWords(failed.Err))
 	case failed.Step == protocol.Receive:
-		return fmt.Sprintf("the broker at %s: %v", addr, failed.Err)
+		return fmt.Sprintf("the broker at %s: %v", addr, neterr.InWords(failed.Err))
 	}
-	return err.Error()
+	return neterr.InWords(err).Error()
 }

@@ -33,6 +33,7 @@ const usage = `usage: worker [flags] <id>
                        first served (default 0: no limit)
   -drain-timeout time  how long the first Ctrl-C waits for jobs (default 30s)
   -log format          text, json or off (default text)
+  -version             print the version and exit
 
 example: worker 1
 `

@@ -213,8 +213,9 @@ func TestSlotsAndDrainTimeout(t *testing.T) {
 	busy := v.send(protocol.Long)
 	v.expect("Processing long request from", busy, "")
 	waiting := v.send(protocol.Long)
-	waiting.Close()
+	waiting.(*net.TCPConn).CloseWrite()
 	v.expect("Dropped", waiting, ": left while it waited")
+	io.ReadAll(waiting) // at its end the job is in flight no more
 	got := v.stop()
 	const want = `worker: finishing 1 job, at most 1ms; once more to end now
 worker: not everything in flight was finished in time

@@ -343,6 +343,9 @@ func TestTimesAddUp(t *testing.T) {
 			if x := l.book.done[0]; x.Connecting != test.connecting || x.Serving != test.serving || x.Reading != 0 {
 				t.Errorf("%s: connecting %v, serving %v, reading %v", test.name, x.Connecting, x.Serving, x.Reading)
 			}
+			if last := l.book.done[0].LastServing(); last != time.Second {
+				t.Errorf("%s: the last worker had the job for %v, want 1s", test.name, last)
+			}
 		})
 	}
 }

@@ -130,6 +130,15 @@ type Exchange struct {
 	failed  []*AttemptError // those for which another attempt was made
 }
 
+// LastServing returns the part of Serving that was the last worker's.
+func (x *Exchange) LastServing() time.Duration {
+	d := x.Serving
+	for _, before := range x.failed {
+		d -= before.served
+	}
+	return d
+}
+
 // lap returns the time since the mark, and sets the mark to now.
 func (x *Exchange) lap() time.Duration {
 	now := time.Now()
@@ -226,6 +235,7 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 	}
 	switch b.decide(ctx, x, err) {
 	case nextWorker:
+		err.served = x.LastServing()
 		x.failed = append(x.failed, err)
 		return b.choose(ctx, client, x)
 	case sameWorker:

@@ -24,6 +24,8 @@ type AttemptError struct {
 	Worker string
 	Job    JobState
 	Err    error
+
+	served time.Duration // how long the worker had the job; 0 if nothing was tried after it
 }
 
 // Error names the worker and the reason, and not what became of the job.
@@ -39,7 +41,8 @@ func (e *AttemptError) Unwrap() error { return e.Err }
 // untouched reports whether no worker has looked at the job.
 func (e *AttemptError) untouched() bool { return e.Job == NotSent || e.Job == NotTaken }
 
-// A Reason says why an exchange has no answer.
+// A Reason says why an exchange has no answer. Up to Stopping there was no
+// request.
 type Reason uint8
 
 const (
@@ -73,6 +76,10 @@ type Failure struct {
 	// the last one for Refused and WorkerFailed.
 	Attempts []*AttemptError
 }
+
+// Unread reports whether no request was read: what came was none, or did not come
+// whole.
+func (f *Failure) Unread() bool { return f.Reason <= Stopping }
 
 // Error returns what the client is told.
 func (f *Failure) Error() string {

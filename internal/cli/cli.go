@@ -37,6 +37,8 @@ import (
 	"syscall"
 
 	"balancelab/internal/console"
+	"balancelab/internal/neterr"
+	"balancelab/internal/version"
 )
 
 // The exit codes of all programs.
@@ -115,6 +117,7 @@ func (o *output) failure() error {
 type Line struct {
 	*flag.FlagSet
 	usage          string
+	version        bool // -version, which every program has
 	stdout, stderr io.Writer
 }
 
@@ -123,19 +126,17 @@ type Line struct {
 func NewLine(name, usage string, stdout, stderr io.Writer) *Line {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	return &Line{f, usage, stdout, stderr}
+	l := &Line{FlagSet: f, usage: usage, stdout: stdout, stderr: stderr}
+	l.BoolVar(&l.version, "version", false, "")
+	return l
 }
 
 // Parse parses args, which end with one argument for each of names. It reports
-// false when the program is to exit with code: it has printed the help, or
-// what is wrong.
+// false when the program is to exit with code: it has printed the help, its
+// version, or what is wrong.
 func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
-	err := l.FlagSet.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return l.Print(l.usage), false
-	case err != nil:
-		return l.Wrong("%v", err), false
+	if code, ok := l.ParseFlags(args); !ok {
+		return code, false
 	}
 	for i, arg := range l.Args() {
 		if i > 0 && len(arg) > 1 && strings.HasPrefix(arg, "-") {
@@ -147,6 +148,21 @@ func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
 	}
 	if l.NArg() > len(names) {
 		return l.Wrong("%q is one argument too many", l.Arg(len(names))), false
+	}
+	return OK, true
+}
+
+// ParseFlags is Parse for arguments that the caller looks at: the first one may
+// be a word that has flags of its own.
+func (l *Line) ParseFlags(args []string) (code int, ok bool) {
+	err := l.FlagSet.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return l.Print(l.usage), false
+	case l.version:
+		return l.Print(fmt.Sprintf("%s %v\n", l.Name(), version.Read())), false
+	case err != nil:
+		return l.Wrong("%v", err), false
 	}
 	return OK, true
 }
@@ -184,7 +200,7 @@ func (l *Line) Note(format string, args ...any) {
 
 // Fail says on standard error why the program ends, and returns the exit code.
 func (l *Line) Fail(err error) int {
-	l.Note("%v", err)
+	l.Note("%v", neterr.InWords(err))
 	return Failed
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"balancelab/internal/version"
 )
 
 func TestParse(t *testing.T) {
@@ -51,6 +53,19 @@ func TestParse(t *testing.T) {
 		if help := strings.HasPrefix(out.String(), "usage:"); help != (code == OK && !ok) {
 			t.Errorf("%q prints %q", test.args, &out)
 		}
+	}
+}
+
+// -version is enough by itself, as -h is: the arguments may be missing.
+func TestVersion(t *testing.T) {
+	var out, errs bytes.Buffer
+	code, ok := NewLine("program", "usage: program\n", &out, &errs).Parse([]string{"-version"}, "first")
+	if want := fmt.Sprintf("program %v\n", version.Read()); code != OK || ok || out.String() != want || errs.Len() > 0 {
+		t.Errorf("%d, %v, %q, %q; want %q", code, ok, &out, &errs, want)
+	}
+	code, ok = NewLine("program", "", full{}, &errs).Parse([]string{"-version"})
+	if code != Failed || ok || !strings.Contains(errs.String(), "no space left") {
+		t.Errorf("what can't be printed: %d, %v, %q", code, ok, &errs)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"balancelab/internal/process"
 )
 
 // A value is a flag of any type, whose parser's error is for a person.
@@ -162,6 +164,10 @@ func isHost(text string) bool {
 // AnyConns is how many connections are served at once where the system sets no
 // limit on open files.
 const AnyConns = 100_000
+
+// OpenFiles returns how many files this process may have open, if there is a
+// limit.
+func OpenFiles() (limit int, ok bool) { return process.MaxFiles() }
 
 // OtherFiles is how many open files a program has room for besides its
 // connections: its terminal, its listener, what it waits with, and one client

@@ -30,6 +30,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
+	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 )
 
@@ -59,7 +60,7 @@ func (b *Broker) Unreachable(worker string, _ error) {
 
 // Redispatched implements [broker.Observer].
 func (b *Broker) Redispatched(worker string, err error) {
-	b.print("[Broker] No answer from ", worker, ", asking the next one: ", protocol.Printable(err.Error()))
+	b.print("[Broker] No answer from ", worker, ", asking the next one: ", protocol.Printable(neterr.InWords(err).Error()))
 }
 
 // Done implements [broker.Observer]. A client that leaves without a byte has no
@@ -71,7 +72,7 @@ func (b *Broker) Done(x *broker.Exchange) {
 		b.print("[Broker] Response from ", x.Worker, ": ", protocol.Printable(x.Answer))
 	case f.Reason == broker.NoRequest:
 	case f.Reason == broker.ClientLeft: // ClientGone follows
-	case x.Attempts == 0:
+	case f.Unread():
 		b.print("[Broker] Refused ", tuple(x.Client), ": ", protocol.Printable(f.Error()))
 	default:
 		b.print("[Broker] Failed ", tuple(x.Client), ": ", protocol.Printable(f.Error()))
@@ -85,7 +86,7 @@ func (b *Broker) ClientGone(x *broker.Exchange, _ error) {
 
 // Paused says that accepting failed for now.
 func (b *Broker) Paused(err error, pause time.Duration) {
-	b.print("[Broker] Waiting ", pause.String(), " before the next client: ", err.Error())
+	b.print("[Broker] Waiting ", pause.String(), " before the next client: ", neterr.InWords(err).Error())
 }
 
 // Changed says that a worker cools down or is up again, comes or goes.
@@ -102,9 +103,9 @@ func (b *Broker) Changed(c balance.Change) {
 	b.print("[Broker] ", c.Name, " ", what, ": ", c.Cause.String())
 }
 
-// Summary prints a line for each worker.
-func (b *Broker) Summary(workers []balance.Status) {
-	for _, w := range workers {
+// Summary prints a line for each worker, and one for the queue if there was one.
+func (b *Broker) Summary(s balance.Snapshot) {
+	for _, w := range s.Workers {
 		var answered []string
 		for _, a := range protocol.Approaches() {
 			answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
@@ -115,6 +116,9 @@ func (b *Broker) Summary(workers []balance.Status) {
 		}
 		b.print(fmt.Sprintf("[Broker] %s: answered %s; failed %d; %sat most %d at once",
 			w.Name, strings.Join(answered, ", "), w.Failed, withdrawn, w.Peak))
+	}
+	if most := s.Queue.Most; most > 0 {
+		b.print(fmt.Sprintf("[Broker] Queue: at most %d waited", most))
 	}
 }
 
@@ -146,7 +150,7 @@ func (w *Worker) Dropped(peer net.Addr) {
 
 // Paused says that accepting failed for now.
 func (w *Worker) Paused(err error, pause time.Duration) {
-	w.print("[Worker] Waiting ", pause.String(), " before the next job: ", err.Error())
+	w.print("[Worker] Waiting ", pause.String(), " before the next job: ", neterr.InWords(err).Error())
 }
 
 // A BrokerJSON writes the broker's events as JSON. It is a [broker.Observer].
@@ -212,12 +216,12 @@ func (b *BrokerJSON) Connected(net.Addr) {}
 
 // Unreachable implements [broker.Observer].
 func (b *BrokerJSON) Unreachable(worker string, err error) {
-	b.log.Warn("unreachable", "worker", worker, "error", err.Error())
+	b.log.Warn("unreachable", "worker", worker, "error", neterr.InWords(err).Error())
 }
 
 // Redispatched implements [broker.Observer].
 func (b *BrokerJSON) Redispatched(worker string, err error) {
-	b.log.Warn("handed on", "worker", worker, "error", err.Error())
+	b.log.Warn("handed on", "worker", worker, "error", neterr.InWords(err).Error())
 }
 
 // Done implements [broker.Observer]. The event is named for how the exchange ended:
@@ -228,7 +232,7 @@ func (b *BrokerJSON) Done(x *broker.Exchange) {
 	case x.Failure != nil && (x.Failure.Reason == broker.NoRequest || x.Failure.Reason == broker.ClientLeft):
 	case x.Failure == nil:
 		b.log.Info("answered", attributes(x, "answer", x.Answer)...)
-	case x.Attempts > 0:
+	case !x.Failure.Unread():
 		b.log.Warn("failed", attributes(x, "error", x.Failure.Error())...)
 	default:
 		b.log.Warn("refused", attributes(x, "error", x.Failure.Error())...)
@@ -238,7 +242,7 @@ func (b *BrokerJSON) Done(x *broker.Exchange) {
 // ClientGone implements [broker.Observer]. The event follows the one of Done and is about
 // the same exchange: what it ended in did not arrive.
 func (b *BrokerJSON) ClientGone(x *broker.Exchange, err error) {
-	b.log.Warn("left", attributes(x, "error", err.Error())...)
+	b.log.Warn("left", attributes(x, "error", neterr.InWords(err).Error())...)
 }
 
 // attributes returns what every event of an exchange has, and more.
@@ -247,6 +251,7 @@ func attributes(x *broker.Exchange, more ...any) []any {
 		"client", x.Client.String(), "type", x.Request.Type.String(), "approach", x.Request.Approach.String(),
 		"worker", x.Worker, "attempts", x.Attempts,
 		"waiting_seconds", x.Reading.Seconds(),
+		"queued_seconds", x.Queued.Seconds(),
 		"connecting_seconds", x.Connecting.Seconds(),
 		"serving_seconds", x.Serving.Seconds(),
 	}, more...)
@@ -254,7 +259,7 @@ func attributes(x *broker.Exchange, more ...any) []any {
 
 // Paused says that accepting failed for now.
 func (b *BrokerJSON) Paused(err error, pause time.Duration) {
-	b.log.Warn("paused", "pause", pause.String(), "error", err.Error())
+	b.log.Warn("paused", "pause", pause.String(), "error", neterr.InWords(err).Error())
 }
 
 // Changed says that a worker cools down, or is up again.
@@ -266,14 +271,17 @@ func (b *BrokerJSON) Changed(c balance.Change) {
 	b.log.Info(c.State.String(), "worker", c.Name, "cause", c.Cause.String())
 }
 
-// Summary writes an event for each worker.
-func (b *BrokerJSON) Summary(workers []balance.Status) {
-	for _, w := range workers {
+// Summary writes an event for each worker, and one for the queue if there was one.
+func (b *BrokerJSON) Summary(s balance.Snapshot) {
+	for _, w := range s.Workers {
 		attrs := []any{"worker", w.Name, "failed", w.Failed, "withdrawn", w.Withdrawn, "most", w.Peak}
 		for _, a := range protocol.Approaches() {
 			attrs = append(attrs, "answered_"+a.String(), w.Answered[a])
 		}
 		b.log.Info("summary", attrs...)
+	}
+	if most := s.Queue.Most; most > 0 {
+		b.log.Info("queue", "most", most)
 	}
 }
 
@@ -311,7 +319,7 @@ func (w *WorkerJSON) Dropped(peer net.Addr) {
 
 // Paused says that accepting failed for now.
 func (w *WorkerJSON) Paused(err error, pause time.Duration) {
-	w.log.Warn("paused", "pause", pause.String(), "error", err.Error())
+	w.log.Warn("paused", "pause", pause.String(), "error", neterr.InWords(err).Error())
 }
 
 // tuple returns an address as Python prints it: ('127.0.0.1', 57730), and with
@@ -360,7 +368,7 @@ func (Off) ClientGone(*broker.Exchange, error) {}
 func (Off) Paused(error, time.Duration)        {}
 func (Off) Changed(balance.Change)             {}
 func (Off) NotShown() int                      { return 0 }
-func (Off) Summary([]balance.Status)           {}
+func (Off) Summary(balance.Snapshot)           {}
 func (Off) Processing(protocol.Job, net.Addr)  {}
 func (Off) Refused(net.Addr, string)           {}
 func (Off) Dropped(net.Addr)                   {}

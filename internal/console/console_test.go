@@ -38,9 +38,13 @@ func TestLines(t *testing.T) {
 	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Answer: "Error: disk full", Failure: &broker.Failure{Reason: broker.Refused}})
 	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Failure: &broker.Failure{Reason: broker.CutOff}})
 	b.Done(&broker.Exchange{Client: client, Worker: "Worker-2", Attempts: 1, Failure: &broker.Failure{Reason: broker.ClientLeft}})
+	b.Done(&broker.Exchange{Client: client, Failure: &broker.Failure{Reason: broker.QueueTimeout, Within: 30 * time.Second, Waiting: 12}})
 	b.ClientGone(&broker.Exchange{Client: client}, errors.New("reset"))
-	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{protocol.RoundRobin: 3, protocol.LeastConnections: 2}, Failed: 1, Peak: 2}})
-	b.Summary([]balance.Status{{Worker: balance.Worker{Name: "Worker-2"}, Answered: []int{0, 0, 0}, Withdrawn: 1, Peak: 1}})
+	b.Summary(balance.Snapshot{Workers: []balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{protocol.RoundRobin: 3, protocol.LeastConnections: 2}, Failed: 1, Peak: 2}}})
+	b.Summary(balance.Snapshot{
+		Workers: []balance.Status{{Worker: balance.Worker{Name: "Worker-2"}, Answered: []int{0, 0, 0}, Withdrawn: 1, Peak: 1}},
+		Queue:   balance.Queue{Most: 12},
+	})
 	b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-2"}, State: balance.Cooling, Cooling: 2 * time.Second, Cause: balance.FailedInARow})
 	b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-2"}, State: balance.Up, Cause: balance.AnswerCame})
 	b.Close()
@@ -61,9 +65,11 @@ func TestLines(t *testing.T) {
 [Broker] Failed ('127.0.0.1', 57730): no worker available: 
 [Broker] Response from Worker-2: Error: disk full
 [Broker] Failed ('127.0.0.1', 57730): the broker stopped before the answer came
+[Broker] Failed ('127.0.0.1', 57730): no worker was free within 30s (12 requests wait)
 [Broker] ('127.0.0.1', 57730) left before its answer
 [Broker] Worker-1: answered 3 by round_robin, 2 by least_connections; failed 1; at most 2 at once
 [Broker] Worker-2: answered 0 by round_robin, 0 by least_connections; failed 0; withdrawn 1; at most 1 at once
+[Broker] Queue: at most 12 waited
 [Broker] Worker-2 cools down for 2s: 3 failures in a row
 [Broker] Worker-2 is up again: it answered
 [Worker-1] Listening on port 9002...

@@ -41,14 +41,14 @@ func events(t *testing.T, text string) (all []event) {
 // exchange is what each event of an exchange has, besides the last field.
 var exchange = []string{
 	"approach", "attempts", "client", "connecting_seconds", "level", "msg",
-	"serving_seconds", "time", "type", "waiting_seconds", "worker",
+	"queued_seconds", "serving_seconds", "time", "type", "waiting_seconds", "worker",
 }
 
 func TestJSON(t *testing.T) {
 	request := protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}
 	asked := broker.Exchange{
 		Client: addr("127.0.0.1:57730"), Request: request, Worker: "Worker-2", Attempts: 2,
-		Reading: 250 * time.Millisecond, Connecting: 500 * time.Millisecond, Serving: 1500 * time.Millisecond,
+		Reading: 250 * time.Millisecond, Queued: 750 * time.Millisecond, Connecting: 500 * time.Millisecond, Serving: 1500 * time.Millisecond,
 	}
 	answered, failed, once, refused := asked, asked, asked, broker.Exchange{Client: asked.Client, Failure: &broker.Failure{Reason: broker.Malformed, Err: errors.New("no request")}}
 	answered.Answer = "a\nb"
@@ -62,7 +62,7 @@ func TestJSON(t *testing.T) {
 	}{
 		{"answered", "answer", func(b *BrokerJSON) { b.Done(&answered) }, event{
 			"level": "INFO", "client": "127.0.0.1:57730", "type": "Long", "approach": "round_robin", "worker": "Worker-2", "attempts": 2.0,
-			"waiting_seconds": .25, "connecting_seconds": .5, "serving_seconds": 1.5, "answer": "a\nb",
+			"waiting_seconds": .25, "queued_seconds": .75, "connecting_seconds": .5, "serving_seconds": 1.5, "answer": "a\nb",
 		}},
 		{"failed", "error", func(b *BrokerJSON) { b.Done(&failed) }, event{
 			"level": "WARN", "type": "Long", "worker": "Worker-2", "attempts": 2.0, "error": text,
@@ -75,7 +75,7 @@ func TestJSON(t *testing.T) {
 		}},
 		{"left", "error", func(b *BrokerJSON) { b.ClientGone(&answered, errors.New("reset")) }, event{
 			"level": "WARN", "client": "127.0.0.1:57730", "type": "Long", "approach": "round_robin", "worker": "Worker-2", "attempts": 2.0,
-			"waiting_seconds": .25, "connecting_seconds": .5, "serving_seconds": 1.5, "error": "reset",
+			"waiting_seconds": .25, "queued_seconds": .75, "connecting_seconds": .5, "serving_seconds": 1.5, "error": "reset",
 		}},
 	} {
 		var out bytes.Buffer

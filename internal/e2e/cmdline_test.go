@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -38,6 +39,17 @@ func TestHelp(t *testing.T) {
 			if got := run(t, name, flag); got != (result{stdout: usage}) {
 				t.Errorf("%s %s: %+v, want exactly the usage of cmd/README.md:\n%s", name, flag, got, usage)
 			}
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for _, name := range names {
+		got := run(t, name, "-version")
+		if got.code != 0 || got.stderr != "" || strings.Count(got.stdout, "\n") != 1 ||
+			!strings.HasPrefix(got.stdout, name+" ") || !strings.HasSuffix(got.stdout, ", "+runtime.Version()+"\n") {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"balancelab/internal/neterr"
 )
 
 // A stopped worker still accepts connections, in its kernel. The deadline for
@@ -83,7 +84,7 @@ func (p *program) standsStill() bool {
 // refuses waits until nothing listens at addr any more.
 func refuses(t *testing.T, addr string) {
 	t.Helper()
-	untilDialed(t, addr, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
+	untilDialed(t, addr, func(err error) bool { return neterr.KindOf(err) == neterr.Refused })
 }
 
 // The first signal: what is in flight is finished, clients that have not said

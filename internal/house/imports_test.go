@@ -14,7 +14,7 @@ import (
 // layers are the rooms, the lowest first. A room imports rooms of lower layers
 // only.
 var layers = [][]string{
-	{"balance", "histogram", "neterr", "protocol"},
+	{"balance", "histogram", "neterr", "process", "protocol", "version"},
 	{"socket"},
 	{"memnet", "server"},
 	{"broker", "load", "worker"},

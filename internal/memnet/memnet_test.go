@@ -6,11 +6,11 @@ import (
 	"io"
 	"net"
 	"os"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"balancelab/internal/neterr"
 	"balancelab/internal/socket"
 )
 
@@ -50,7 +50,7 @@ func TestCloseOverUnreadInputResets(t *testing.T) {
 	client.Write([]byte("never read"))
 	server.Write([]byte("answer"))
 	server.Close()
-	if _, err := io.ReadAll(client); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := io.ReadAll(client); neterr.KindOf(err) != neterr.Reset {
 		t.Errorf("got %v, want a reset", err)
 	}
 }
@@ -78,7 +78,7 @@ func TestDeadline(t *testing.T) {
 func TestDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n Net
-		if _, err := n.Dial(t.Context(), "unused"); !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err := n.Dial(t.Context(), "unused"); neterr.KindOf(err) != neterr.Refused {
 			t.Errorf("no listener: %v", err)
 		}
 		n.BlackHole("hole")
@@ -93,7 +93,7 @@ func TestDial(t *testing.T) {
 		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("closed listener: %v", err)
 		}
-		if _, err := waiting.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		if _, err := waiting.Read(make([]byte, 1)); neterr.KindOf(err) != neterr.Reset {
 			t.Errorf("not accepted: %v", err)
 		}
 	})
@@ -123,10 +123,10 @@ func TestPeek(t *testing.T) {
 		if got := server.Peek(); got != test.after {
 			t.Errorf("the peer %s, then an answer: %v, want %v", test.name, got, test.after)
 		}
-		if failed := test.before == socket.Reset; failed != errors.Is(err, syscall.EPIPE) {
+		if failed := test.before == socket.Reset; failed != (neterr.KindOf(err) == neterr.BrokenPipe) {
 			t.Errorf("the peer %s: written: %v", test.name, err)
 		}
-		if _, err := server.Write([]byte("x")); errors.Is(err, syscall.EPIPE) != (test.after == socket.Reset) {
+		if _, err := server.Write([]byte("x")); (neterr.KindOf(err) == neterr.BrokenPipe) != (test.after == socket.Reset) {
 			t.Errorf("the peer %s: written again: %v", test.name, err)
 		}
 		server.Close()
@@ -160,7 +160,7 @@ func TestClosed(t *testing.T) {
 		if n, err := client.Write([]byte("x")); n != 1 || err != nil {
 			t.Errorf("the first write to what was closed there: %d, %v", n, err)
 		}
-		if n, err := client.Write([]byte("x")); n != 0 || !errors.Is(err, syscall.EPIPE) {
+		if n, err := client.Write([]byte("x")); n != 0 || neterr.KindOf(err) != neterr.BrokenPipe {
 			t.Errorf("writing to what was closed there: %d, %v", n, err)
 		}
 		if server.Quiet() || client.Quiet() {
@@ -188,7 +188,7 @@ func TestReset(t *testing.T) {
 	client.Write([]byte("question"))
 	client.CloseWrite()
 	client.Reset()
-	if got, err := io.ReadAll(server); len(got) > 0 || !errors.Is(err, syscall.ECONNRESET) {
+	if got, err := io.ReadAll(server); len(got) > 0 || neterr.KindOf(err) != neterr.Reset {
 		t.Errorf("%q, %v", got, err)
 	}
 	if server.Quiet() {

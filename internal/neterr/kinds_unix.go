@@ -4,6 +4,9 @@ package neterr
 
 import "syscall"
 
+// Unreserved says which port to choose after [NoPermission]: one that is …
+const Unreserved = "above 1023"
+
 // kinds are the numbers that sockets return on Unix systems; see accept(2),
 // section "Error handling", for those of [Accepting].
 var kinds = map[syscall.Errno]Kind{

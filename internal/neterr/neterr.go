@@ -33,7 +33,7 @@ const (
 	TimedOut             // the system has given up waiting for the peer
 	HostUnreachable      // there is no way to the host
 	NetUnreachable       // there is no way to the network
-	InUse                // another program listens at the address
+	InUse                // another program listens at the address; or, to connect, no local port is free
 	NoPort               // no local port is free; or, to listen, no such address here
 	NoPermission         // the address is reserved
 	ProcessFiles         // this process has as many files open as it may
@@ -88,10 +88,11 @@ func Errno(k Kind) (number syscall.Errno) {
 }
 
 // Exhausted reports whether err says that this side has run out of something:
-// files, memory, or local ports. That is no fault of the peer.
+// files, memory, or local ports. That is no fault of the peer. A connect that
+// fails with [InUse] has found no local port, on Windows most of all.
 func Exhausted(err error) bool {
 	switch KindOf(err) {
-	case ProcessFiles, SystemFiles, NoBuffer, NoMemory, NoPort:
+	case ProcessFiles, SystemFiles, NoBuffer, NoMemory, NoPort, InUse:
 		return true
 	}
 	return false
@@ -121,6 +122,30 @@ func Reason(err error) error {
 	}
 	return reason{errno}
 }
+
+// InWords returns err with this package's words in the place of the system's, if
+// these differ, and all that is around them. It wraps err. What is no network
+// error is returned as it is.
+func InWords(err error) error {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	text := strings.Replace(err.Error(), errno.Error(), reason{errno}.Error(), 1)
+	if text == err.Error() {
+		return err
+	}
+	return inWords{err, text}
+}
+
+type inWords struct {
+	error
+	text string
+}
+
+func (e inWords) Error() string { return e.text }
+
+func (e inWords) Unwrap() error { return e.error }
 
 // A reason is a number with this package's words.
 type reason struct{ syscall.Errno }

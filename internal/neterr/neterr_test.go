@@ -36,6 +36,29 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// A whole text keeps what is around the number, and has this package's words
+// for it.
+func TestInWords(t *testing.T) {
+	for errno := range kinds {
+		text := Reason(errno).Error()
+		for err, want := range map[error]string{
+			errno:                                text,
+			os.NewSyscallError("connect", errno): "connect: " + text,
+			&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)}:    "dial tcp: connect: " + text,
+			fmt.Errorf("connect to the broker: %w; try again", os.NewSyscallError("x", errno)): "connect to the broker: x: " + text + "; try again",
+		} {
+			if got := InWords(err); got.Error() != want || !errors.Is(got, errno) || KindOf(got) != KindOf(errno) {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	}
+	for _, err := range []error{nil, io.EOF, &net.DNSError{Err: "no such host", Name: "nowhere"}} {
+		if got := InWords(err); got != err {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+}
+
 // Every kind but those without words of their own has a number on this system.
 func TestEveryKindHasANumber(t *testing.T) {
 	for k := Refused; k < numKinds; k++ {
@@ -52,7 +75,7 @@ func TestEveryKindHasANumber(t *testing.T) {
 }
 
 func TestDecisions(t *testing.T) {
-	exhausted := map[Kind]bool{ProcessFiles: true, SystemFiles: true, NoBuffer: true, NoMemory: true, NoPort: true}
+	exhausted := map[Kind]bool{ProcessFiles: true, SystemFiles: true, NoBuffer: true, NoMemory: true, NoPort: true, InUse: true}
 	passing := map[Kind]bool{Aborted: true, Reset: true, HostUnreachable: true, NetUnreachable: true, Accepting: true}
 	for errno, kind := range kinds {
 		if got := Exhausted(errno); got != exhausted[kind] {

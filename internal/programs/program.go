@@ -113,9 +113,17 @@ func (p *Program) Wait(ctx context.Context) error {
 	}
 }
 
-// Signal sends a signal to the program. It fails if the program has ended.
+// Signal sends a signal to the program. If that has ended, the error is
+// [os.ErrProcessDone].
 func (p *Program) Signal(s os.Signal) error {
-	if err := p.cmd.Process.Signal(s); err != nil {
+	var err error
+	select {
+	case <-p.gone: // on Windows a process that was waited for is an invalid argument
+		err = os.ErrProcessDone
+	default:
+		err = p.cmd.Process.Signal(s)
+	}
+	if err != nil {
 		return fmt.Errorf("signal %v to %s: %w", s, p.Name, err)
 	}
 	return nil

@@ -25,7 +25,7 @@ import (
 func Ask(ctx context.Context, dial func(context.Context) (net.Conn, error), r Request) (answer string, err error) {
 	conn, err := dial(ctx)
 	if err != nil {
-		return "", &AskError{Connect, err}
+		return "", &AskError{Connect, causeOf(ctx, err)}
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()

@@ -123,6 +123,7 @@ func TestAskFails(t *testing.T) {
 		text        string
 	}{
 		{name: "connect", dial: refused, step: Connect, want: refused, text: "connect: connection refused"},
+		{name: "connect in time", dial: os.ErrDeadlineExceeded, step: Connect, want: context.DeadlineExceeded, text: "connect: context deadline exceeded"},
 		{name: "send", write: reset, step: Send, want: reset, text: "send the request: connection reset by peer"},
 		{name: "send in time", write: os.ErrDeadlineExceeded, step: Send, want: context.DeadlineExceeded, text: "send the request: context deadline exceeded"},
 		{name: "receive", read: reset, step: Receive, want: reset, text: "read the answer: connection reset by peer"},
@@ -138,7 +139,7 @@ func TestAskFails(t *testing.T) {
 				return failing{c, test.write, test.read}, err
 			}
 			_, err := Ask(t.Context(), dial, aRequest)
-			if failed := (*AskError)(nil); !errors.As(err, &failed) || failed.Step != test.step || !errors.Is(err, test.want) || err.Error() != test.text {
+			if failed := (*AskError)(nil); !errors.As(err, &failed) || failed.Step != test.step || !errors.Is(err, test.want) || neterr.InWords(err).Error() != test.text {
 				t.Errorf("%s: %v, want %s", test.name, err, test.text)
 			}
 			if test.dial == nil {

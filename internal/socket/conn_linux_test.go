@@ -48,29 +48,6 @@ func TestTryRead(t *testing.T) {
 	}
 }
 
-// A deadline ends the waiting; a client that waits already is still accepted.
-func TestAcceptDeadline(t *testing.T) {
-	l := listen(t, "127.0.0.1:0")
-	for range 3 {
-		c, err := Dial(t.Context(), l.Addr().String(), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
-	l.(*listener).SetDeadline(time.Now().Add(-time.Second))
-	for range 3 {
-		c, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
-	if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("with no connection: %v", err)
-	}
-}
-
 // A socket that was given as its own the port where no program listens would be
 // connected with itself, and answer every job with the job.
 func TestNotConnectedWithItself(t *testing.T) {
@@ -236,5 +213,23 @@ func TestSlowConnect(t *testing.T) {
 	}
 	if err := <-dialed; err != nil {
 		t.Error(err)
+	}
+}
+
+// A connection that was reset while it waited in the queue is passed over.
+func TestAcceptPassesOverWhatIsAborted(t *testing.T) {
+	var c conn
+	results := []error{syscall.ECONNABORTED, syscall.EINTR, syscall.ECONNABORTED, nil}
+	accept4 := func(fd, flags int) (int, syscall.Sockaddr, error) {
+		err := results[0]
+		results = results[1:]
+		return 7, nil, err
+	}
+	if err := c.acceptBy(accept4, 3); err != nil || c.fd != 7 || len(results) != 0 {
+		t.Errorf("descriptor %d, %v, with %d results left", c.fd, err, len(results))
+	}
+	results = []error{syscall.EMFILE}
+	if err := c.acceptBy(accept4, 3); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("got %v", err)
 	}
 }

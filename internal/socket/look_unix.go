@@ -4,25 +4,11 @@ package socket
 
 import (
 	"io"
-	"net"
 	"os"
 	"syscall"
 
 	"balancelab/internal/neterr"
 )
-
-// peekNet is peek for a connection of package net. A deadline that has passed
-// does not matter to it.
-func peekNet(conn *net.TCPConn) (state PeerState, broken syscall.Errno) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return Unknown, 0
-	}
-	if raw.Control(func(fd uintptr) { state, broken = peek(int(fd)) }) != nil {
-		return Unknown, 0 // closed
-	}
-	return state, broken
-}
 
 // peek looks into the kernel's buffer for the socket fd, without waiting, and
 // takes nothing out of it but the error of a broken connection, which it returns
@@ -67,20 +53,6 @@ func breaks(errno syscall.Errno) bool {
 		return true
 	}
 	return false
-}
-
-// tryRead reads what is in the kernel's buffer. A deadline that has passed does
-// not matter to it.
-func tryRead(conn *net.TCPConn, p []byte) (n int, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	closed := raw.Control(func(fd uintptr) { n, err = read(int(fd), p) })
-	if closed != nil {
-		return 0, closed
-	}
-	return n, err
 }
 
 // read reads from the socket fd, which does not block. If nothing is there the

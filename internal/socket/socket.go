@@ -94,8 +94,7 @@ type Conn interface {
 	// Quiet reports whether Peek returns [Quiet].
 	Quiet() bool
 	// TryRead reads what is there, without waiting, unless the connection was
-	// interrupted. If nothing is there, or where it can't tell (on Windows), the
-	// error is [os.ErrDeadlineExceeded].
+	// interrupted. If nothing is there the error is [os.ErrDeadlineExceeded].
 	TryRead(p []byte) (int, error)
 }
 
@@ -112,8 +111,8 @@ const (
 type PeerState uint8
 
 const (
-	// Unknown: the connection is closed on this side, or the system has no look
-	// without reading (Windows).
+	// Unknown: the connection is closed on this side, or is of a type that has no
+	// look without reading (see [Of]).
 	Unknown PeerState = iota
 	// Quiet: the connection is open, and there is nothing to read.
 	Quiet
@@ -137,7 +136,8 @@ func (s PeerState) String() string {
 type Listener interface {
 	net.Listener
 	// SetDeadline ends the waiting of Accept, with [os.ErrDeadlineExceeded].
-	// On Linux the clients that wait by then can still be accepted.
+	// The clients that have connected by then can still be accepted. A deadline
+	// that has passed is not taken back.
 	SetDeadline(t time.Time) error
 }
 
@@ -187,7 +187,7 @@ func listenError(addr string, err error) error {
 	case neterr.InUse:
 		return fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
 	case neterr.NoPermission:
-		return fmt.Errorf("listen on %s: permission denied; choose another with -listen, such as a port above 1023", addr)
+		return fmt.Errorf("listen on %s: permission denied; choose another with -listen, such as a port %s", addr, neterr.Unreserved)
 	}
 	return fmt.Errorf("listen on %s: %w", addr, err)
 }
@@ -292,6 +292,27 @@ func (c *netConn) TryRead(p []byte) (int, error) {
 	}
 	n, err := tryRead(c.TCPConn, p)
 	return n, endOr(err, c.broken)
+}
+
+// netListener is a listener of package net, elsewhere than on Linux.
+type netListener struct{ *net.TCPListener }
+
+// lookMax is how long a look for clients that have connected may take. What
+// waits is there at once; only that nothing waits takes so long to find out.
+const lookMax = 10 * time.Millisecond
+
+// Accept implements [net.Listener]. Package net does not ask the system once a
+// deadline has passed, so Accept then sets another one for a look.
+func (l netListener) Accept() (net.Conn, error) {
+	conn, err := l.AcceptTCP()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		l.SetDeadline(time.Now().Add(lookMax))
+		conn, err = l.AcceptTCP()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &netConn{TCPConn: conn}, nil
 }
 
 // plain is a connection that can do no more than any.

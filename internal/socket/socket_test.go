@@ -108,7 +108,11 @@ func TestReset(t *testing.T) {
 	io.WriteString(dialed, "unread")
 	waitUntilThere(t, accepted)
 	accepted.Close()
-	if _, err := dialed.Read(make([]byte, 1)); !isReset(err) {
+	_, err := dialed.Read(make([]byte, 1))
+	if err == io.EOF && os.Getenv("WINEPREFIX") != "" {
+		t.Skip("wine takes a reset that came before the read for an end; Windows does not")
+	}
+	if !isReset(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -120,18 +124,12 @@ func isReset(err error) bool {
 // waitUntilThere returns when there is something to read on c.
 func waitUntilThere(t *testing.T, c net.Conn) {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no look without reading")
-	}
 	for c.(Conn).Quiet() {
 		runtime.Gosched()
 	}
 }
 
 func TestQuiet(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no look without reading")
-	}
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		t.Run(host, func(t *testing.T) {
 			l := listen(t, "127.0.0.1:0")
@@ -216,8 +214,9 @@ func TestPassedDeadlineLooksOnceMore(t *testing.T) {
 			if n, err := to.Read(b); n != 2 || err != nil {
 				t.Errorf("waited %v: read %d, %v", waited, n, err)
 			}
-			if n, err := to.Write([]byte("x")); runtime.GOOS == "linux" && (n != 1 || err != nil) {
-				t.Errorf("waited %v: wrote %d, %v", waited, n, err)
+			sent, err := to.Write([]byte("x"))
+			if runtime.GOOS == "linux" && (sent != 1 || err != nil) {
+				t.Errorf("waited %v: wrote %d, %v", waited, sent, err)
 			}
 			to.SetDeadline(Interrupt)
 			if n, err := to.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -230,7 +229,9 @@ func TestPassedDeadlineLooksOnceMore(t *testing.T) {
 			if n, err := to.Read(make([]byte, 8)); n != 3 || err != nil {
 				t.Errorf("waited %v: the rest is %d bytes, %v", waited, n, err)
 			}
-			from.Read(make([]byte, 8))
+			if sent > 0 {
+				from.Read(make([]byte, sent))
+			}
 		}
 	}
 }
@@ -359,13 +360,49 @@ func TestListenerCloses(t *testing.T) {
 	}
 }
 
+// A deadline ends the waiting; clients that wait already are still accepted.
+func TestAcceptDeadline(t *testing.T) {
+	t.Run("this system's", func(t *testing.T) { acceptsAfterTheDeadline(t, listen(t, "127.0.0.1:0").(Listener)) })
+	t.Run("net's", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		acceptsAfterTheDeadline(t, netListener{l.(*net.TCPListener)})
+	})
+}
+
+func acceptsAfterTheDeadline(t *testing.T, l Listener) {
+	for range 3 {
+		c, err := Dial(t.Context(), l.Addr().String(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	l.SetDeadline(time.Now().Add(-time.Second))
+	for range 3 {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	for range 2 {
+		if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("with no connection: %v", err)
+		}
+	}
+}
+
 func TestListenSaysWhatToDo(t *testing.T) {
 	l := listen(t, "127.0.0.1:0")
 	if _, err := Listen(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "-listen") {
 		t.Errorf("a taken port: %v", err)
 	}
 	err := listenError("127.0.0.1:80", &net.OpError{Op: "listen", Err: neterr.Errno(neterr.NoPermission)})
-	if want := "listen on 127.0.0.1:80: permission denied; choose another with -listen, such as a port above 1023"; err.Error() != want {
+	if want := "listen on 127.0.0.1:80: permission denied; choose another with -listen, such as a port " + neterr.Unreserved; err.Error() != want {
 		t.Errorf("a reserved port: %v", err)
 	}
 }

@@ -27,8 +27,7 @@ const watchAfter = 100 * time.Millisecond
 // systems, those of package net, those in memory, and those that are hidden in
 // another type. If there is nothing to look at, nothing ticks.
 //
-// That a peer has left is told within 300 ms, if the machine keeps up. On
-// Windows, which has no such look, it is never told.
+// That a peer has left is told within 300 ms, if the machine keeps up.
 //
 // Its zero value is ready to use, and a nil Watch watches nothing. All methods
 // may be called from many goroutines.

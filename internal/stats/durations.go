@@ -1,36 +1,52 @@
 package stats
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"balancelab/internal/histogram"
 )
 
-// bounds are the upper ends of the buckets of [durations]. The two jobs of the
-// lab take 1 and 5 seconds and a little more, so there are bounds close above.
-var bounds = [...]time.Duration{
-	1 * time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
-	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
-	1 * time.Second, 1250 * time.Millisecond, 2500 * time.Millisecond,
-	5 * time.Second, 6 * time.Second, 10 * time.Second, 30 * time.Second, 60 * time.Second,
+// The bounds of the buckets of [durations]: there are stepsPerDecade in each
+// power of ten, and decades from shortest on.
+//
+// Prometheus knows of a percentile only in which bucket it lies, and
+// interpolates within it. So it may be wrong by the ratio of the bucket's bounds,
+// and no more, however the durations lie. That ratio is 10^(1/50), less than
+// 5 %. The bounds stand half a step beside the powers of ten, so that the round
+// times that people give their jobs (1 s, 2 s, 5 s, 300 ms) are near the middle
+// of their buckets: where all durations are alike, their median is then within
+// 2 %.
+const (
+	stepsPerDecade = 50
+	decades        = 6
+	shortest       = 100 * time.Microsecond
+	numBounds      = decades*stepsPerDecade + 2 // from just below 100 µs to just above 100 s
+)
+
+// bounds are the upper ends of the buckets, in order.
+var bounds = newBounds()
+
+func newBounds() (all [numBounds]time.Duration) {
+	for i := range all {
+		exact := float64(shortest) * math.Pow(10, (float64(i)-0.5)/stepsPerDecade)
+		unit := math.Pow(10, math.Floor(math.Log10(exact))-3) // four digits are enough
+		all[i] = time.Duration(math.Round(exact/unit) * unit)
+	}
+	return all
 }
 
-// durations counts durations since the start in the few buckets that a
-// monitoring system is given. Monitoring adds up the buckets of many programs
-// and moments, so their bounds are fixed and few; the percentiles of the last
-// minute come from a [histogram.Histogram].
+// durations counts durations since the start in buckets whose bounds are fixed,
+// because monitoring adds up the buckets of many programs and moments.
 type durations struct {
-	counts [len(bounds) + 1]int // for each bound alone, not cumulative; the last is for longer ones
+	counts [numBounds + 1]int // for each bound alone, not cumulative; the last is for longer ones
 	count  int
 	sum    histogram.Sum
 }
 
 func (d *durations) add(took time.Duration) {
-	i := 0
-	for i < len(bounds) && took > bounds[i] {
-		i++
-	}
+	i, _ := slices.BinarySearch(bounds[:], took)
 	d.counts[i]++
 	d.count++
 	d.sum.Add(took)
@@ -38,11 +54,23 @@ func (d *durations) add(took time.Duration) {
 
 // histogram returns the cumulative form.
 func (d *durations) histogram() Histogram {
-	h := Histogram{Count: d.count, Sum: d.sum.Seconds()}
+	h := Histogram{Buckets: []Bucket{}, Count: d.count, Sum: d.sum.Seconds()}
 	n := 0
 	for i, bound := range bounds {
-		n += d.counts[i]
-		h.Buckets = append(h.Buckets, Bucket{Le: bound.Seconds(), Count: n})
+		if d.counts[i] > 0 {
+			n += d.counts[i]
+			h.Buckets = append(h.Buckets, Bucket{Le: bound.Seconds(), Count: n})
+		}
 	}
 	return h
+}
+
+// Bounds returns the upper ends of all buckets of a [Histogram], in seconds and
+// in order.
+func Bounds() []float64 {
+	all := make([]float64, 0, numBounds)
+	for _, bound := range bounds {
+		all = append(all, bound.Seconds())
+	}
+	return all
 }

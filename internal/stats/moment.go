@@ -23,6 +23,7 @@ func (r *Recorder) Snapshot() Snapshot {
 		Workers:    m.workers(pool),
 		Latest:     m.requests(),
 		Durations:  m.histograms(),
+		Causes:     m.causes(),
 	}
 	for _, p := range s.Spread {
 		s.Totals.Answered += p.Answered
@@ -36,11 +37,14 @@ type moment struct {
 	counters
 	lastMinute recent
 	errors     []Failure
+	answers    []answers
 	history    [][]int
 }
 
 func (r *Recorder) moment(now time.Time) *moment {
-	m := &moment{errors: make([]Failure, len(r.errors)), history: make([][]int, len(r.history))}
+	m := &moment{
+		errors: make([]Failure, len(r.errors)), answers: make([]answers, len(r.answers)), history: make([][]int, len(r.history)),
+	}
 	for i := range m.history {
 		m.history[i] = make([]int, 0, samples)
 	}
@@ -50,6 +54,7 @@ func (r *Recorder) moment(now time.Time) *moment {
 	r.lastMinute.advance(now.Sub(r.started))
 	m.lastMinute = r.lastMinute.recent()
 	copy(m.errors, r.errors)
+	copy(m.answers, r.answers)
 	for i := range r.history {
 		for n := max(0, r.sampled-samples); n < r.sampled; n++ {
 			m.history[i] = append(m.history[i], int(r.history[i][n%samples]))
@@ -60,13 +65,28 @@ func (r *Recorder) moment(now time.Time) *moment {
 
 func (m *moment) totals() Totals {
 	t := Totals{
-		Connected: m.connected, Refused: m.refused, ClientsGone: m.gone, NoRequest: m.noRequest,
+		Connected: m.connected, Refused: m.refused, ClientsGone: m.gone, NoRequest: m.noRequest, Redispatched: m.redispatched,
 		Failed: make(map[protocol.Approach]int), Withdrawn: make(map[protocol.Approach]int),
 	}
 	for _, a := range protocol.Approaches() {
-		t.Failed[a], t.Withdrawn[a] = m.failed[a], m.left[a]
+		for _, n := range m.failed[a] {
+			t.Failed[a] += n
+		}
+		t.Withdrawn[a] = m.left[a]
 	}
 	return t
+}
+
+func (m *moment) causes() []CauseCount {
+	all := make([]CauseCount, 0, numCauses)
+	for c := range numCauses {
+		n := CauseCount{Cause: c.String(), Attempts: m.attempts[c], Requests: make(map[protocol.Approach]int)}
+		for _, a := range protocol.Approaches() {
+			n.Requests[a] = m.failed[a][c]
+		}
+		all = append(all, n)
+	}
+	return all
 }
 
 // requests returns the latest requests, newest first.
@@ -86,9 +106,11 @@ func (m *moment) requests() []Request {
 func (m *moment) histograms() []Histogram {
 	var all []Histogram
 	for _, a := range protocol.Approaches() {
-		h := m.durations[a].histogram()
-		h.Approach = a
-		all = append(all, h)
+		for t := protocol.NoType + 1; t < protocol.NumTypes; t++ {
+			h := m.durations[a][t].histogram()
+			h.Approach, h.Type = a, t
+			all = append(all, h)
+		}
 	}
 	return all
 }
@@ -101,10 +123,11 @@ func (m *moment) workers(pool []balance.Status) []Worker {
 	all := make([]Worker, 0, len(pool))
 	for i, w := range pool {
 		s := Worker{
-			Name: w.Name, Addr: w.Addr, State: w.State.String(), Cooling: w.Cooling.Seconds(),
+			Name: w.Name, Addr: w.Addr, State: stateOf(&pool[i]), Cooling: w.Cooling.Seconds(),
 			Weight: w.Weight, FairShare: float64(w.Weight) / float64(weights),
 			InFlight: w.InFlight, Peak: w.Peak, History: m.history[i],
 			Assigned: w.Assigned, Failed: w.Failed, Withdrawn: w.Withdrawn, Answered: make(map[protocol.Approach]int),
+			LastAnswer: m.answers[i].latest, Serving: Serving{m.answers[i].count, m.answers[i].serving.Seconds()},
 		}
 		for _, a := range protocol.Approaches() {
 			s.Answered[a] = w.Answered[a]

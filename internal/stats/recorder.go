@@ -33,6 +33,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
+	"balancelab/internal/histogram"
 	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 )
@@ -55,21 +56,31 @@ type Recorder struct {
 	counters
 	lastMinute window
 	errors     []Failure         // the latest of each worker; zero if it had none
+	answers    []answers         // of each worker
 	history    [][samples]uint32 // in flight at each worker; a ring, sample n is at n % samples
 	sampled    int               // how many samples were taken
 }
 
 // counters count since the start.
 type counters struct {
-	connected int // clients
-	done      int // requests that are over
-	gone      int // clients that left before their answer
-	noRequest int // clients that left without a byte
-	refused   int
-	failed    [protocol.NumApproaches]int
-	left      [protocol.NumApproaches]int // requests withdrawn, since their clients left
-	durations [protocol.NumApproaches]durations
-	latest    [latestSize]entry // a ring: request n is at n % latestSize
+	connected    int // clients
+	done         int // requests that are over
+	gone         int // clients that left before their answer
+	noRequest    int // clients that left without a byte
+	refused      int
+	redispatched int                                    // attempts, after their jobs were sent
+	attempts     [numCauses]int                         // that failed
+	failed       [protocol.NumApproaches][numCauses]int // requests
+	left         [protocol.NumApproaches]int            // requests withdrawn, since their clients left
+	durations    [protocol.NumApproaches][protocol.NumTypes]durations
+	latest       [latestSize]entry // a ring: request n is at n % latestSize
+}
+
+// answers is what is known of one worker's answers.
+type answers struct {
+	count   int
+	latest  time.Time
+	serving histogram.Sum // how long the worker had the jobs that it answered
 }
 
 // An entry is one request that is over.
@@ -78,7 +89,9 @@ type entry struct {
 	request protocol.Request
 	worker  string
 	took    time.Duration
+	served  time.Duration // the part of took that worker had the job
 	outcome Outcome
+	cause   Cause // if it failed
 	detail  string
 }
 
@@ -91,6 +104,7 @@ func New(pool *balance.Pool, next broker.Observer) *Recorder {
 		workers:    make(map[string]int, len(workers)),
 		lastMinute: newWindow(),
 		errors:     make([]Failure, len(workers)),
+		answers:    make([]answers, len(workers)),
 		history:    make([][samples]uint32, len(workers)),
 	}
 	for i, w := range workers {
@@ -109,13 +123,16 @@ func (r *Recorder) Connected(client net.Addr) {
 
 // Unreachable implements [broker.Observer].
 func (r *Recorder) Unreachable(worker string, err error) {
-	r.workerFailed(worker, neterr.Reason(err).Error())
+	r.attemptFailed(worker, attemptCause(broker.NotSent, err), err)
 	r.next.Unreachable(worker, err)
 }
 
 // Redispatched implements [broker.Observer].
 func (r *Recorder) Redispatched(worker string, err error) {
-	r.workerFailed(worker, neterr.Reason(err).Error())
+	r.attemptFailed(worker, attemptCause(broker.MayHaveRun, err), err)
+	r.mu.Lock()
+	r.redispatched++
+	r.mu.Unlock()
 	r.next.Redispatched(worker, err)
 }
 
@@ -131,22 +148,38 @@ func (r *Recorder) Done(x *broker.Exchange) {
 	}
 	e := entry{
 		at: time.Now(), request: x.Request, worker: x.Worker,
-		took: x.Connecting + x.Serving, outcome: Answered, detail: truncate(x.Answer),
+		took: x.Connecting + x.Serving, served: x.LastServing(), outcome: Answered, detail: truncate(x.Answer),
 	}
-	if f := x.Failure; f != nil {
-		e.outcome, e.detail = Failed, truncate(f.Error())
-		switch {
-		case f.Reason == broker.ClientLeft:
-			e.outcome = Left
-		case x.Attempts == 0:
-			e.outcome, e.took = Refused, x.Reading
-		}
-		if f.Reason == broker.WorkerFailed || f.Reason == broker.Refused {
-			r.workerFailed(x.Worker, neterr.Reason(f.Attempts[0].Err).Error())
-		}
+	if x.Failure != nil {
+		r.failedEntry(&e, x)
 	}
 	r.add(&e)
 	r.next.Done(x)
+}
+
+// failedEntry fills in what is different in an entry without an answer, and
+// counts the attempt that was the reason for it, which the recorder was not told
+// of before.
+func (r *Recorder) failedEntry(e *entry, x *broker.Exchange) {
+	f := x.Failure
+	e.detail = truncate(f.Error())
+	switch {
+	case f.Reason == broker.ClientLeft:
+		e.outcome = Left
+		return
+	case f.Unread():
+		e.outcome, e.took = Refused, x.Reading
+		return
+	}
+	e.outcome, e.cause = Failed, requestCause(f)
+	switch f.Reason {
+	case broker.WorkerFailed, broker.Refused:
+		r.attemptFailed(x.Worker, e.cause, f.Attempts[0].Err)
+	case broker.CutOff:
+		r.mu.Lock()
+		r.attempts[CausedByStop]++
+		r.mu.Unlock()
+	}
 }
 
 // ClientGone implements [broker.Observer].
@@ -157,18 +190,20 @@ func (r *Recorder) ClientGone(x *broker.Exchange, err error) {
 	r.next.ClientGone(x, err)
 }
 
-func (r *Recorder) workerFailed(worker, reason string) {
+// attemptFailed counts an attempt that failed, and remembers why.
+func (r *Recorder) attemptFailed(worker string, c Cause, err error) {
+	f := Failure{Time: time.Now(), Text: truncate(neterr.Reason(err).Error())}
 	i, known := r.workers[worker]
-	if !known {
-		return
-	}
-	f := Failure{Time: time.Now(), Text: truncate(reason)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.errors[i] = f
+	r.attempts[c]++
+	if known {
+		r.errors[i] = f
+	}
 }
 
 func (r *Recorder) add(e *entry) {
+	i, known := r.workers[e.worker]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.done++
@@ -176,10 +211,13 @@ func (r *Recorder) add(e *entry) {
 	r.lastMinute.advance(e.at.Sub(r.started))
 	switch e.outcome {
 	case Answered:
-		r.durations[e.request.Approach].add(e.took)
+		r.durations[e.request.Approach][e.request.Type].add(e.took)
 		r.lastMinute.addAnswered(e.took)
+		if known {
+			r.answers[i].add(e)
+		}
 	case Failed:
-		r.failed[e.request.Approach]++
+		r.failed[e.request.Approach][e.cause]++
 		r.lastMinute.addFailed()
 	case Left:
 		r.left[e.request.Approach]++
@@ -187,6 +225,12 @@ func (r *Recorder) add(e *entry) {
 		r.refused++
 		r.lastMinute.addFailed()
 	}
+}
+
+func (a *answers) add(e *entry) {
+	a.count++
+	a.latest = e.at
+	a.serving.Add(e.served)
 }
 
 // Watch takes a sample of the requests in flight at each worker once a second.

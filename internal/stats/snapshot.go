@@ -3,7 +3,6 @@ package stats
 import (
 	"time"
 
-	"balancelab/internal/balance"
 	"balancelab/internal/protocol"
 )
 
@@ -16,6 +15,7 @@ type Snapshot struct {
 	Listen     string    `json:"listen"`   // the address where clients connect
 	Stopping   bool      `json:"stopping"` // no more clients are accepted; requests in flight are finished
 	Clients    int       `json:"clients"`  // connected and not answered yet
+	Queued     int       `json:"queued"`   // requests that wait in the broker, since no worker is free
 	Totals     Totals    `json:"totals"`
 	LastMinute Minute    `json:"last_minute"`
 	Spread     []Spread  `json:"spread"` // one for each approach
@@ -23,8 +23,11 @@ type Snapshot struct {
 	Latest     []Request `json:"latest"` // newest first
 
 	// Durations counts the requests answered since the start by how long they
-	// took, one histogram for each approach.
+	// took, one histogram for each approach and type.
 	Durations []Histogram `json:"durations"`
+	// Causes counts since the start why attempts and requests failed, each cause
+	// of the fixed list once.
+	Causes []CauseCount `json:"causes"`
 }
 
 // Answered returns how many requests of an approach the workers answered.
@@ -47,6 +50,9 @@ type Totals struct {
 	Refused     int                       `json:"refused"`    // texts that were no request
 	ClientsGone int                       `json:"left"`       // clients that left before their answer
 	NoRequest   int                       `json:"no_request"` // clients that left without a byte; no requests
+	// Redispatched counts the attempts that failed after their jobs were sent, and
+	// whose requests were given to the next worker all the same.
+	Redispatched int `json:"redispatched"`
 	// LinesDropped counts the lines of the broker's log that could not be written.
 	LinesDropped int `json:"lines_dropped"`
 }
@@ -90,7 +96,7 @@ type Spread struct {
 type Worker struct {
 	Name      string  `json:"name"`
 	Addr      string  `json:"addr"`
-	State     string  `json:"state"`           // the text of a [balance.State]
+	State     string  `json:"state"`           // one of [States], as of the worker's last request
 	Cooling   float64 `json:"cooling_seconds"` // until the cool-down ends
 	Weight    int     `json:"weight"`
 	FairShare float64 `json:"fair_share"` // its fraction of all weights
@@ -102,13 +108,18 @@ type Worker struct {
 	Answered map[protocol.Approach]int `json:"answered"`
 	Failed   int                       `json:"failed"` // attempts, not requests
 	// Withdrawn counts the attempts whose clients left; they are no failures.
-	Withdrawn int      `json:"withdrawn"`
-	Error     *Failure `json:"latest_error"` // nil if there was none
+	Withdrawn  int       `json:"withdrawn"`
+	LastAnswer time.Time `json:"last_answer,omitzero"` // when the latest one came; zero if there was none
+	Serving    Serving   `json:"serving"`
+	Error      *Failure  `json:"latest_error"` // nil if there was none
 }
 
-// Up reports whether any request may be assigned to the worker: it does not
-// cool down and is not on trial.
-func (w *Worker) Up() bool { return w.State == balance.Up.String() }
+// A Serving says how long one worker had the jobs that it answered, from the
+// sending of a job to its answer.
+type Serving struct {
+	Count int     `json:"count"`
+	Sum   float64 `json:"sum_seconds"`
+}
 
 // A Failure is an error of a worker.
 type Failure struct {
@@ -138,12 +149,16 @@ type Request struct {
 	Detail   string            `json:"detail"` // the answer, or why there is none
 }
 
-// A Histogram counts durations under one approach, as Prometheus has it.
+// A Histogram counts durations of one type under one approach, as Prometheus has
+// it.
 type Histogram struct {
 	Approach protocol.Approach `json:"approach"`
-	Buckets  []Bucket          `json:"buckets"` // in order, cumulative, without the one for +Inf
-	Count    int               `json:"count"`
-	Sum      float64           `json:"sum_seconds"`
+	Type     protocol.Type     `json:"type"`
+	// Buckets are in order and cumulative. A bucket that would count no more than
+	// the one before is left out, and so is the one for +Inf; [Bounds] has all.
+	Buckets []Bucket `json:"buckets"`
+	Count   int      `json:"count"`
+	Sum     float64  `json:"sum_seconds"`
 }
 
 // A Bucket counts the durations of at most Le seconds, Le as in "less or
@@ -151,4 +166,11 @@ type Histogram struct {
 type Bucket struct {
 	Le    float64 `json:"le"`
 	Count int     `json:"count"`
+}
+
+// A CauseCount says how many failed for one cause.
+type CauseCount struct {
+	Cause    string                    `json:"cause"`    // the text of a [Cause]
+	Attempts int                       `json:"attempts"` // at workers
+	Requests map[protocol.Approach]int `json:"requests"` // that ended so, for each approach
 }

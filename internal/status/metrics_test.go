@@ -2,14 +2,20 @@ package status
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"balancelab/internal/balance"
+	"balancelab/internal/console"
 	"balancelab/internal/stats"
+	"balancelab/internal/version"
 )
 
 // A family is what the text says of one metric.
@@ -33,6 +39,9 @@ var (
 	labelForm  = regexp.MustCompile(`^([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)`)
 )
 
+// suffixes are what the samples of a metric's kind may have after its name.
+var suffixes = map[string][]string{"histogram": {"_bucket", "_sum", "_count"}, "summary": {"_sum", "_count"}}
+
 // parseMetrics reads the text format strictly: one HELP and one TYPE for each
 // family, before its samples, which stand together.
 func parseMetrics(text string) (map[string]*family, error) {
@@ -55,7 +64,7 @@ func parseMetrics(text string) (map[string]*family, error) {
 			all[nowName] = now
 		case strings.HasPrefix(line, "# TYPE "):
 			if now == nil || word[2] != nowName || now.kind != "" || len(now.samples) > 0 ||
-				!slices.Contains([]string{"counter", "gauge", "histogram"}, word[3]) {
+				!slices.Contains([]string{"counter", "gauge", "histogram", "summary"}, word[3]) {
 				return nil, fmt.Errorf("line %d: %q is not its place", i+1, line)
 			}
 			now.kind = word[3]
@@ -65,8 +74,8 @@ func parseMetrics(text string) (map[string]*family, error) {
 				return nil, fmt.Errorf("line %d: %w", i+1, err)
 			}
 			base := p.name
-			if now != nil && now.kind == "histogram" {
-				for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			if now != nil {
+				for _, suffix := range suffixes[now.kind] {
 					base = strings.TrimSuffix(base, suffix)
 				}
 			}
@@ -101,7 +110,11 @@ func parseSample(line string) (point, error) {
 
 func parsed(t *testing.T, s stats.Snapshot) map[string]*family {
 	t.Helper()
-	text := string(Metrics(s))
+	return parsedText(t, string(Metrics(s)))
+}
+
+func parsedText(t *testing.T, text string) map[string]*family {
+	t.Helper()
 	all, err := parseMetrics(text)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
@@ -124,7 +137,7 @@ func TestMetricsForm(t *testing.T) {
 		}
 		for _, p := range f.samples {
 			for label := range p.labels {
-				if !slices.Contains([]string{"worker", "approach", "outcome", "le"}, label) {
+				if !slices.Contains([]string{"worker", "addr", "state", "approach", "type", "outcome", "cause", "le"}, label) {
 					t.Errorf("%s has the label %s", name, label)
 				}
 			}
@@ -139,10 +152,11 @@ func TestMetricsHistograms(t *testing.T) {
 	s := sample()
 	f := parsed(t, s)["balancelab_request_duration_seconds"]
 	for _, h := range s.Durations {
+		name := fmt.Sprintf("%s, %s", h.Approach, h.Type)
 		var bounds, counts []float64
 		sum, count := -1.0, -1.0
 		for _, p := range f.samples {
-			if p.labels["approach"] != h.Approach.String() {
+			if p.labels["approach"] != h.Approach.String() || p.labels["type"] != h.Type.String() {
 				continue
 			}
 			switch {
@@ -156,19 +170,25 @@ func TestMetricsHistograms(t *testing.T) {
 					t.Fatal(err)
 				}
 				if math.IsInf(le, 1) && p.labels["le"] != "+Inf" {
-					t.Errorf("%s: infinity is written %q", h.Approach, p.labels["le"])
+					t.Errorf("%s: infinity is written %q", name, p.labels["le"])
 				}
 				bounds, counts = append(bounds, le), append(counts, p.value)
 			}
 		}
-		if !slices.IsSorted(bounds) || !slices.IsSorted(counts) {
-			t.Errorf("%s: buckets %v with %v are not in order and cumulative", h.Approach, bounds, counts)
+		if want := append(stats.Bounds(), math.Inf(1)); !slices.Equal(bounds, want) || !slices.IsSorted(counts) {
+			t.Errorf("%s: buckets %v with %v are not all of them, or not cumulative", name, bounds, counts)
 		}
-		if last := len(bounds) - 1; !math.IsInf(bounds[last], 1) || counts[last] != count {
-			t.Errorf("%s: the last bucket, %v, has %v of %v", h.Approach, bounds[last], counts[last], count)
+		for _, b := range h.Buckets {
+			i := slices.Index(bounds, b.Le)
+			if counts[i] != float64(b.Count) || counts[i-1] == counts[i] {
+				t.Errorf("%s: %v took at most %v s, and %v at most the bound before; want %v, and fewer", name, counts[i], b.Le, counts[i-1], b.Count)
+			}
+		}
+		if last := len(bounds) - 1; counts[last] != count {
+			t.Errorf("%s: the last bucket, %v, has %v of %v", name, bounds[last], counts[last], count)
 		}
 		if count != float64(h.Count) || sum != h.Sum {
-			t.Errorf("%s: %v in %v, want %v in %v", h.Approach, count, sum, h.Count, h.Sum)
+			t.Errorf("%s: %v in %v, want %v in %v", name, count, sum, h.Count, h.Sum)
 		}
 	}
 }
@@ -182,22 +202,105 @@ func TestMetricsValues(t *testing.T) {
 	}
 	odd := `odd "\` + "\n" // a name that must be escaped
 	for key, want := range map[string]float64{
-		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "round_robin", "outcome": "answered"}): 14,
-		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "round_robin", "outcome": "failed"}):   2,
-		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "none", "outcome": "refused"}):         1,
-		"balancelab_worker_up" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                                  1,
-		"balancelab_worker_up" + fmt.Sprint(map[string]string{"worker": odd}):                                         0,
-		"balancelab_worker_cooling_seconds" + fmt.Sprint(map[string]string{"worker": odd}):                            1.5,
-		"balancelab_worker_requests_in_flight" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                  3,
-		"balancelab_worker_attempts_failed_total" + fmt.Sprint(map[string]string{"worker": odd}):                      3,
-		"balancelab_clients" + fmt.Sprint(map[string]string{}):                                                        3,
-		"balancelab_clients_without_request_total" + fmt.Sprint(map[string]string{}):                                  5,
-		"balancelab_log_lines_dropped_total" + fmt.Sprint(map[string]string{}):                                        1234,
-		"balancelab_start_time_seconds" + fmt.Sprint(map[string]string{}):                                             1714564800.25,
+		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "round_robin", "outcome": "answered"}):     14,
+		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "round_robin", "outcome": "failed"}):       2,
+		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "none", "outcome": "refused"}):             1,
+		"balancelab_worker_up" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                                      1,
+		"balancelab_worker_up" + fmt.Sprint(map[string]string{"worker": odd}):                                             0,
+		"balancelab_worker_cooling_seconds" + fmt.Sprint(map[string]string{"worker": odd}):                                1.5,
+		"balancelab_worker_requests_in_flight" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                      3,
+		"balancelab_worker_attempts_failed_total" + fmt.Sprint(map[string]string{"worker": odd}):                          3,
+		"balancelab_requests_failed_total" + fmt.Sprint(map[string]string{"approach": "round_robin", "cause": "refused"}): 2,
+		"balancelab_attempts_failed_total" + fmt.Sprint(map[string]string{"cause": "refused"}):                            3,
+		"balancelab_redispatches_total" + fmt.Sprint(map[string]string{}):                                                 6,
+		"balancelab_queue_length" + fmt.Sprint(map[string]string{}):                                                       2,
+		"balancelab_worker_info" + fmt.Sprint(map[string]string{"worker": odd, "addr": "127.0.0.1:9003"}):                 1,
+		"balancelab_worker_serving_seconds_sum" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                     12.25,
+		"balancelab_worker_serving_seconds_count" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                   9,
+		"balancelab_worker_last_answer_timestamp_seconds" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):           1714564850.25,
+		"balancelab_worker_last_answer_timestamp_seconds" + fmt.Sprint(map[string]string{"worker": odd}):                  0,
+		"balancelab_worker_state" + fmt.Sprint(map[string]string{"worker": odd, "state": "cooling down"}):                 1,
+		"balancelab_worker_state" + fmt.Sprint(map[string]string{"worker": odd, "state": "up"}):                           0,
+		"balancelab_clients" + fmt.Sprint(map[string]string{}):                                                            3,
+		"balancelab_clients_without_request_total" + fmt.Sprint(map[string]string{}):                                      5,
+		"balancelab_log_lines_dropped_total" + fmt.Sprint(map[string]string{}):                                            1234,
+		"balancelab_start_time_seconds" + fmt.Sprint(map[string]string{}):                                                 1714564800.25,
 	} {
 		if got, there := values[key]; !there || got != want {
 			t.Errorf("%s is %v (%v), want %v", key, got, there, want)
 		}
+	}
+}
+
+// TestSeries counts the series that monitoring has to keep of a broker. The
+// README says the same numbers.
+func TestSeries(t *testing.T) {
+	count := func(n int) (series int) {
+		var workers []balance.Worker
+		for i := range n {
+			workers = append(workers, balance.Worker{Name: fmt.Sprintf("Worker-%d", i+1)})
+		}
+		s := stats.New(balance.NewPool(workers, nil, new(balance.RoundRobin), new(balance.LeastConnections)), console.Off{}).Snapshot()
+		for _, f := range parsed(t, s) {
+			series += len(f.samples)
+		}
+		return series
+	}
+	const histograms = 2 * 2 * (302 + 3) // approaches and types; bounds, +Inf, _sum and _count
+	const others, each = 45, 21
+	if got := count(0); got != histograms+others {
+		t.Errorf("%d series without a worker, want %d and %d", got, histograms, others)
+	}
+	if got := count(10) - count(0); got != 10*each {
+		t.Errorf("%d series more with ten workers, want %d for each", got, each)
+	}
+}
+
+// The README lists the causes, and says how many series there are.
+func TestReadmeOfMetrics(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := []string{" 1,265 time series ", " 21 more "}
+	for _, c := range stats.New(balance.NewPool(nil), console.Off{}).Snapshot().Causes {
+		wanted = append(wanted, "| `"+c.Cause+"` |")
+	}
+	for _, want := range wanted {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("README.md does not have %q", want)
+		}
+	}
+}
+
+// Every program has these metrics, under the same names.
+func TestProgramMetrics(t *testing.T) {
+	text := get(Handler(sample), "GET", "/metrics").Body.String()
+	all := parsedText(t, text)
+	want := map[string]string{
+		"process_cpu_seconds_total": "counter", "process_start_time_seconds": "gauge",
+		"go_goroutines": "gauge", "go_info": "gauge", "balancelab_build_info": "gauge",
+	}
+	if runtime.GOOS == "linux" {
+		for _, name := range []string{"process_resident_memory_bytes", "process_open_fds"} {
+			want[name] = "gauge"
+		}
+	}
+	for name, kind := range want {
+		if f := all[name]; f == nil || f.kind != kind || len(f.samples) != 1 || f.samples[0].value <= 0 {
+			t.Errorf("%s is %+v, want one positive %s", name, f, kind)
+		}
+	}
+	b := version.Read()
+	labels := map[string]string{"version": b.Version, "revision": b.Revision, "dirty": b.Dirty, "goversion": b.Go}
+	if got := all["balancelab_build_info"].samples[0].labels; !maps.Equal(got, labels) {
+		t.Errorf("the build is %v, want %v", got, labels)
+	}
+	if got := all["go_info"].samples[0].labels["version"]; got != runtime.Version() {
+		t.Errorf("the version of Go is %q", got)
+	}
+	if !strings.HasPrefix(text, string(Metrics(sample()))) {
+		t.Error("the broker's own metrics are not before them")
 	}
 }
 

@@ -118,7 +118,7 @@ function showWay(s) {
     wires[i].style.strokeWidth = w.in_flight > 0 ? 1.5 + 2 * w.in_flight / highest : "";
     setAttr(stops[i], "data-state", w.state);
     setText(stops[i].querySelector(".name"), w.name);
-    setText(stops[i].querySelector(".why"), w.state === "up" ? "" : w.state);
+    setText(stops[i].querySelector(".why"), w.state === "up" || w.state === "not asked yet" ? "" : w.state);
     setText(stops[i].querySelector(".n"), whole(w.in_flight));
   });
 }
@@ -134,7 +134,16 @@ function showWorkers(s) {
   const body = $("workers").tBodies[0];
   const all = rows(body, s.workers.length, newWorker);
   const top = Math.max(4, ...s.workers.flatMap((w) => [w.in_flight, ...w.in_flight_history]));
-  s.workers.forEach((w, i) => showWorker(all[i], w, top));
+  const now = new Date(s.time);
+  s.workers.forEach((w, i) => showWorker(all[i], w, top, now));
+}
+
+// known says since when a worker's state is known, or how long it lasts.
+function known(w, now) {
+  if (w.cooling_seconds > 0) return "for another " + long(Math.ceil(w.cooling_seconds));
+  if (w.state === "due for a trial") return "the next request is its trial";
+  if (w.last_answer) return "answered " + long((now - new Date(w.last_answer)) / 1000) + " ago";
+  return w.assigned > 0 ? "no answer yet" : "";
 }
 
 function newWorker() {
@@ -156,14 +165,14 @@ function newWorker() {
   return tr;
 }
 
-function showWorker(tr, w, top) {
+function showWorker(tr, w, top, now) {
   const get = (selector) => tr.querySelector(selector);
   setAttr(tr, "data-worker", w.name);
   setAttr(tr, "data-state", w.state);
   setText(get("th b"), w.name);
   setText(get(".addr"), w.addr);
   setText(get(".word"), w.state);
-  setText(get(".state small"), w.cooling_seconds > 0 ? "for another " + long(Math.ceil(w.cooling_seconds)) : "");
+  setText(get(".state small"), known(w, now));
   setText(get(".weight"), w.weight);
   setText(get(".flight .n"), whole(w.in_flight));
   get(".bar i").style.width = 100 * w.in_flight / top + "%";
@@ -272,8 +281,8 @@ function sayChanges(s, before) {
   s.workers.forEach((w, i) => {
     const was = before.workers[i] && before.workers[i].state;
     if (was === w.state) return;
-    if (w.state === "up") changes.push(w.name + " is up again.");
-    if (w.state === "cooling down" && was === "up") changes.push(w.name + " is cooling down.");
+    if (w.state === "up" && was !== "not asked yet") changes.push(w.name + " is up again.");
+    if (w.state === "cooling down" && (was === "up" || was === "not asked yet")) changes.push(w.name + " is cooling down.");
   });
   if (changes.length > 0) say(changes.join(" "));
 }

@@ -390,7 +390,7 @@ func TestPageShowsAWorkerDown(t *testing.T) {
 	b := openBrowser(t)
 	l := startLab(t, time.Millisecond, time.Millisecond)
 	b.visit(l.page)
-	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state === "up"`)
+	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state === "not asked yet"`)
 	addr := l.json().Workers[1].Addr
 	l.stops["Worker-2"]()
 	for range 9 {
@@ -402,11 +402,13 @@ func TestPageShowsAWorkerDown(t *testing.T) {
 	b.await(row + `.querySelector(".error").textContent.includes("connection refused")`)
 	b.await(`document.querySelector("#said").textContent.includes("Worker-2 is cooling down")`)
 	l.worker("Worker-2", addr, time.Millisecond, time.Millisecond)
-	b.await(row + `.querySelector(".word").textContent === "due for a trial"`)
+	b.await(row + `.querySelector(".word").textContent === "due for a trial" && ` +
+		row + `.querySelector(".state small").textContent === "the next request is its trial"`)
 	for range 3 {
 		l.ask("AppID:Short:round_robin")
 	}
-	b.await(row + `.querySelector(".word").textContent === "up"`)
+	b.await(row + `.querySelector(".word").textContent === "up" && ` +
+		`/^answered \d+ s ago$/.test(` + row + `.querySelector(".state small").textContent)`)
 	b.await(`document.querySelector("#said").textContent.includes("Worker-2 is up again")`)
 }
 
@@ -445,7 +447,7 @@ func TestPageFits(t *testing.T) {
 		}
 		tree := b.tree()
 		for _, want := range []string{
-			`heading "Workers"`, `table "Workers"`, `table "How even is the spread?"`, `table "Latest requests"`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`, `cell "up"`,
+			`heading "Workers"`, `table "Workers"`, `table "How even is the spread?"`, `table "Latest requests"`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`, `cell "up answered `, `cell "not asked yet"`,
 		} {
 			if !strings.Contains(tree, want) {
 				t.Errorf("at a width of %d a screen reader does not get %s:\n%s", width, want, tree)
@@ -509,7 +511,7 @@ func TestPageContrast(t *testing.T) {
 	}
 	l.ask("AppID:Medium:round_robin")
 	b.visit(l.page)
-	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state !== "up"`)
+	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state.match(/cooling|trial/)`)
 	check := func(when string) {
 		for _, colours := range []string{"light", "dark"} {
 			b.look(1000, colours, "reduce")

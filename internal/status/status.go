@@ -3,7 +3,8 @@
 //
 //	/             the page; it asks for /status.json twice a second
 //	/status.json  the whole snapshot
-//	/metrics      most of it, in the Prometheus text format, version 0.0.4
+//	/metrics      most of it, in the Prometheus text format, version 0.0.4, and
+//	              what is known of the process
 //	/healthz      200 ok, or 503 once the broker is stopping
 //	/workers      what [HandlerWithOrders] was given: package control
 //
@@ -94,7 +95,7 @@ func HandlerWithOrders(snapshot func() stats.Snapshot, orders http.Handler) http
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		s, _ := c.get()
-		reply(w, http.StatusOK, MetricsType, Metrics(s))
+		reply(w, http.StatusOK, MetricsType, append(Metrics(s), programMetrics()...))
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		const plain = "text/plain; charset=utf-8"
@@ -268,7 +269,7 @@ func withCure(err error) error {
 	case neterr.InUse:
 		return errors.New("the address is in use; stop the program that has it, or choose another with -status")
 	case neterr.NoPermission:
-		return errors.New("the port is reserved on this system; choose one above 1023 with -status")
+		return errors.New("the port is reserved on this system; choose one " + neterr.Unreserved + " with -status")
 	}
 	return err
 }

@@ -2,13 +2,11 @@ package socket
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -95,6 +93,16 @@ func (l link) sees(t *testing.T, when string, want PeerState) {
 	}
 }
 
+// becomes waits until a look sees want, which it must see at once on Linux: there
+// a write over the loopback returns when its answer is there.
+func (l link) becomes(t *testing.T, when string, want PeerState) {
+	t.Helper()
+	for runtime.GOOS != "linux" && l.conn.Peek() != want {
+		runtime.Gosched()
+	}
+	l.sees(t, when, want)
+}
+
 // answer writes, which must succeed.
 func (l link) answer(t *testing.T) {
 	t.Helper()
@@ -143,15 +151,15 @@ func TestPeekAtPeerThatHalfClosed(t *testing.T) {
 	})
 }
 
-// One that has closed looks the same, until something is written: over the
-// loopback that is answered by a reset before Write returns.
+// One that has closed looks the same, until something is written, which is
+// answered by a reset.
 func TestPeekAtPeerThatClosed(t *testing.T) {
 	onEach(t, func(t *testing.T, l link) {
 		l.peer.Close()
 		l.settle()
 		l.sees(t, "closed", Ended)
 		l.answer(t)
-		l.sees(t, "after the answer", Reset)
+		l.becomes(t, "after the answer", Reset)
 		_, err := l.conn.Read(make([]byte, 1))
 		fails(t, "read", err)
 		_, err = l.conn.Write([]byte("x"))
@@ -167,10 +175,10 @@ func TestPeekAtPeerThatSaidMoreAndClosed(t *testing.T) {
 		l.settle()
 		l.sees(t, "closed", Input)
 		l.answer(t)
-		l.sees(t, "after the answer", Reset)
+		l.becomes(t, "after the answer", Reset)
 		text, err := io.ReadAll(l.conn)
 		fails(t, "read", err)
-		if string(text) != "more" {
+		if dropped := runtime.GOOS == "windows" && len(text) == 0; string(text) != "more" && !dropped { // a reset may drop it there
 			t.Errorf("read %q: the look took something out", text)
 		}
 	})
@@ -244,7 +252,7 @@ func TestPeekAtPeerThatWasKilled(t *testing.T) {
 	side.settle()
 	side.sees(t, "killed", Ended)
 	side.answer(t)
-	side.sees(t, "after the answer", Reset)
+	side.becomes(t, "after the answer", Reset)
 }
 
 // TestBeAPeer is a peer in a process of its own, that waits for its answer.
@@ -262,19 +270,6 @@ func TestBeAPeer(t *testing.T) {
 	io.Copy(io.Discard, conn)
 }
 
-// The kernel also tells what it heard on the way to the peer; a connection lives
-// on after that.
-func TestWhatBreaksAConnection(t *testing.T) {
-	for errno, want := range map[syscall.Errno]bool{
-		syscall.ECONNRESET: true, syscall.EPIPE: true, syscall.ETIMEDOUT: true, syscall.ECONNABORTED: true,
-		0: false, syscall.EHOSTUNREACH: false, syscall.ENETUNREACH: false, syscall.ECONNREFUSED: false,
-	} {
-		if got := breaks(errno); got != want {
-			t.Errorf("%v: %v", errno, got)
-		}
-	}
-}
-
 func TestPeerStatesHaveNames(t *testing.T) {
 	seen := map[string]bool{}
 	for s := Unknown; s <= Reset; s++ {
@@ -282,23 +277,5 @@ func TestPeerStatesHaveNames(t *testing.T) {
 	}
 	if len(seen) != 5 || seen[""] {
 		t.Errorf("got %v", seen)
-	}
-}
-
-// A connection that was reset while it waited in the queue is passed over.
-func TestAcceptPassesOverWhatIsAborted(t *testing.T) {
-	var c conn
-	results := []error{syscall.ECONNABORTED, syscall.EINTR, syscall.ECONNABORTED, nil}
-	accept4 := func(fd, flags int) (int, syscall.Sockaddr, error) {
-		err := results[0]
-		results = results[1:]
-		return 7, nil, err
-	}
-	if err := c.acceptBy(accept4, 3); err != nil || c.fd != 7 || len(results) != 0 {
-		t.Errorf("descriptor %d, %v, with %d results left", c.fd, err, len(results))
-	}
-	results = []error{syscall.EMFILE}
-	if err := c.acceptBy(accept4, 3); !errors.Is(err, syscall.EMFILE) {
-		t.Errorf("got %v", err)
 	}
 }
