@@ -161,12 +161,13 @@ func TestWorkers(t *testing.T) {
 		want := []Worker{
 			{
 				Name: "Worker-1", State: "up", Weight: 2, FairShare: 2. / 3, InFlight: 2, Peak: 2, Assigned: 6,
-				Answered: map[protocol.Approach]int{protocol.RoundRobin: 1, protocol.LeastConnections: 3}, History: []int{},
+				Answered: map[protocol.Approach]int{protocol.RoundRobin: 1, protocol.LeastConnections: 3}, History: []int{}, InFlightOf: map[protocol.Type]int{protocol.Long: 0, protocol.Short: 0},
 				LastAnswer: answered, Serving: Serving{Count: 1, Sum: .75},
 			},
 			{
 				Name: "Worker-2", State: "cooling down", Cooling: .75, Weight: 1, FairShare: 1. / 3, Peak: 1, Assigned: 3, Failed: 3,
 				Answered: map[protocol.Approach]int{protocol.RoundRobin: 0, protocol.LeastConnections: 0}, History: []int{},
+				InFlightOf: map[protocol.Type]int{protocol.Long: 0, protocol.Short: 0},
 			},
 		}
 		if !reflect.DeepEqual(got, want) {
@@ -532,6 +533,31 @@ func TestNoAllocation(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { l.Connected(client); l.Done(&v) }); n != 0 {
 		t.Errorf("an exchange costs %v allocations", n)
+	}
+}
+
+// What is in flight of each type follows the attempts.
+func TestInFlightOf(t *testing.T) {
+	l := newLab(t, console.Off{})
+	x := &broker.Exchange{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}}
+	for _, step := range []struct {
+		worker string
+		step   broker.Step
+		want   string
+	}{
+		{"Worker-1", broker.Queued, "0 0"},
+		{"Worker-1", broker.Assigned, "1 0"},
+		{"Worker-1", broker.Sent, "1 0"},
+		{"Worker-1", broker.Released, "0 0"},
+		{"Worker-2", broker.Assigned, "0 1"},
+		{"Worker-2", broker.Released, "0 0"},
+	} {
+		x.Worker = step.worker
+		l.Step(x, step.step)
+		w := l.Snapshot().Workers
+		if got := fmt.Sprint(w[0].InFlightOf[protocol.Long], w[1].InFlightOf[protocol.Long]); got != step.want {
+			t.Errorf("after step %d at %s: %s, want %s", step.step, step.worker, got, step.want)
+		}
 	}
 }
 

@@ -291,7 +291,7 @@ func TestReadmeOfMetrics(t *testing.T) {
 
 // Every program has these metrics, under the same names.
 func TestProgramMetrics(t *testing.T) {
-	text := get(Handler(sample), "GET", "/metrics").Body.String()
+	text := get(Handler(Site{Snapshot: sample}), "GET", "/metrics").Body.String()
 	all := parsedText(t, text)
 	want := map[string]string{
 		"process_cpu_seconds_total": "counter", "process_start_time_seconds": "gauge",

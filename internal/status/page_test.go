@@ -104,14 +104,14 @@ func (l *lab) openPage() {
 	l.pageAddr = listener.Addr().String()
 	l.page = "http://" + l.pageAddr
 	recorder := l.recorder
-	handler := status.Handler(func() stats.Snapshot {
+	handler := status.Handler(status.Site{Snapshot: func() stats.Snapshot {
 		l.hung.Lock()
 		defer l.hung.Unlock()
 		s := recorder.Snapshot()
 		s.Listen = l.addr
 		s.Totals.LinesDropped = int(l.dropped.Load())
 		return s
-	})
+	}})
 	if l.wrap != nil {
 		handler = l.wrap(handler)
 	}
