@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"net"
+	"net/http"
 	"sync"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
 	"balancelab/internal/cli"
+	"balancelab/internal/control"
 	"balancelab/internal/stats"
 	"balancelab/internal/status"
 )
@@ -17,7 +19,8 @@ import (
 // and is closed without waiting for its viewers.
 type page struct {
 	net.Listener
-	line    *cli.Line // is told what goes wrong
+	line    *cli.Line    // is told what goes wrong
+	orders  http.Handler // takes orders
 	running sync.WaitGroup
 	cancel  context.CancelFunc
 }
@@ -35,7 +38,7 @@ func openPage(ctx context.Context, line *cli.Line, addr string) (*page, error) {
 	if status.Exposed(l.Addr()) {
 		line.Note("the status page on %s can be read by everybody who reaches this address; there is no password", exposedURL(addr, l.Addr()))
 	}
-	return &page{Listener: l, line: line}, nil
+	return &page{Listener: l, line: line, orders: control.Off()}, nil
 }
 
 // exposedURL returns the URL of a page at the address at, with the host as the
@@ -51,12 +54,12 @@ func exposedURL(given string, at net.Addr) string {
 // are connected at once.
 func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, log observer, viewers int) broker.Observer {
 	recorder := stats.New(pool, log)
-	handler := status.Handler(func() stats.Snapshot {
+	handler := status.HandlerWithOrders(func() stats.Snapshot {
 		s := recorder.Snapshot()
 		s.Listen, s.Stopping = listen.String(), stopping.Err() != nil
 		s.Totals.LinesDropped = log.NotShown()
 		return s
-	})
+	}, p.orders)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
 	p.cancel = cancel
 	p.running.Go(func() { recorder.Watch(ctx) })

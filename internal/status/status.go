@@ -6,6 +6,7 @@
 //	/metrics      most of it, in the Prometheus text format, version 0.0.4, and
 //	              what is known of the process
 //	/healthz      200 ok, or 503 once the broker is stopping
+//	/events       the steps of requests, as server-sent events: package events
 //	/workers      what [HandlerWithOrders] was given: package control
 //
 // [Handler] takes a function that returns a snapshot, so that no other package
@@ -306,9 +307,12 @@ type Server struct {
 	// Handler is what [Handler] returns. If it panics, that costs the connection
 	// of its request and no more.
 	Handler http.Handler
-	// MaxConns is how many connections are open at once. Another one is open
-	// while it waits for the place of one of them. 0 means [DefaultMaxConns].
+	// MaxConns is how many connections are open at once, besides streams of
+	// events. Another one is open while it waits for the place of one of them. 0
+	// means [DefaultMaxConns].
 	MaxConns int
+	// MaxStreams is how many streams of events are open at once. 0 means none.
+	MaxStreams int
 	// Panicked, if not nil, is told a panic of the handler and its stack.
 	Panicked func(value any, stack []byte)
 }
@@ -321,7 +325,7 @@ type Server struct {
 // as they like, and its own standard error might hold it up.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var open sync.WaitGroup
-	places := newLimit(l, cmp.Or(s.MaxConns, DefaultMaxConns), ctx.Done())
+	places := newLimit(l, cmp.Or(s.MaxConns, DefaultMaxConns), s.MaxStreams, ctx.Done())
 	server := &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: readTimeout,
@@ -330,6 +334,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, stayKey{}, stay{places, conn})
+		},
 		ConnState: func(conn net.Conn, state http.ConnState) {
 			places.setState(conn, state)
 			switch state {
