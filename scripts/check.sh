@@ -64,6 +64,16 @@ shells() {
     fi
 }
 
+# monitoring has promtool check scripts/monitoring, and what a broker gives: the
+# tests there run it, if it is installed.
+monitoring() {
+    if command -v promtool >/dev/null; then
+        run go test -count=1 -run Promtool -v ./scripts/monitoring
+    else
+        leave_out 'promtool, for scripts/monitoring: it is not installed'
+    fi
+}
+
 crossbuilds() {
     local os arch
     for os in linux darwin windows; do
@@ -91,6 +101,7 @@ run go vet ./...
 run go run "$staticcheck" -checks inherit,ST1000,ST1020,ST1021,ST1022 ./...
 run go mod tidy -diff
 shells
+monitoring
 races
 fuzz
 crossbuilds

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"strings"
 	"time"
@@ -30,107 +29,151 @@ const (
 // not be kept.
 const atOnce = 1000
 
-// loadFlags are the flags that a load run looks at.
-type loadFlags struct {
-	broker  string
-	timeout time.Duration
-	n, c    int
-	rate    float64
-	json    bool
-}
-
 // isLoadRun reports whether the command line asks for a load run: by one of
-// its flags, even one with its default value, or by a list of types. Without -n
-// only -json is right: it does not ask for many requests, and gets a report on
-// one.
+// its flags, even one with its default value, or by a list.
 func isLoadRun(line *cli.Line) bool {
-	return strings.Contains(line.Arg(0), ",") || line.IsSet("n", "c", "rate", "json")
+	return hasList(line) || line.IsSet(loadFlags...)
 }
 
-// needsN returns what on the command line makes sense only with -n, and stands
-// there without it; "" if nothing does.
-func needsN(line *cli.Line) string {
-	switch {
-	case line.IsSet("n"):
+func hasList(line *cli.Line) bool { return strings.Contains(strings.Join(line.Args(), " "), ",") }
+
+// needsLength returns what on the command line makes sense only for many
+// requests, if it does not say how many; "" if nothing does. A report, or a row,
+// may be about one request.
+func needsLength(line *cli.Line) string {
+	if line.IsSet("n", "d") {
 		return ""
-	case line.IsSet("c"):
-		return "-c"
-	case line.IsSet("rate"):
-		return "-rate"
-	case strings.Contains(line.Arg(0), ","):
-		return "a list of types"
+	}
+	for _, name := range loadFlags {
+		if name != "json" && name != "csv" && line.IsSet(name) {
+			return "-" + name
+		}
+	}
+	if hasList(line) {
+		return "a list"
 	}
 	return ""
 }
 
 // check returns what is wrong with the flags, or nil.
-func (f loadFlags) check() error {
+func (f flags) check(line *cli.Line) error {
+	if err := f.checkTimeout(); err != nil {
+		return err
+	}
+	alone := needsLength(line)
 	switch {
-	case f.timeout < 0:
-		return fmt.Errorf("-timeout must not be negative: %v", f.timeout)
 	case f.n < 1:
 		return fmt.Errorf("-n must be at least 1: %d", f.n)
 	case f.c < 1:
 		return fmt.Errorf("-c must be at least 1: %d", f.c)
-	case math.IsNaN(f.rate) || math.IsInf(f.rate, 0) || f.rate < 0:
-		return fmt.Errorf("-rate must be a number of at least 0: %v", f.rate)
+	case alone != "":
+		return fmt.Errorf("%s takes -n, the number of requests, or -d, the time", alone)
+	case line.IsSet("n") && line.IsSet("d"):
+		return errors.New("-d says for how long: leave out -n")
+	case line.IsSet("d") && f.lasts <= 0:
+		return fmt.Errorf("-d must be above 0: %v", f.lasts)
+	case f.arrivals == load.Poisson && f.rate == 0 && f.rateTo == 0:
+		return errors.New("-arrivals poisson takes -rate")
 	}
 	return nil
 }
 
-// config returns the load run that the command line asks for, without its
-// progress. The error is for the person who typed it.
-func (f loadFlags) config(line *cli.Line) (load.Config, error) {
-	types, err := protocol.ParseTypes(line.Arg(0))
-	if err != nil {
+// config returns the load run that the command line asks for, without what
+// follows it as it runs. The error is for the person who typed it.
+func (f flags) config(line *cli.Line) (load.Config, error) {
+	plan := load.Plan{
+		N: f.n, Rate: f.rate, RateTo: f.rateTo, Arrivals: f.arrivals, Mix: f.mix, Seed: f.seed,
+	}
+	if f.lasts > 0 {
+		plan.N, plan.For = 0, load.Span(f.lasts)
+	}
+	var err error
+	if f.mix == nil {
+		if plan.Types, err = protocol.ParseTypes(line.Arg(0)); err != nil {
+			return load.Config{}, err
+		}
+	}
+	if plan.Approaches, err = parseApproaches(line.Arg(line.NArg() - 1)); err != nil {
 		return load.Config{}, err
 	}
-	approach, err := protocol.ParseApproach(line.Arg(1))
-	if err != nil {
+	if err := f.check(line); err != nil {
 		return load.Config{}, err
 	}
-	if err := f.check(); err != nil {
-		return load.Config{}, err
-	}
-	if alone := needsN(line); alone != "" {
-		return load.Config{}, fmt.Errorf("%s takes -n, the number of requests", alone)
-	}
-	if f.rate > 0 && !line.IsSet("c") {
+	if plan.Paced() && !line.IsSet("c") {
 		f.c = atOnce
 	}
-	return load.Config{
-		N: f.n, C: f.c, DefaultC: !line.IsSet("c"), Rate: f.rate, Types: types, Approach: approach,
-		Timeout: f.timeout, Do: ask(f.broker),
-	}, nil
+	return load.Config{Plan: plan, C: f.c, DefaultC: !line.IsSet("c"), Timeout: f.timeout, Do: ask(f.broker)}, nil
+}
+
+// parseApproaches returns the approaches that list names, as
+// [protocol.ParseTypes] does for types.
+func parseApproaches(list string) (all []protocol.Approach, err error) {
+	for item := range strings.SplitSeq(list, ",") {
+		a, err := protocol.ParseApproach(strings.TrimSpace(item))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
 }
 
 // loadRun carries out a load run and returns the exit code: that all requests
 // were answered, or not.
-func loadRun(ctx context.Context, line *cli.Line, f loadFlags, stdout, stderr io.Writer) int {
+func loadRun(ctx context.Context, line *cli.Line, f flags, stdout, stderr io.Writer) int {
 	config, err := f.config(line)
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
+	if !f.quiet {
+		showProgress(&config, stderr)
+	}
+	rows, err := f.openRows(stdout)
+	if err != nil {
+		return line.Fail(err)
+	}
+	if rows != nil {
+		config.Ended = rows.Add
+	}
+	report := load.Run(ctx, config)
+	rowsErr := rows.close()
+	if err := f.print(report, stdout, stderr); err != nil {
+		return line.Fail(err)
+	}
+	if rowsErr != nil {
+		return line.Fail(rowsErr)
+	}
+	if !report.Complete() {
+		return cli.Failed
+	}
+	return cli.OK
+}
+
+// showProgress has config show the progress on stderr.
+func showProgress(config *load.Config, stderr io.Writer) {
 	terminal := console.IsTerminal(stderr)
 	config.Progress, config.Every = load.Show(stderr, terminal), everyElsewhere
 	if terminal {
 		config.Every = everyOnTerminal
 	}
-	report := load.Run(ctx, config)
-	if w, ok := stderr.(*console.Writer); ok {
+}
+
+// print prints the report where the rows are not.
+func (f flags) print(report load.Report, stdout, stderr io.Writer) error {
+	to, name := stdout, "standard output"
+	if f.csv == standardOutput {
+		to, name = stderr, "standard error"
+	} else if w, ok := stderr.(*console.Writer); ok {
 		w.Close() // the progress is to be complete before the report, which may go to the same terminal
 	}
 	write := report.WriteText
 	if f.json {
 		write = report.WriteJSON
 	}
-	if err := write(stdout); err != nil {
-		return line.Fail(fmt.Errorf("standard output: %w", err))
+	if err := write(to); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	if !report.Complete() {
-		return cli.Failed
-	}
-	return cli.OK
+	return nil
 }
 
 // ask returns what carries out one request of a load run, with a connection of
@@ -156,9 +199,9 @@ func cheapDialer(addr string) func(context.Context) (net.Conn, error) {
 func cause(err error) error {
 	switch neterr.KindOf(err) {
 	case neterr.NoPort, neterr.InUse:
-		return errors.New("no local port is free: open connections and those closed within a minute hold them all; ask for less")
+		return &load.LocalError{Err: errors.New("no local port is free: open connections and those closed within a minute hold them all; ask for less")}
 	case neterr.ProcessFiles:
-		return errors.New("too many open files here: ask for less at once, or raise ulimit -n")
+		return &load.LocalError{Err: errors.New("too many open files here: ask for less at once, or raise ulimit -n")}
 	}
 	return neterr.Reason(err)
 }

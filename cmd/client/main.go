@@ -20,48 +20,68 @@ import (
 // usage is what -h prints. The same text stands in cmd/README.md, and a test
 // compares the two.
 const usage = `usage: client [flags] <type> <approach>
+       client [flags] -mix shares <approach>
+       client -raw text
 
   <type>      Long (5 seconds of work) or Short (1 second); a load run takes
               a list too, and cycles through it: Long,Short,Short
-  <approach>  round_robin or least_connections
+  <approach>  round_robin or least_connections; a load run takes both, in turn:
+              round_robin,least_connections
 
   -broker addr   where the broker listens (default 127.0.0.1:8000)
   -timeout time  how long to wait for the answer; 0 means for ever (default 0)
   -version       print the version and exit
 
-With -n it is a load run: many requests, and a report at the end. -c, -rate
-and a list of types need -n; -json without it reports on one request.
+With -n or -d it is a load run: many requests, and a report at the end. Lists
+and the flags below need one of the two; -json and -csv without them report on
+one request.
 
   -n count       how many requests in all (default 1)
+  -d time        for how long requests are started, instead of -n
   -c count       how many at once, at most (default 1, with -rate 1000)
   -rate number   how many are started a second, whether or not the ones before
                  were answered; latency counts from these planned starts;
-                 0 means as fast as -c allows (default 0)
+                 10..200 rises evenly; 0 means as fast as -c allows (default 0)
+  -arrivals how  even, or poisson: random as those of many users (default even)
+  -mix shares    types in random order instead of in turn: Long=1,Short=2
+  -seed number   chooses what is random (default: another one each time, which
+                 the report shows)
   -json          the report as JSON
+  -csv file      a row for each request; - means standard output, and then the
+                 report goes to standard error
+  -q             show no progress
+
+With -raw it sends any text, and prints what comes back until the broker closes;
+what can't be printed is quoted.
+
+  -raw text      what to send, and nothing after it; \n, \r, \x00 and \\ are
+                 escapes, as in Go; waits for 30s, or for -timeout
 
 example: client Long least_connections
 example: client -n 300 -rate 20 Long,Short,Short least_connections
+example: client -d 30s -rate 10..60 -mix Long=1,Short=2 least_connections
+example: client -raw 'AppID:Medium:round_robin'
 `
 
 func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	line := cli.NewLine("client", usage, stdout, stderr)
-	broker := line.String("broker", "127.0.0.1:8000", "")
-	timeout := line.Duration("timeout", 0, "")
-	n := line.Int("n", 1, "")
-	c := line.Int("c", 1, "")
-	rate := line.Float64("rate", 0, "")
-	asJSON := line.Bool("json", false, "")
-	if code, ok := line.Parse(args, "type", "approach"); !ok {
+	f, code, ok := parseFlags(line, args)
+	switch {
+	case !ok:
 		return code
+	case line.IsSet("raw"):
+		return sendRaw(ctx, line, f, stderr)
+	case isLoadRun(line):
+		return loadRun(ctx, line, f, stdout, stderr)
 	}
-	if err := cli.CheckDial(*broker); err != nil {
-		return line.Wrong("-broker: %v", err)
-	}
-	if isLoadRun(line) {
-		return loadRun(ctx, line, loadFlags{*broker, *timeout, *n, *c, *rate, *asJSON}, stdout, stderr)
-	}
+	return sendOne(ctx, line, f, stderr)
+}
+
+// sendOne sends the one request that the command line asks for, prints the
+// answer, and returns the exit code.
+func sendOne(ctx context.Context, line *cli.Line, f flags, stderr io.Writer) int {
 	appType, err := protocol.ParseType(line.Arg(0))
 	if err != nil {
 		return line.Wrong("%v", err)
@@ -70,20 +90,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
-	if *timeout < 0 {
-		return line.Wrong("-timeout must not be negative: %v", *timeout)
+	if err := f.checkTimeout(); err != nil {
+		return line.Wrong("%v", err)
 	}
-	if *timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, *timeout)
-		defer cancel()
-	}
-	answer, err := protocol.Ask(ctx, dialer(*broker), protocol.Request{Type: appType, Approach: approach})
+	ctx, cancel := f.limit(ctx)
+	defer cancel()
+	answer, err := protocol.Ask(ctx, dialer(f.broker), protocol.Request{Type: appType, Approach: approach})
 	if err != nil {
-		fmt.Fprintf(stderr, "[Client] Error: %s\n", explain(err, *broker, *timeout))
-		return cli.Failed
+		return fail(stderr, explain(err, f.broker, f.timeout))
 	}
 	return line.Print(fmt.Sprintf("[Client] Received: %s\n", protocol.Printable(answer)))
+}
+
+// fail says why no answer came, and returns the exit code.
+func fail(stderr io.Writer, reason string) int {
+	fmt.Fprintf(stderr, "[Client] Error: %s\n", reason)
+	return cli.Failed
 }
 
 // dialer returns what connects to addr. Its connections notice that the

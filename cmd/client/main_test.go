@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -463,9 +465,9 @@ func TestWrongCommandLines(t *testing.T) {
 		"-n 0 Short round_robin":                    "-n must be at least 1: 0",
 		"-n -5 Short round_robin":                   "-n must be at least 1: -5",
 		"-c 0 Short round_robin":                    "-c must be at least 1: 0",
-		"-rate -1 Short round_robin":                "-rate must be a number of at least 0: -1",
-		"-rate NaN Short round_robin":               "-rate must be a number of at least 0: NaN",
-		"-rate Inf Short round_robin":               "-rate must be a number of at least 0: +Inf",
+		"-rate -1 Short round_robin":                `invalid value "-1" for flag -rate: want a number of at least 0`,
+		"-rate NaN Short round_robin":               `invalid value "NaN" for flag -rate: want a number of at least 0`,
+		"-rate Inf Short round_robin":               `invalid value "Inf" for flag -rate: want a number of at least 0`,
 		"-n 2 -timeout -1s Short x":                 `unknown approach "x": want round_robin or least_connections`,
 		"-timeout -1s Short round_robin":            "-timeout must not be negative: -1s",
 		"-n 2 Medium round_robin":                   `unknown type "Medium": want Long or Short`,
@@ -474,20 +476,38 @@ func TestWrongCommandLines(t *testing.T) {
 		"Medium round_robin":                        `unknown type "Medium": want Long or Short`,
 		"-n many Short round_robin":                 `invalid value "many" for flag -n: want a whole number`,
 		"-timeout 5 Short round_robin":              `invalid value "5" for flag -timeout: want a unit, such as 5s`,
-		"-rate fast Short round_robin":              `invalid value "fast" for flag -rate: want a number`,
-		"-c 5 Short round_robin":                    "-c takes -n, the number of requests",
-		"-rate 5 Short round_robin":                 "-rate takes -n, the number of requests",
-		"Long,Short round_robin":                    "a list of types takes -n, the number of requests",
+		"-rate fast Short round_robin":              `invalid value "fast" for flag -rate: want a number, or a ramp such as 10..200`,
+		"-c 5 Short round_robin":                    "-c takes -n, the number of requests, or -d, the time",
+		"-rate 5 Short round_robin":                 "-rate takes -n, the number of requests, or -d, the time",
+		"Long,Short round_robin":                    "a list takes -n, the number of requests, or -d, the time",
 		"-broker 8001 Short round_robin":            `-broker: "8001" is no address: want host:port, such as 127.0.0.1:8001`,
 		"-broker a:65536 Short x":                   `-broker: "a:65536" has no port from 0 to 65535`,
-		"-json -c 5 Short round_robin":              "-c takes -n, the number of requests",
-		"-json Long,Short round_robin":              "a list of types takes -n, the number of requests",
+		"-json -c 5 Short round_robin":              "-c takes -n, the number of requests, or -d, the time",
+		"-json Long,Short round_robin":              "a list takes -n, the number of requests, or -d, the time",
 		"-json -timeout -1s Short x":                `unknown approach "x": want round_robin or least_connections`,
 		"-n 2 -timeout -1s Short least_connections": "-timeout must not be negative: -1s",
-		"Short x":                `unknown approach "x": want round_robin or least_connections`,
-		"-broker :8001 Short x":  `-broker: ":8001" has no host: want host:port, such as 127.0.0.1:8001`,
-		"Short round_robin -n 5": `flags come before the arguments: put "-n" before "Short"`,
-		"Short":                  "<approach> is missing",
+		"-d 1s -n 2 Short round_robin":              "-d says for how long: leave out -n",
+		"-d 0s Short round_robin":                   "-d must be above 0: 0s",
+		"-d -1s Short round_robin":                  "-d must be above 0: -1s",
+		"-d 5 Short round_robin":                    `invalid value "5" for flag -d: want a unit, such as 5s`,
+		"-n 2 -arrivals poisson Short round_robin":  "-arrivals poisson takes -rate",
+		"-n 2 -arrivals odd Short round_robin":      `invalid value "odd" for flag -arrivals: want even or poisson`,
+		"-arrivals even Short round_robin":          "-arrivals takes -n, the number of requests, or -d, the time",
+		"-seed 1 Short round_robin":                 "-seed takes -n, the number of requests, or -d, the time",
+		"-q Short round_robin":                      "-q takes -n, the number of requests, or -d, the time",
+		"-mix Long=1 round_robin":                   "-mix takes -n, the number of requests, or -d, the time",
+		"Short round_robin,least_connections":       "a list takes -n, the number of requests, or -d, the time",
+		"-n 2 Short round_robin,":                   `unknown approach "": want round_robin or least_connections`,
+		"-n 2 -mix Long=1 Long round_robin":         `-mix says the types: leave out "Long"`,
+		"-n 2 -mix Long=1":                          "<approach> is missing",
+		"-n 2 -mix Long round_robin":                `invalid value "Long" for flag -mix: want a type and a whole number from 1 to 1000000, such as Long=1,Short=2`,
+		"-n 2 -mix Long=1 x":                        `unknown approach "x": want round_robin or least_connections`,
+		"-n 2 -seed -1 -mix Long=1 round_robin":     `invalid value "-1" for flag -seed: want a whole number of at least 0`,
+		"-n 2 -rate 9..0 Short round_robin":         `invalid value "9..0" for flag -rate: want a ramp that ends above 0, such as 10..200`,
+		"Short x":                                   `unknown approach "x": want round_robin or least_connections`,
+		"-broker :8001 Short x":                     `-broker: ":8001" has no host: want host:port, such as 127.0.0.1:8001`,
+		"Short round_robin -n 5":                    `flags come before the arguments: put "-n" before "Short"`,
+		"Short":                                     "<approach> is missing",
 	} {
 		want := result{2, "", "client: " + reason + " (see client -h)\n"}
 		expect(t, args, client(strings.Fields(args)...), want)
@@ -510,7 +530,7 @@ func TestUsageInReadme(t *testing.T) {
 
 // Every flag of the command line is in the usage text.
 func TestUsageNamesEveryFlag(t *testing.T) {
-	for _, name := range []string{"broker", "timeout", "n", "c", "rate", "json"} {
+	for _, name := range append(loadFlags, "broker", "timeout", "raw") {
 		contains(t, usage, "\n  -"+name+" ")
 	}
 }
@@ -535,6 +555,150 @@ func BenchmarkAsk(b *testing.B) {
 	for b.Loop() {
 		if err := do(ctx, protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// The number of requests may come from a time: with a rate as many as are planned
+// in it, and without one as many as there is time for.
+func TestForATime(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	got := f.client(strings.Fields("-d 10m -rate 0.001 -json Short round_robin")...) // the next one would come after 17 minutes
+	expect(t, "exit code", got.code, 0)
+	expect(t, "sent", got.report(t).Requests.Sent, 1)
+	got = f.client(strings.Fields("-d 20ms -c 2 -json Short round_robin")...)
+	expect(t, "exit code as fast as possible", got.code, 0)
+	contains(t, got.stdout, `"for_seconds": 0.02,`)
+	expect(t, "asked", got.report(t).Requests.Asked, len(f.requests)-1)
+}
+
+// A mix leaves the type out, and the same seed sends the same requests. The
+// report says which seed it was.
+func TestMixAndSeed(t *testing.T) {
+	send := func(args string) string {
+		f := newFake(t, always(protocol.Response))
+		got := f.client(strings.Fields(args + " -mix Long=1,Short=2 -n 90 least_connections")...)
+		expect(t, "exit code", got.code, 0)
+		longs := 0
+		for _, r := range f.requests {
+			expect(t, "approach", r.Approach, protocol.LeastConnections)
+			if r.Type == protocol.Long {
+				longs++
+			}
+		}
+		expect(t, "Longs", longs, 30)
+		_, seed, found := strings.Cut(got.stdout, "Long=1 Short=2 in random order; the same again with -seed ")
+		if !found {
+			t.Errorf("no seed in\n%s", got.stdout)
+		}
+		seed, _, _ = strings.Cut(seed, "\n")
+		return seed + fmt.Sprint(f.requests)
+	}
+	first := send("-rate 1e6 -arrivals poisson -c 1")
+	seed, _, _ := strings.Cut(first, "[")
+	expect(t, "the same seed", send("-rate 1e6 -arrivals poisson -c 1 -seed "+seed), first)
+	if send("-c 1") == send("-c 1") {
+		t.Error("another run has the same seed")
+	}
+}
+
+// Both approaches are sent in turn, and have a row each.
+func TestBothApproaches(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	got := f.client(strings.Fields("-n 6 Long,Short round_robin,least_connections")...)
+	expect(t, "exit code", got.code, 0)
+	const want = "[AppID:Long:round_robin AppID:Long:least_connections AppID:Short:round_robin AppID:Short:least_connections " +
+		"AppID:Long:round_robin AppID:Long:least_connections]"
+	expect(t, "requests", fmt.Sprint(f.requests), want)
+	contains(t, got.stdout, "\nleast_connections  3     3   0 ")
+}
+
+// A ramp has a table of its parts.
+func TestRamp(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	got := f.client(strings.Fields("-n 100 -rate 1000..9000 Short round_robin")...)
+	expect(t, "exit code", got.code, 0)
+	contains(t, got.stdout, "asked 1000/s to 9000/s; achieved ")
+	contains(t, got.stdout, "\n18ms to 20ms  8600/s  ")
+}
+
+func TestQuiet(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	got := f.client(strings.Fields("-n 2 -q Short round_robin")...)
+	expect(t, "exit code", got.code, 0)
+	expect(t, "standard error", got.stderr, "")
+	contains(t, got.stdout, "requests   2 sent, 2 ok, 0 failed")
+}
+
+// -csv writes a row for each request. If that is on standard output, the report
+// is on standard error.
+func TestCSV(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	row := regexp.MustCompile(`^\d+\.\d{6},\d+\.\d{6},\d+\.\d{6},Short,round_robin,ok,$`)
+	check := func(what, text string) {
+		t.Helper()
+		lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+		expect(t, what+": lines", len(lines), 31)
+		expect(t, what+": header", lines[0], "planned,started,ended,type,approach,outcome,cause")
+		for _, line := range lines[1:] {
+			if !row.MatchString(line) {
+				t.Errorf("%s: %q", what, line)
+			}
+		}
+	}
+	name := filepath.Join(t.TempDir(), "run.csv")
+	got := f.client("-n", "30", "-rate", "1e4", "-csv", name, "Short", "round_robin")
+	expect(t, "exit code", got.code, 0)
+	contains(t, got.stdout, "requests   30 sent, 30 ok, 0 failed")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("a file", string(text))
+
+	got = f.client("-n", "30", "-rate", "1e4", "-csv", "-", "Short", "round_robin")
+	expect(t, "exit code", got.code, 0)
+	check("standard output", got.stdout)
+	contains(t, got.stderr, "30/30 0 in flight 30 ok 0 failed")
+	contains(t, got.stderr, "requests   30 sent, 30 ok, 0 failed")
+
+	got = f.client("-csv", "-", "-json", "Short", "round_robin")
+	expect(t, "of one request: lines", strings.Count(got.stdout, "\n"), 2)
+	contains(t, got.stderr, `"sent": 1,`)
+}
+
+// Rows that can't be written are a failure, after the report.
+func TestCSVThatCannotBeWritten(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	full := writerFunc(func([]byte) (int, error) { return 0, errors.New("no space left on device") })
+	var stderr bytes.Buffer
+	code := run(t.Context(), []string{"-broker", f.addr, "-n", "30", "-csv", "-", "Short", "round_robin"}, full, &stderr)
+	expect(t, "exit code", code, 1)
+	contains(t, stderr.String(), "requests   30 sent, 30 ok, 0 failed")
+	contains(t, stderr.String(), "\nclient: standard output: not all rows were written: no space left on device\n")
+
+	nowhere := filepath.Join(t.TempDir(), "no", "run.csv")
+	before := len(f.requests)
+	got := f.client("-n", "2", "-csv", nowhere, "Short", "round_robin")
+	expect(t, "exit code", got.code, 1)
+	contains(t, got.stderr, "client: -csv: ")
+	expect(t, "requests sent", len(f.requests), before)
+
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("there is no /dev/full here")
+	}
+	got = f.client("-n", "2", "-csv", "/dev/full", "Short", "round_robin")
+	expect(t, "exit code", got.code, 1)
+	contains(t, got.stdout, "requests   2 sent, 2 ok, 0 failed")
+	contains(t, got.stderr, "client: -csv: not all rows were written: ")
+}
+
+// Where this machine has run out of something, the report says so at its top.
+func TestLocalFailures(t *testing.T) {
+	for _, kind := range []neterr.Kind{neterr.NoPort, neterr.ProcessFiles} {
+		err := cause(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", neterr.Errno(kind))})
+		if !errors.As(err, new(*load.LocalError)) {
+			t.Errorf("%v is not local", err)
 		}
 	}
 }

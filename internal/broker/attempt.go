@@ -26,10 +26,12 @@ type attempt struct {
 	taken time.Time // when conn was taken from the idle ones; zero if it is new
 }
 
-// release ends the lease, after the connection was closed or kept.
-func (a *attempt) release(o balance.Outcome) {
+// release ends the lease of an attempt, after its connection was closed or kept.
+func (b *Broker) release(x *Exchange, o balance.Outcome) {
+	a := &x.attempt
 	a.conn = nil
 	a.held = false
+	b.Observer.Step(x, Released)
 	a.lease.Release(o)
 }
 
@@ -50,7 +52,7 @@ func (b *Broker) abandonIfPanicking(x *Exchange, next server.Handler) {
 	if a.conn != nil {
 		a.close()
 	}
-	a.release(balance.NotCounted)
+	b.release(x, balance.NotCounted)
 }
 
 // send sends the job to the lease's worker: on an idle connection if there is
@@ -157,7 +159,7 @@ func (b *Broker) received(x *Exchange, err error, undisturbed bool) *AttemptErro
 	if reason, refused := protocol.CutRefusal(answer.Text); refused {
 		return x.attemptError(JobRefused, &protocol.RefusalError{Reason: reason})
 	}
-	a.release(balance.Answered)
+	b.release(x, balance.Answered)
 	return nil
 }
 

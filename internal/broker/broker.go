@@ -101,12 +101,25 @@ type Observer interface {
 	// Redispatched says that a job which was sent to a worker failed there, and
 	// that the next worker is asked. That takes Redispatch.
 	Redispatched(worker string, err error)
+	// Step says that an exchange has come to a step.
+	Step(x *Exchange, s Step)
 	// Done says how an exchange ended, before the client gets its answer.
 	Done(x *Exchange)
 	// ClientGone says that the client of an exchange that was Done was gone
 	// before it had its answer.
 	ClientGone(x *Exchange, err error)
 }
+
+// A Step is a step of an exchange between its request and its end. Each attempt
+// begins with Assigned and ends with Released.
+type Step uint8
+
+const (
+	Queued   Step = iota // it waits for a place at a worker
+	Assigned             // it has a place at Worker
+	Sent                 // its job was written to Worker
+	Released             // its place at Worker is given back
+)
 
 // An Exchange is one client's request and what becomes of it.
 type Exchange struct {
@@ -187,7 +200,7 @@ func (b *Broker) readRequest(client *server.Conn, x *Exchange) *Failure {
 // the request waits for one.
 func (b *Broker) choose(ctx context.Context, client *server.Conn, x *Exchange) server.Handler {
 	if lease, ok := b.Pool.Assign(int(x.Request.Approach), &x.pool); ok {
-		x.begin(lease)
+		b.begin(x, lease)
 		return b.ask(ctx, client, x)
 	}
 	if x.pool.Place() != nil {
@@ -202,10 +215,11 @@ func (b *Broker) choose(ctx context.Context, client *server.Conn, x *Exchange) s
 }
 
 // begin begins an attempt at the lease's worker.
-func (x *Exchange) begin(lease balance.Lease) {
+func (b *Broker) begin(x *Exchange, lease balance.Lease) {
 	x.Attempts++
 	x.Worker = lease.Worker().Name
 	x.attempt = attempt{lease: lease, held: true}
+	b.Observer.Step(x, Assigned)
 }
 
 // ask begins an attempt. It returns the handler that awaits the answer, which
@@ -215,6 +229,7 @@ func (b *Broker) ask(ctx context.Context, client *server.Conn, x *Exchange) (nex
 	defer func() { b.abandonIfPanicking(x, next) }()
 	err := b.send(ctx, x)
 	if err == nil {
+		b.Observer.Step(x, Sent)
 		b.Watch.Add(&x.ticket, client.Conn, x)
 	}
 	return func(ctx context.Context, client *server.Conn) server.Handler {
@@ -295,20 +310,20 @@ const (
 func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) step {
 	a := &x.attempt
 	if errors.Is(err, errClientLeft) {
-		a.release(balance.Withdrawn)
+		b.release(x, balance.Withdrawn)
 		x.Failure = &Failure{Reason: ClientLeft}
 		return giveUp
 	}
 	if !a.taken.IsZero() && err.untouched() && ctx.Err() == nil {
 		return sameWorker // the idle connection failed, not the worker
 	}
-	a.release(a.outcome(ctx, err))
+	b.release(x, a.outcome(ctx, err))
 	switch {
 	case err.Job == JobRefused && (!b.Redispatch || ctx.Err() != nil):
 		x.Failure = &Failure{Reason: Refused, Attempts: []*AttemptError{err}}
 		return giveUp
 	case ctx.Err() != nil:
-		x.Failure = &Failure{Reason: CutOff}
+		x.Failure = &Failure{Reason: CutOff, Attempts: []*AttemptError{err}}
 		return giveUp
 	case err.untouched():
 		b.Observer.Unreachable(x.Worker, err.Err)

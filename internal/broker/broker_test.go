@@ -37,6 +37,7 @@ type record struct {
 	mu    sync.Mutex // guards all below
 	lines []string
 	done  []Exchange
+	steps []string
 }
 
 func (j *record) add(format string, args ...any) {
@@ -51,6 +52,11 @@ func (j *record) Unreachable(w string, err error) {
 }
 func (j *record) Redispatched(w string, err error) {
 	j.add("redispatched from %s: %v", w, neterr.Reason(err))
+}
+func (j *record) Step(x *Exchange, s Step) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.steps = append(j.steps, fmt.Sprintf("%s %s", []string{"queued", "assigned", "sent", "released"}[s], x.Worker))
 }
 func (j *record) ClientGone(_ *Exchange, err error) { j.add("gone: %v", err) }
 func (j *record) Done(x *Exchange) {

@@ -236,3 +236,29 @@ func TestIncompleteNamesTheReason(t *testing.T) {
 }
 
 var _ server.Handler = (*Broker)(nil).Handle
+
+// The steps of exchanges: one that is answered, one whose first worker is dead,
+// and one that waits.
+func TestSteps(t *testing.T) {
+	inLab(t, limited(2), func(l *lab) {
+		l.worker("Worker-2", answers(protocol.Response, time.Second))
+		l.ask(long)
+		expectSteps(t, &l.book, "assigned Worker-1; released Worker-1; assigned Worker-2; sent Worker-2; released Worker-2")
+		l.Pool.Drain("Worker-1")
+		first := l.asks(long)
+		second := l.asks(long)
+		l.reads(first)
+		l.reads(second)
+		expectSteps(t, &l.book, "assigned Worker-2; sent Worker-2; queued ; released Worker-2; assigned Worker-2; sent Worker-2; released Worker-2")
+	})
+}
+
+func expectSteps(t *testing.T, book *record, want string) {
+	t.Helper()
+	book.mu.Lock()
+	defer book.mu.Unlock()
+	if got := strings.Join(book.steps, "; "); got != want {
+		t.Errorf("steps\n%s\nwant\n%s", got, want)
+	}
+	book.steps = nil
+}

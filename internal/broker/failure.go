@@ -73,7 +73,8 @@ type Failure struct {
 	// for QueueTimeout.
 	Waiting int
 	// Attempts are the workers that failed: all that were asked for NoWorker,
-	// the last one for Refused and WorkerFailed.
+	// the last one for Refused, WorkerFailed and CutOff. There is none for a CutOff
+	// in the queue.
 	Attempts []*AttemptError
 }
 

@@ -12,6 +12,7 @@ import (
 // the handler that waits.
 func (b *Broker) enqueued(client *server.Conn, x *Exchange) server.Handler {
 	x.lap()
+	b.Observer.Step(x, Queued)
 	b.Watch.Add(&x.ticket, client.Conn, x)
 	return func(ctx context.Context, client *server.Conn) server.Handler {
 		return b.wait(ctx, client, x)
@@ -52,7 +53,7 @@ func (b *Broker) waited(client *server.Conn, x *Exchange, lease balance.Lease, f
 	case given && gone:
 		lease.Release(balance.Withdrawn)
 	case given && (failure == nil || failure.Reason == QueueTimeout):
-		x.begin(lease)
+		b.begin(x, lease)
 		return func(ctx context.Context, client *server.Conn) server.Handler { return b.ask(ctx, client, x) }
 	case given:
 		lease.Release(balance.NotCounted)

@@ -172,7 +172,7 @@ func TestPlaceInTheLastMoment(t *testing.T) {
 			if next := wait(l.t.Context(), client); next == nil {
 				t.Fatalf("it ends with %v", x.Failure)
 			}
-			x.attempt.release(balance.NotCounted)
+			l.release(x, balance.NotCounted)
 		}
 	})
 }

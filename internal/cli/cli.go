@@ -138,6 +138,27 @@ func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
 	if code, ok := l.ParseFlags(args); !ok {
 		return code, false
 	}
+	return l.CheckArgs(names...)
+}
+
+// ParseFlags is the first part of [Line.Parse], for a program whose flags decide
+// which arguments follow them. [Line.CheckArgs] is the second part.
+func (l *Line) ParseFlags(args []string) (code int, ok bool) {
+	err := l.FlagSet.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return l.Print(l.usage), false
+	case l.version:
+		return l.Print(fmt.Sprintf("%s %v\n", l.Name(), version.Read())), false
+	case err != nil:
+		return l.Wrong("%v", err), false
+	}
+	return OK, true
+}
+
+// CheckArgs reports false when there is not one argument for each of names, and
+// has then said what is wrong.
+func (l *Line) CheckArgs(names ...string) (code int, ok bool) {
 	for i, arg := range l.Args() {
 		if i > 0 && len(arg) > 1 && strings.HasPrefix(arg, "-") {
 			return l.Wrong("flags come before the arguments: put %q before %q", arg, l.Arg(0)), false
@@ -148,21 +169,6 @@ func (l *Line) Parse(args []string, names ...string) (code int, ok bool) {
 	}
 	if l.NArg() > len(names) {
 		return l.Wrong("%q is one argument too many", l.Arg(len(names))), false
-	}
-	return OK, true
-}
-
-// ParseFlags is Parse for arguments that the caller looks at: the first one may
-// be a word that has flags of its own.
-func (l *Line) ParseFlags(args []string) (code int, ok bool) {
-	err := l.FlagSet.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return l.Print(l.usage), false
-	case l.version:
-		return l.Print(fmt.Sprintf("%s %v\n", l.Name(), version.Read())), false
-	case err != nil:
-		return l.Wrong("%v", err), false
 	}
 	return OK, true
 }

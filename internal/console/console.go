@@ -79,6 +79,9 @@ func (b *Broker) Done(x *broker.Exchange) {
 	}
 }
 
+// Step implements [broker.Observer]. No line is about it.
+func (b *Broker) Step(*broker.Exchange, broker.Step) {}
+
 // ClientGone implements [broker.Observer].
 func (b *Broker) ClientGone(x *broker.Exchange, _ error) {
 	b.print("[Broker] ", tuple(x.Client), " left before its answer")
@@ -239,8 +242,12 @@ func (b *BrokerJSON) Done(x *broker.Exchange) {
 	}
 }
 
-// ClientGone implements [broker.Observer]. The event follows the one of Done and is about
-// the same exchange: what it ended in did not arrive.
+// Step implements [broker.Observer]. One event a request is enough.
+func (b *BrokerJSON) Step(*broker.Exchange, broker.Step) {}
+
+// ClientGone implements [broker.Observer]. The event follows the one of Done, and
+// is about the same exchange: what it ended in did not arrive. If the client left
+// before it had ended, Done has written none.
 func (b *BrokerJSON) ClientGone(x *broker.Exchange, err error) {
 	b.log.Warn("left", attributes(x, "error", neterr.InWords(err).Error())...)
 }
@@ -364,6 +371,7 @@ func (Off) Connected(net.Addr)                 {}
 func (Off) Unreachable(string, error)          {}
 func (Off) Redispatched(string, error)         {}
 func (Off) Done(*broker.Exchange)              {}
+func (Off) Step(*broker.Exchange, broker.Step) {}
 func (Off) ClientGone(*broker.Exchange, error) {}
 func (Off) Paused(error, time.Duration)        {}
 func (Off) Changed(balance.Change)             {}

@@ -113,11 +113,8 @@ func (h *Histogram) Merge(o *Histogram) {
 	if o.count == 0 {
 		return
 	}
-	for i, n := range o.counts {
-		if n == 0 {
-			continue
-		}
-		h.counts[i] += n
+	for i := o.bucket(o.min); i <= o.bucket(o.max); i++ { // all others are empty
+		h.counts[i] += o.counts[i]
 		if h.sums != nil {
 			h.sums[i].merge(o.sums[i])
 		}

@@ -32,14 +32,18 @@ type causes struct {
 
 func newCauses() *causes { return &causes{counts: map[string]int64{}} }
 
-func (c *causes) add(text string) {
-	text = generalize(text)
+// add counts a failure, and returns its cause in the words of the table, or in
+// those that it would have there if the table were longer.
+func (c *causes) add(text string) (cause string) {
+	cause = generalize(text)
+	row := cause
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.counts[text]; !known && len(c.counts) >= maxCauses {
-		text = otherCauses
+	if _, known := c.counts[row]; !known && len(c.counts) >= maxCauses {
+		row = otherCauses
 	}
-	c.counts[text]++
+	c.counts[row]++
+	return cause
 }
 
 // table returns the causes, the most frequent ones first, and otherCauses last.

@@ -1,10 +1,10 @@
 // Package load sends many requests and reports what became of them: a load run
-// and its [Report].
+// and its [Report]. What is sent, and when, is a [Plan].
 //
 // # Open loop
 //
-// With a rate, request i has a planned start: i/rate after the start of the run,
-// however long the requests before it take. This is called an open loop. A
+// With a rate, each request has a planned start, such as i/rate after the start
+// of the run for request i, however long the requests before it take. This is called an open loop. A
 // generator that waits for each answer before it sends the next request (a
 // closed loop) slows down together with what it measures. It then leaves out the
 // very requests that would have been slow, which is called coordinated omission.
@@ -45,7 +45,8 @@
 //
 // Memory does not grow with the number of requests. Latencies are counted in a
 // histogram, whose percentiles are off by less than 1 % and whose minimum,
-// maximum and mean are exact. Causes are counted in a table of limited length.
+// maximum and mean are exact. Causes are counted in a table of limited length. A
+// plan is not a list: each request is worked out when its turn comes.
 //
 // The package opens no connections: [Config].Do does.
 package load
@@ -63,32 +64,26 @@ import (
 
 // A Config says what a load run does.
 type Config struct {
-	// N is the number of requests, exactly; 0 means none.
-	N int
+	// Plan says which requests are sent, and when.
+	Plan Plan
 	// C is the number of requests in flight at once, at most; 0 means 1.
 	C int
 	// DefaultC says that C is a program's default and not its user's choice. The
 	// report names it so.
 	DefaultC bool
-	// Rate is the number of requests started in a second, by all senders
-	// together; 0 means as fast as C allows.
-	Rate float64
-	// Types are the types of the requests, in turn: request i has the type
-	// i modulo their number. At least one is required.
-	Types []protocol.Type
-	// Approach is the approach of all requests.
-	Approach protocol.Approach
 	// Timeout limits one request, from its actual start; 0 means no limit.
 	Timeout time.Duration
 	// Do carries out one request, and returns nil when it was answered. The
-	// error of a refused one wraps a [protocol.RefusalError].
+	// error of a refused one wraps a [protocol.RefusalError], and that of one
+	// which failed for want of something on this machine a [LocalError].
 	// It must return soon after ctx is done. If that is what ended the request,
 	// the error wraps that of ctx. Up to C goroutines call it at the same time.
 	// Required.
 	Do func(ctx context.Context, r protocol.Request) error
-	// Answered, if not nil, is called with the latency of each answered request,
-	// as the report counts it. Up to C goroutines call it at the same time.
-	Answered func(t protocol.Type, latency time.Duration)
+	// Ended, if not nil, is called with each request that has ended, as the report
+	// counts it. Up to C goroutines call it at the same time. Each of them sends
+	// its next request afterwards, so it should not block.
+	Ended func(Done)
 	// Progress, if not nil, is called in intervals and once more at the end of
 	// the run, by one goroutine at a time. No request waits for it, but the end of
 	// the run does: it must not block.
@@ -105,11 +100,17 @@ func Run(ctx context.Context, config Config) Report { return newRun(config).carr
 
 // newRun returns a run whose plan starts now.
 func newRun(config Config) *run {
-	config.C = max(1, min(config.C, config.N))
+	n, known := config.Plan.Count()
+	config.C = max(1, config.C)
+	if known {
+		config.C = max(1, min(config.C, n))
+	}
+	config.Plan = config.Plan.normal()
 	return &run{
-		Config:   config,
-		plan:     plan{time.Now(), config.Rate},
-		recorder: newRecorder(config.Types, config.C),
+		Config: config, n: n, known: known,
+		start:    time.Now(),
+		schedule: config.Plan.Schedule(),
+		recorder: newRecorder(config.Plan, config.C),
 		causes:   newCauses(),
 	}
 }
@@ -122,7 +123,7 @@ func (r *run) carryOutAll(ctx context.Context) Report {
 		senders.Go(func() { r.send(ctx, r.recorder.shard(i)) })
 	}
 	senders.Wait()
-	took := time.Since(r.plan.start)
+	took := time.Since(r.start)
 	stopProgress()
 	return r.report(took)
 }
@@ -130,65 +131,85 @@ func (r *run) carryOutAll(ctx context.Context) Report {
 // A run is a load run that has started.
 type run struct {
 	Config
-	plan     plan
-	next     atomic.Int64 // the number of the next request
+	n        int  // how many requests there are
+	known    bool // n is known before the end
+	start    time.Time
 	inFlight atomic.Int64
 	full     atomic.Bool // C requests were in flight at once
 	recorder *recorder
 	causes   *causes
+
+	mu       sync.Mutex // guards schedule
+	schedule *Schedule
 }
 
 // send carries out one request after another, in the order of the plan, until
-// there are no more or ctx is done. C senders do this at the same time.
+// there are no more, its time is over, or ctx is done. C senders do this at the
+// same time.
 func (r *run) send(ctx context.Context, s *shard) {
 	p := newPacer()
 	defer p.stop()
 	for ctx.Err() == nil {
-		i := r.next.Add(1) - 1
-		if i >= int64(r.N) {
+		planned, ok := r.next()
+		if !ok || !p.wait(ctx, r.start.Add(planned.Start)) || r.tooLate(planned) {
 			return
 		}
-		planned, paced := r.plan.at(i)
-		if paced && !p.wait(ctx, planned) {
-			return
-		}
-		turn := int(i % int64(len(r.Types)))
 		if r.inFlight.Add(1) == int64(r.C) {
 			r.full.Store(true)
 		}
-		res := r.carryOut(ctx, r.Types[turn])
+		done := r.carryOut(ctx, planned)
 		r.inFlight.Add(-1)
-		if paced {
-			res.late = res.began.Sub(planned)
+		s.add(r.recorder.cell(done.Request), done)
+		r.recorder.parts.add(done)
+		if r.Ended != nil {
+			r.Ended(done)
 		}
-		r.record(s, turn, res)
 	}
 }
 
-// record puts one result into everything that reports it.
-func (r *run) record(s *shard, turn int, res result) {
-	s.add(r.recorder.rows[turn], res.began.Sub(r.plan.start), res)
-	if r.Answered != nil && res.outcome == answered {
-		r.Answered(r.Types[turn], res.latency())
-	}
+// next returns the next request of the plan, or false if there are no more.
+func (r *run) next() (Planned, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.schedule.Next()
+}
+
+// over reports whether the time of the plan is over.
+func (r *run) over() bool { return r.Plan.For > 0 && time.Since(r.start) >= time.Duration(r.Plan.For) }
+
+// tooLate reports whether the time of the plan is over for a request. A timer
+// that is a little late does not lose one that was planned in time.
+func (r *run) tooLate(q Planned) bool {
+	return r.over() && (!q.Paced || time.Since(r.start)-q.Start > lateBy)
 }
 
 // carryOut carries out one request now.
-func (r *run) carryOut(ctx context.Context, t protocol.Type) result {
-	began := time.Now()
-	err := r.ask(ctx, protocol.Request{Type: t, Approach: r.Approach})
-	res := result{began: began, took: time.Since(began)}
+func (r *run) carryOut(ctx context.Context, planned Planned) Done {
+	done := Done{Planned: planned, Began: time.Since(r.start)}
+	err := r.ask(ctx, planned.Request)
+	done.Ended = time.Since(r.start)
 	switch {
 	case err == nil:
-		res.outcome = answered
+		done.Outcome = Answered
 	case isStop(ctx, err):
-		res.outcome = interrupted
+		done.Outcome = Interrupted
 	default:
-		res.outcome = failed
-		r.causes.add(err.Error())
+		done.Outcome = Failed
+		done.Cause = r.causes.add(err.Error())
+		done.Local = errors.As(err, new(*LocalError))
 	}
-	return res
+	return done
 }
+
+// A LocalError is a failure for want of something on the machine that sends,
+// such as a free port: it says nothing about the other side.
+type LocalError struct{ Err error }
+
+// Error returns the text of Err.
+func (e *LocalError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *LocalError) Unwrap() error { return e.Err }
 
 // isStop reports whether err says that the end of ctx ended a request. A
 // failure that came first is none, even if it is looked at after the stop.

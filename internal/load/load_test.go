@@ -65,14 +65,17 @@ func (g *target) serve(ctx context.Context, r protocol.Request) error {
 
 // load runs n requests, c at once, at a rate.
 func (g *target) load(n, c int, rate float64) Report {
-	return g.run(context.Background(), Config{N: n, C: c, Rate: rate})
+	return g.run(context.Background(), Config{Plan: Plan{N: n, Rate: rate}, C: c})
 }
 
 func (g *target) run(ctx context.Context, config Config) Report {
-	if config.Types == nil {
-		config.Types = []protocol.Type{protocol.Short}
+	if config.Plan.Types == nil {
+		config.Plan.Types = []protocol.Type{protocol.Short}
 	}
-	config.Approach, config.Do = protocol.LeastConnections, g.serve
+	if config.Plan.Approaches == nil {
+		config.Plan.Approaches = []protocol.Approach{protocol.LeastConnections}
+	}
+	config.Do = g.serve
 	return Run(ctx, config)
 }
 
@@ -319,12 +322,14 @@ func TestVerdictOfABusyMachine(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			config := test.config
-			config.N, config.Rate, config.Types = 300, 100, []protocol.Type{protocol.Short}
+			config.Plan = Plan{
+				N: 300, Rate: 100, Types: []protocol.Type{protocol.Short}, Approaches: []protocol.Approach{protocol.RoundRobin},
+			}
 			config.Do = taking(time.Millisecond).serve
 			r := newRun(config)
 			time.Sleep(300 * time.Millisecond)
 			text := written(t, r.carryOutAll(t.Context()))
-			if _, verdict, _ := strings.Cut(text, "\n\nThe asked"); "The asked"+verdict != test.want {
+			if verdict, _, _ := strings.Cut(text, "\n\n"); verdict+"\n" != test.want {
 				t.Errorf("%s:\n%s\nwant\n%s", test.name, text, test.want)
 			}
 		})
@@ -340,7 +345,7 @@ func TestTypesAreCycled(t *testing.T) {
 			return protocol.Response, pause(ctx, time.Second)
 		})
 		list := []protocol.Type{protocol.Long, protocol.Short, protocol.Short}
-		r := g.run(context.Background(), Config{N: 20, C: 20, Rate: 100, Types: list})
+		r := g.run(context.Background(), Config{Plan: Plan{N: 20, Rate: 100, Types: list}, C: 20})
 		for i, request := range g.requests {
 			want := protocol.Request{Type: list[i%3], Approach: protocol.LeastConnections}
 			expect(t, fmt.Sprint("request ", i), request, want)
@@ -408,7 +413,7 @@ func TestTimeout(t *testing.T) {
 			}
 			return protocol.Response, pause(ctx, 900*time.Millisecond)
 		})
-		r := g.run(context.Background(), Config{N: 5, C: 1, Timeout: time.Second})
+		r := g.run(context.Background(), Config{Plan: Plan{N: 5}, C: 1, Timeout: time.Second})
 		expect(t, "ok", r.Requests.OK, 4)
 		expect(t, "duration", r.Duration, Span(4600*time.Millisecond))
 		if want := []Cause{{"no answer within 1s", 1}}; !slices.Equal(r.Errors, want) {
@@ -436,7 +441,7 @@ func TestStop(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(2250*time.Millisecond, cancel)
 			g := taking(time.Second)
-			r := g.run(ctx, Config{N: 100, C: 5, Rate: test.rate})
+			r := g.run(ctx, Config{Plan: Plan{N: 100, Rate: test.rate}, C: 5})
 			q := r.Requests
 			expect(t, test.name+": duration", r.Duration, Span(2250*time.Millisecond))
 			expect(t, test.name+": sent", q.Sent, test.sent)
@@ -463,7 +468,7 @@ func TestStopInAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(10*time.Second+5*time.Millisecond, cancel)
-		r := taking(time.Hour).run(ctx, Config{N: 1000, C: 2, Rate: 10})
+		r := taking(time.Hour).run(ctx, Config{Plan: Plan{N: 1000, Rate: 10}, C: 2})
 		expect(t, "sent", r.Requests.Sent, 2)
 		expect(t, "late", r.Rate.Late, 0)
 		expect(t, "overdue", r.Rate.Overdue, 98) // the one planned at 10 s is not late yet
@@ -486,8 +491,7 @@ func TestStopOfABusyMachine(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		stop := time.Now().Add(4500 * time.Millisecond)
 		r := taking(0).run(ctx, Config{
-			N: 100, C: 2, Rate: 1,
-			Answered: func(protocol.Type, time.Duration) { time.Sleep(time.Until(stop)); cancel() },
+			Plan: Plan{N: 100, Rate: 1}, C: 2, Ended: func(Done) { time.Sleep(time.Until(stop)); cancel() },
 		})
 		expect(t, "sent", r.Requests.Sent, 2) // at 0 and 1 s; those at 2, 3 and 4 s were not
 		expect(t, "waiting", *r.Waiting, Waiting{3, Span(500 * time.Millisecond), Span(2500 * time.Millisecond)})
@@ -513,7 +517,7 @@ func TestFailedBeforeTheStop(t *testing.T) {
 				cancel()
 				return do(ctx)
 			})
-			r := g.run(ctx, Config{N: 2, Timeout: time.Second})
+			r := g.run(ctx, Config{Plan: Plan{N: 2}, Timeout: time.Second})
 			if r.Requests.Interrupted == 1 {
 				r.Errors = append(r.Errors, Cause{"interrupted, and no failure", r.Requests.Interrupted})
 			}
@@ -531,7 +535,7 @@ func TestStoppedByADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		defer cancel()
-		q := taking(time.Second).run(ctx, Config{N: 10, Timeout: time.Minute}).Requests
+		q := taking(time.Second).run(ctx, Config{Plan: Plan{N: 10}, Timeout: time.Minute}).Requests
 		expect(t, "ok", q.OK, 2)
 		expect(t, "failed", q.Failed, 0)
 		expect(t, "interrupted", q.Interrupted, 1)
@@ -557,7 +561,8 @@ func TestTimeoutLooksOnceMore(t *testing.T) {
 			return suspended{conn, time.Minute}, err
 		}
 		r := Run(t.Context(), Config{
-			N: 2, Timeout: time.Second, Types: []protocol.Type{protocol.Short}, Approach: protocol.RoundRobin,
+			Plan:    Plan{N: 2, Types: []protocol.Type{protocol.Short}, Approaches: []protocol.Approach{protocol.RoundRobin}},
+			Timeout: time.Second,
 			Do: func(ctx context.Context, r protocol.Request) error {
 				_, err := protocol.Ask(ctx, dial, r)
 				return err
@@ -588,18 +593,22 @@ func TestStoppedBeforeTheStart(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	g := taking(0)
-	r := g.run(ctx, Config{N: 100, C: 5, Rate: 2})
+	r := g.run(ctx, Config{Plan: Plan{N: 100, Rate: 2}, C: 5})
 	expect(t, "sent", r.Requests.Sent, 0)
 	expect(t, "requests", len(g.began), 0)
 }
 
 // What a run keeps does not depend on how many requests it has.
 func TestMemoryDoesNotGrow(t *testing.T) {
-	config := Config{Types: []protocol.Type{protocol.Short}, Do: func(context.Context, protocol.Request) error {
-		return nil
-	}}
+	config := Config{
+		Plan: Plan{
+			Mix:        []Share{{protocol.Long, 1}, {protocol.Short, 2}},
+			Approaches: []protocol.Approach{protocol.RoundRobin, protocol.LeastConnections},
+		},
+		Do: func(context.Context, protocol.Request) error { return nil },
+	}
 	allocs := func(n int) float64 {
-		config.N, config.C = n, 4
+		config.Plan.N, config.C = n, 4
 		return testing.AllocsPerRun(5, func() { Run(context.Background(), config) })
 	}
 	few, many := allocs(100), allocs(20_000)
@@ -608,9 +617,9 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 	}
 }
 
-// Answered gets what the report counts: latencies from the planned start, and
-// none of requests that failed.
-func TestAnswered(t *testing.T) {
+// Ended gets every request as the report counts it: latencies are from the
+// planned start.
+func TestEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := aim(func(ctx context.Context, i int) (string, error) {
 			if i == 1 {
@@ -620,11 +629,206 @@ func TestAnswered(t *testing.T) {
 		})
 		var told []string
 		g.run(t.Context(), Config{
-			N: 4, C: 1, Rate: 1, Types: []protocol.Type{protocol.Long, protocol.Short},
-			Answered: func(t protocol.Type, latency time.Duration) { told = append(told, t.String()+latency.String()) },
+			Plan: Plan{N: 4, Rate: 1, Types: []protocol.Type{protocol.Long, protocol.Short}}, C: 1,
+			Ended: func(d Done) {
+				told = append(told, strings.TrimSpace(fmt.Sprintln(d.Type, d.Start, d.Began, d.Ended, d.Outcome, d.Latency(), d.Cause)))
+			},
 		})
-		if want := []string{"Long3s", "Long4s", "Short6s"}; !slices.Equal(told, want) {
+		want := []string{"Long 0s 0s 3s ok 3s", "Short 1s 3s 3s failed 2s no", "Long 2s 3s 6s ok 4s", "Short 3s 6s 9s ok 6s"}
+		if !slices.Equal(told, want) {
 			t.Errorf("told %q, want %q", told, want)
 		}
+	})
+}
+
+// With a time nothing starts after it, and what is in flight then is answered.
+func TestForATime(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		plan     Plan
+		c        int
+		sent     int64
+		asked    int
+		complete bool
+		duration time.Duration
+		achieved string
+		limits   string
+	}{
+		{"as fast as possible", Plan{}, 2, 8, 8, true, 12 * time.Second, "0.8/s", ""}, // at 0, 3, 6 and 9 s
+		{"at a rate", Plan{Rate: 2}, 100, 20, 20, true, 12500 * time.Millisecond, "2/s", ""},
+		{"at a rate that is not kept", Plan{Rate: 2}, 3, 11, 20, false, 12500 * time.Millisecond, "1.1/s",
+			"time: The time was over before 9 of 20 requests had begun."},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := taking(3 * time.Second)
+			test.plan.For = Span(10 * time.Second)
+			r := g.run(t.Context(), Config{Plan: test.plan, C: test.c})
+			expect(t, test.name+": sent", r.Requests.Sent, test.sent)
+			expect(t, test.name+": ok", r.Requests.OK, test.sent)
+			expect(t, test.name+": asked", r.Requests.Asked, test.asked)
+			expect(t, test.name+": complete", r.Complete(), test.complete)
+			expect(t, test.name+": duration", r.Duration, Span(test.duration))
+			expect(t, test.name+": achieved", rateText(r.Rate.Achieved), test.achieved)
+			if last := g.began[len(g.began)-1]; last >= 10*time.Second {
+				t.Errorf("%s: one began at %v", test.name, last)
+			}
+			got := ""
+			if len(r.Limits) > 0 {
+				got = fmt.Sprintf("%s: %s", r.Limits[0].By, r.Limits[0].Text)
+			}
+			expect(t, test.name+": limited", got, test.limits)
+		})
+	}
+}
+
+// A timer that is a little late at the end of the time loses no request.
+func TestForATimeWithALateTimer(t *testing.T) {
+	for late, sent := range map[time.Duration]int64{10 * time.Millisecond: 200, 11 * time.Millisecond: 199} {
+		synctest.Test(t, func(t *testing.T) {
+			// The last one is planned at 0.995 s, when the one before it is not over.
+			g := aim(func(ctx context.Context, i int) (string, error) {
+				if i == 198 {
+					return protocol.Response, pause(ctx, 5*time.Millisecond+late)
+				}
+				return protocol.Response, nil
+			})
+			r := g.run(t.Context(), Config{Plan: Plan{For: Span(time.Second), Rate: 200}, C: 1})
+			expect(t, fmt.Sprint("late by ", late), r.Requests.Sent, sent)
+		})
+	}
+}
+
+// A run follows its plan, whatever the plan is.
+func TestRunFollowsThePlan(t *testing.T) {
+	for _, plan := range []Plan{
+		{N: 200, Rate: 10, RateTo: 100},
+		{N: 200, Rate: 50, Arrivals: Poisson, Seed: 9},
+		{N: 200, Rate: 50, Mix: []Share{{long, 1}, {short, 2}}, Approaches: []protocol.Approach{roundRobin, least}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			if plan.Mix == nil {
+				plan.Types = []protocol.Type{short}
+			}
+			g := taking(time.Minute)
+			r := g.run(t.Context(), Config{Plan: plan, C: 200})
+			if plan.Approaches == nil {
+				plan.Approaches = []protocol.Approach{least}
+			}
+			for i, want := range plan.all() {
+				expect(t, "start", g.began[i], want.Start)
+				expect(t, "request", g.requests[i], want.Request)
+			}
+			expect(t, "kept", r.Rate.Kept, true)
+			expect(t, "achieved", rateText(r.Rate.Achieved), rateText(plan.mean()))
+		})
+	}
+}
+
+// A ramp shows where the other side no longer keeps up: one worker does 10
+// requests a second, and the rate reaches that in the middle.
+func TestKnee(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		queue := make(chan struct{}, 1)
+		g := aim(func(ctx context.Context, _ int) (string, error) {
+			queue <- struct{}{}
+			defer func() { <-queue }()
+			return protocol.Response, pause(ctx, 100*time.Millisecond)
+		})
+		r := g.run(t.Context(), Config{Plan: Plan{For: Span(100 * time.Second), RateTo: 20}, C: 1000})
+		expect(t, "sent", r.Requests.Sent, 1000)
+		expect(t, "parts", len(r.Parts), 10)
+		for i, p := range r.Parts {
+			expect(t, "from", p.From, Span(i)*Span(10*time.Second))
+			expect(t, "to", p.To, Span(i+1)*Span(10*time.Second))
+			expect(t, "asked", p.Asked, float64(2*i+1))
+			if want := min(p.Asked, 10); math.Abs(p.Answered-want) > 0.2 {
+				t.Errorf("part %d: %v answered a second, want %v", i, p.Answered, want)
+			}
+			// At 60 s 360 have come, and 10 a second since 50 s were answered.
+			if slow := *p.P99 > Span(300*time.Millisecond); slow != (i >= 5) {
+				t.Errorf("part %d: p99 is %v", i, *p.P99)
+			}
+		}
+		contains(t, written(t, r), "rate       asked 0/s to 20/s; achieved 10/s, answered ")
+		contains(t, written(t, r), "\n\ntime            asked  answered  p99\n0s to 10s       1/s    1/s       100ms\n")
+	})
+}
+
+// Approaches that are sent in turn have a row each.
+func TestApproachRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 3 {
+				return "Error: no", nil
+			}
+			return protocol.Response, pause(ctx, time.Duration(1+i%2)*time.Second)
+		})
+		r := g.run(t.Context(), Config{
+			Plan: Plan{N: 9, Types: []protocol.Type{long, short}, Approaches: []protocol.Approach{roundRobin, least}}, C: 1,
+		})
+		expect(t, "rows", len(r.Approaches), 2)
+		first, second := r.Approaches[0], r.Approaches[1]
+		expect(t, "first", fmt.Sprint(first.Approach, first.Sent, first.OK, first.Failed), "round_robin 5 5 0")
+		expect(t, "second", fmt.Sprint(second.Approach, second.Sent, second.OK, second.Failed), "least_connections 4 3 1")
+		expect(t, "first's latency", first.Latency.Max, Span(time.Second))
+		expect(t, "second's latency", second.Latency.Min, Span(2*time.Second))
+		expect(t, "Longs", r.Types[0].Sent, 5) // 0, 1, 4, 5 and 8
+		contains(t, written(t, r), "\napproach           sent  ok  failed  min  mean  p50  p90  p95  p99  max\nround_robin        5     5   0       1s")
+	})
+}
+
+// What limited the run is at the top.
+func TestLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			switch i {
+			case 0:
+				return "", fmt.Errorf("connect: %w", &LocalError{errors.New("too many open files here")})
+			case 1:
+				return "", pause(ctx, time.Hour)
+			}
+			return protocol.Response, nil
+		})
+		time.AfterFunc(30*time.Second, cancel)
+		r := g.run(ctx, Config{Plan: Plan{N: 100, Rate: 1}, C: 1})
+		var by []Limiter
+		for _, limit := range r.Limits {
+			by = append(by, limit.By)
+		}
+		expect(t, "limited by", fmt.Sprint(by), "[stop at_once machine]")
+		const want = `The run was stopped: 98 of 100 requests were not sent.
+
+The asked rate was not kept: achieved 0.0667/s of 1/s.
+28 more were due when the run was stopped, and had not begun.
+As many as allowed were in flight: ask for less, or for more at once than -c 1.
+
+1 requests failed because this machine ran out of something: see their causes.
+
+requests   2 sent, 0 ok, 1 failed, 1 interrupted
+`
+		if text := written(t, r); !strings.HasPrefix(text, want) {
+			t.Errorf("got\n%s\nwant\n%s at the top", text, want)
+		}
+		expect(t, "failed locally", r.Requests.FailedLocally, 1)
+	})
+}
+
+// p99.9 is there from 1,000 answers on.
+func TestP999(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		take := func(n int) Report {
+			return aim(func(ctx context.Context, i int) (string, error) {
+				return protocol.Response, pause(ctx, time.Duration(i+1)*time.Millisecond)
+			}).load(n, 1, 0)
+		}
+		r := take(999)
+		if r.Latency.P999 != nil || strings.Contains(written(t, r), "p99.9") {
+			t.Errorf("p99.9 of 999 answers:\n%s", written(t, r))
+		}
+		r = take(1000)
+		near(t, "p99.9", *r.Latency.P999, 999*time.Millisecond)
+		contains(t, written(t, r), "p99 992ms, p99.9 ")
+		contains(t, written(t, r), "p99    p99.9  max\n")
 	})
 }

@@ -6,26 +6,6 @@ import (
 	"time"
 )
 
-// A plan says when each request of a run is to start.
-type plan struct {
-	start time.Time
-	rate  float64 // requests a second; 0 means that there are no planned starts
-}
-
-// at returns the planned start of request i. It is computed from i and not from
-// the request before it, so that rounding errors do not add up. Without a rate,
-// paced is false.
-func (p plan) at(i int64) (planned time.Time, paced bool) {
-	if p.rate <= 0 {
-		return time.Time{}, false
-	}
-	return p.start.Add(p.offset(i)), true
-}
-
-// offset returns the planned start of request i, from the start of the run. The
-// plan must have a rate.
-func (p plan) offset(i int64) time.Duration { return seconds(float64(i) / p.rate) }
-
 // farAway is later than the end of any run, and early enough that times do not
 // overflow.
 const farAway = 100 * 365 * 24 * time.Hour
@@ -38,43 +18,51 @@ func seconds(s float64) time.Duration {
 	return time.Duration(math.Round(s * float64(time.Second)))
 }
 
-// achieved returns how many requests were started in a second. sent of n
-// requests were started, the last one at last after the start of a run that took
-// took.
+// achieved returns how many requests were started in a second, in a run in
+// which no more were started after took.
 //
 // With a rate, the time to divide by is the planned one: the last request has
 // its share of the time too, so that a plan that was kept gives exactly its
 // rate. But a run that was stopped before all requests were sent counts until
 // the stop, because the requests in flight may have held up the next one for
 // long.
-func (p plan) achieved(sent, n int64, last, took time.Duration) float64 {
-	if p.rate > 0 {
-		planned := last + seconds(1/p.rate)
-		if sent == n || took < planned {
+func (p Plan) achieved(sent int64, began starts, took time.Duration) float64 {
+	if p.Paced() {
+		n, _ := p.Count()
+		planned := began.last + p.share(sent, began.planned)
+		if sent == int64(n) || took < planned {
 			took = planned
 		}
 	}
 	return perSecond(sent, took)
 }
 
-// overdue returns how many of n requests had not begun when a run ended that
-// took took, although they were late by more than lateBy. sent requests had
-// begun.
-func (p plan) overdue(sent, n int64, took time.Duration) int64 {
-	if p.rate <= 0 || took < lateBy {
-		return 0
+// share returns the time from a request's planned start to the next one, or to
+// the end of the plan. The request is the last one of those sent.
+func (p Plan) share(sent int64, planned time.Duration) time.Duration {
+	if p.Arrivals == Poisson {
+		return max(0, p.Length()-planned)
 	}
-	due := math.Floor((took-lateBy).Seconds()*p.rate) + 1
-	return max(0, int64(min(due, float64(n)))-sent)
+	return p.when(float64(sent)) - p.when(float64(sent-1))
 }
 
-// waited returns how long overdue requests had waited when a run ended that took
-// took. sent requests had begun, and requests begin in the order of the plan.
-func (p plan) waited(sent, overdue int64, took time.Duration) waits {
-	if overdue == 0 {
+// overdue returns how long requests had waited that had not begun when a run
+// ended that took took, although they were late by more than lateBy. sent
+// requests had begun, and requests begin in the order of the plan.
+func (p Plan) overdue(sent int64, took time.Duration) (overdue waits) {
+	if n, _ := p.Count(); !p.Paced() || sent == int64(n) {
 		return waits{}
 	}
-	return waits{n: overdue, min: took - p.offset(sent+overdue-1), max: took - p.offset(sent)}
+	s := p.Schedule()
+	for i := int64(0); ; i++ {
+		r, ok := s.Next()
+		if !ok || r.Start > took-lateBy {
+			return overdue
+		}
+		if i >= sent {
+			overdue.merge(waits{1, took - r.Start, took - r.Start})
+		}
+	}
 }
 
 // perSecond returns n divided by took, or 0 if took is 0.

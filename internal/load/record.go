@@ -10,44 +10,62 @@ import (
 	"balancelab/internal/protocol"
 )
 
-// A result is what became of one request.
-type result struct {
-	outcome outcome
-	began   time.Time
-	late    time.Duration // from the planned to the actual start; 0 without a rate
-	took    time.Duration // from the actual start
+// A Done is a request that has ended.
+type Done struct {
+	Planned
+	Began, Ended time.Duration // from the start of the run
+	Outcome      Outcome
+	Cause        string // why it failed, as in the report, and safe for a terminal; "" if it did not
+	Local        bool   // it failed with a [LocalError]
 }
 
-// latency is measured from the planned start, or without a rate from the actual
-// one.
-func (r result) latency() time.Duration { return r.late + r.took }
+// Latency is measured from the planned start, or without one from the actual
+// start.
+func (d Done) Latency() time.Duration { return d.late() + d.Ended - d.Began }
 
-type outcome int
+// late returns the time from the planned to the actual start.
+func (d Done) late() time.Duration {
+	if !d.Paced {
+		return 0
+	}
+	return d.Began - d.Start
+}
 
+// An Outcome is what became of a request.
+type Outcome int
+
+// The outcomes. A request is interrupted if it was in flight when the run was
+// stopped.
 const (
-	answered outcome = iota
-	failed
-	interrupted
+	Answered Outcome = iota
+	Failed
+	Interrupted
 	numOutcomes = iota
 )
+
+// String returns ok, failed or interrupted, as in a report.
+func (o Outcome) String() string { return [...]string{"ok", "failed", "interrupted"}[o] }
 
 // lateBy is how late a start must be to be counted as late. Timers alone may be
 // late by a millisecond or two.
 const lateBy = 10 * time.Millisecond
 
-// A tally counts the requests of one type, or all requests.
+// A tally counts some of the requests, or all of them.
 type tally struct {
 	outcomes [numOutcomes]int64
+	local    int64                // of those that failed
 	latency  *histogram.Histogram // of the answered ones
 	waits    waits                // of the interrupted ones
 }
 
-// newTallies returns n tallies of nothing. A precision of 7 makes percentiles
-// exact to 0.4 %.
+// precision makes percentiles exact to 0.4 %.
+const precision = 7
+
+// newTallies returns n tallies of nothing.
 func newTallies(n int) []tally {
 	tallies := make([]tally, n)
 	for i := range tallies {
-		tallies[i].latency = histogram.New(7)
+		tallies[i].latency = histogram.New(precision)
 	}
 	return tallies
 }
@@ -64,6 +82,7 @@ func (t *tally) merge(o *tally) {
 	for i, n := range o.outcomes {
 		t.outcomes[i] += n
 	}
+	t.local += o.local
 	t.latency.Merge(o.latency)
 	t.waits.merge(o.waits)
 }
@@ -87,44 +106,44 @@ func (w *waits) merge(o waits) {
 
 // starts says when requests began.
 type starts struct {
-	last   time.Duration // when the last one began, from the start of the run
-	late   int64         // how many were late by more than lateBy
-	latest time.Duration // how late the latest one was
+	last    time.Duration // when the last one began, from the start of the run
+	planned time.Duration // the latest planned start
+	late    int64         // how many were late by more than lateBy
+	latest  time.Duration // how late the latest one was
 }
 
 func (s *starts) merge(o starts) {
 	s.last = max(s.last, o.last)
+	s.planned = max(s.planned, o.planned)
 	s.late += o.late
 	s.latest = max(s.latest, o.latest)
 }
 
 // A recorder keeps tallies in several shards, so that senders seldom wait for
-// each other. There are few shards, because each takes memory.
+// each other. There are few shards, because each takes memory. A tally is of the
+// requests of one type under one approach.
 type recorder struct {
-	types  []protocol.Type // each one once
-	rows   []int           // for each turn in [Config].Types, the index in types
+	kinds  []protocol.Request // each one that the plan has, by type and then by approach
 	shards []*shard
+	parts  *parts // nil if the rate does not change
 }
 
 // A shard is the part of a recorder that some of the senders use.
 type shard struct {
 	mu     sync.Mutex // guards what follows
-	rows   []tally    // one for each of recorder.types
+	cells  []tally    // one for each of recorder.kinds
 	starts starts
 }
 
-func newRecorder(turns []protocol.Type, senders int) *recorder {
-	r := &recorder{}
-	for _, t := range turns {
-		row := slices.Index(r.types, t)
-		if row < 0 {
-			row = len(r.types)
-			r.types = append(r.types, t)
+func newRecorder(p Plan, senders int) *recorder {
+	r := &recorder{parts: newParts(p)}
+	for _, t := range p.kinds() {
+		for _, a := range once(p.Approaches) {
+			r.kinds = append(r.kinds, protocol.Request{Type: t, Approach: a})
 		}
-		r.rows = append(r.rows, row)
 	}
 	for range min(senders, 4*runtime.GOMAXPROCS(0)) {
-		r.shards = append(r.shards, &shard{rows: newTallies(len(r.types))})
+		r.shards = append(r.shards, &shard{cells: newTallies(len(r.kinds))})
 	}
 	return r
 }
@@ -132,39 +151,53 @@ func newRecorder(turns []protocol.Type, senders int) *recorder {
 // shard returns the shard of a sender.
 func (r *recorder) shard(sender int) *shard { return r.shards[sender%len(r.shards)] }
 
-// add records a result in a row. The request began at offset from the start of
-// the run.
-func (s *shard) add(row int, offset time.Duration, res result) {
+// cell returns the place of a request's tally.
+func (r *recorder) cell(q protocol.Request) int { return slices.Index(r.kinds, q) }
+
+// add records a request in a cell.
+func (s *shard) add(cell int, d Done) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &s.rows[row]
-	t.outcomes[res.outcome]++
-	switch res.outcome {
-	case answered:
-		t.latency.Add(res.latency())
-	case interrupted:
-		t.waits.merge(waits{1, res.latency(), res.latency()})
+	t := &s.cells[cell]
+	t.outcomes[d.Outcome]++
+	switch d.Outcome {
+	case Answered:
+		t.latency.Add(d.Latency())
+	case Interrupted:
+		t.waits.merge(waits{1, d.Latency(), d.Latency()})
 	}
-	s.starts.last = max(s.starts.last, offset)
-	s.starts.latest = max(s.starts.latest, res.late)
-	if res.late > lateBy {
-		s.starts.late++
+	if d.Local {
+		t.local++
 	}
+	began := starts{last: d.Began, planned: d.Start, latest: d.late()}
+	if began.latest > lateBy {
+		began.late = 1
+	}
+	s.starts.merge(began)
 }
 
-// sum returns the tally of each type and of all, as they are now.
-func (r *recorder) sum() (rows []tally, all *tally, began starts) {
-	rows, all = newTallies(len(r.types)), &newTallies(1)[0]
+// sum returns the tally of each kind and of all, as they are now.
+func (r *recorder) sum() (cells []tally, all *tally, began starts) {
+	cells = newTallies(len(r.kinds))
 	for _, s := range r.shards {
 		s.mu.Lock()
-		for i := range s.rows {
-			rows[i].merge(&s.rows[i])
+		for i := range s.cells {
+			cells[i].merge(&s.cells[i])
 		}
 		began.merge(s.starts)
 		s.mu.Unlock()
 	}
-	for i := range rows {
-		all.merge(&rows[i])
+	all = r.only(cells, func(protocol.Request) bool { return true })
+	return cells, all, began
+}
+
+// only returns the sum of those cells whose kind is one that is asked for.
+func (r *recorder) only(cells []tally, asked func(protocol.Request) bool) *tally {
+	sum := &newTallies(1)[0]
+	for i, kind := range r.kinds {
+		if asked(kind) {
+			sum.merge(&cells[i])
+		}
 	}
-	return rows, all, began
+	return sum
 }

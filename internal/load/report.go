@@ -8,8 +8,11 @@ import (
 )
 
 // A Report says what became of a load run. In JSON, times are in seconds; rates
-// are always for a second.
+// are always for a second. README.md lists all fields of the JSON.
 type Report struct {
+	// Limits are what limited the run; none if nothing did.
+	Limits   []Limit  `json:"limits"`
+	Plan     Plan     `json:"plan"`
 	Requests Requests `json:"requests"`
 	Rate     Rate     `json:"rate"`
 	// Duration is from the start of the run to its last answer.
@@ -18,33 +21,38 @@ type Report struct {
 	LatencyFrom Origin `json:"latency_from"`
 	// Latency is that of all answered requests; nil when none was.
 	Latency *Latency `json:"latency"`
-	// Waiting is about the requests that waited when the run was stopped; nil when
-	// none did. They are not in Latency.
+	// Waiting is about the requests that waited when the run was stopped, or its
+	// time was over; nil when none did. They are not in Latency.
 	Waiting *Waiting `json:"waiting"`
 	// Histogram has at most 10 bars; none when no request was answered.
 	Histogram []Bar `json:"histogram"`
-	// Types has a row for each type of the run, in the order of [Config].Types.
+	// Parts are the ten parts of a ramp; none if the rate did not change.
+	Parts []Part `json:"parts"`
+	// Types has a row for each type of the plan, in the order of [Plan].Types.
 	Types []TypeRow `json:"types"`
+	// Approaches has a row for each approach of the plan, in its order.
+	Approaches []ApproachRow `json:"approaches"`
 	// Errors are the causes of failures, the most frequent first.
 	Errors []Cause `json:"errors"`
 }
 
 // Requests are counts of requests. Sent = OK + Failed + Interrupted.
 type Requests struct {
-	Asked         int   `json:"asked"`
+	Asked         int   `json:"asked"`           // by the plan; Sent, if it does not say
 	AtOnce        int   `json:"at_once"`         // the limit on requests in flight; Asked, if that is less
 	AtOnceDefault bool  `json:"at_once_default"` // the limit is a default: [Config].DefaultC
 	AtOnceReached bool  `json:"at_once_reached"` // the limit was reached, so that requests may have waited for each other
 	Sent          int64 `json:"sent"`
 	OK            int64 `json:"ok"`
 	Failed        int64 `json:"failed"`
-	Interrupted   int64 `json:"interrupted"` // in flight when the run was stopped
+	FailedLocally int64 `json:"failed_locally"` // of Failed, those with a [LocalError]
+	Interrupted   int64 `json:"interrupted"`    // in flight when the run was stopped
 }
 
 // A Rate says how many requests in a second were asked for, and how many there
 // were.
 type Rate struct {
-	Asked    float64 `json:"asked"`    // 0 means as fast as possible
+	Asked    float64 `json:"asked"`    // 0 means as fast as possible; of a ramp, the mean until the end or the stop
 	Achieved float64 `json:"achieved"` // started
 	Answered float64 `json:"answered"` // answered, over the whole duration
 	// Kept says that requests began as planned. They did not if less than 99 % of
@@ -55,7 +63,7 @@ type Rate struct {
 	Kept    bool  `json:"kept"`
 	Late    int64 `json:"late"`             // began more than 10 ms after their planned start
 	Latest  Span  `json:"late_max_seconds"` // how late the latest one began
-	Overdue int64 `json:"overdue"`          // had not begun when the run was stopped, more than 10 ms after their planned start
+	Overdue int64 `json:"overdue"`          // had not begun when the run was stopped or its time was over, more than 10 ms after their planned start
 }
 
 // An Origin is the start from which latency is measured.
@@ -76,7 +84,9 @@ type Latency struct {
 	P90  Span `json:"p90_seconds"`
 	P95  Span `json:"p95_seconds"`
 	P99  Span `json:"p99_seconds"`
-	Max  Span `json:"max_seconds"`
+	// P999 is p99.9; nil if there are fewer than 1,000 answers, which do not tell.
+	P999 *Span `json:"p99_9_seconds"`
+	Max  Span  `json:"max_seconds"`
 }
 
 // Waiting says how long requests had waited when the run was stopped, from the
@@ -97,54 +107,94 @@ type Bar struct {
 	Count int64 `json:"count"`
 }
 
+// A Part is a tenth of the time of a ramp. Answers that came after the time of
+// the plan are in no part, but their latencies are.
+type Part struct {
+	From     Span    `json:"from_seconds"`
+	To       Span    `json:"to_seconds"`
+	Asked    float64 `json:"asked"`       // the rate in the middle of the part
+	Answered float64 `json:"answered"`    // answers that came in this part, a second
+	P99      *Span   `json:"p99_seconds"` // of the answered requests planned in this part; nil when there are none
+}
+
 // A TypeRow is the part of a report about the requests of one type.
 type TypeRow struct {
-	Type        protocol.Type `json:"type"`
-	Sent        int64         `json:"sent"`
-	OK          int64         `json:"ok"`
-	Failed      int64         `json:"failed"`
-	Interrupted int64         `json:"interrupted"`
-	Latency     *Latency      `json:"latency"` // nil when none was answered
+	Type protocol.Type `json:"type"`
+	Counts
+}
+
+// An ApproachRow is the part of a report about the requests under one approach.
+type ApproachRow struct {
+	Approach protocol.Approach `json:"approach"`
+	Counts
+}
+
+// Counts are counts of some of the requests, and their latency.
+type Counts struct {
+	Sent        int64    `json:"sent"`
+	OK          int64    `json:"ok"`
+	Failed      int64    `json:"failed"`
+	Interrupted int64    `json:"interrupted"`
+	Latency     *Latency `json:"latency"` // nil when none was answered
 }
 
 // Complete reports whether every request was sent and answered.
 func (r *Report) Complete() bool { return r.Requests.OK == int64(r.Requests.Asked) }
 
 func (r *run) report(took time.Duration) Report {
-	rows, all, began := r.recorder.sum()
+	cells, all, began := r.recorder.sum()
+	stopped := took // when no more requests were begun
+	if r.Plan.For > 0 {
+		stopped = min(took, time.Duration(r.Plan.For))
+	}
+	overdue := r.Plan.overdue(all.sent(), stopped)
 	report := Report{
-		Requests: Requests{
-			Asked: r.N, AtOnce: r.C, AtOnceDefault: r.DefaultC, AtOnceReached: r.full.Load() && r.C < r.N,
-			Sent: all.sent(), OK: all.outcomes[answered], Failed: all.outcomes[failed], Interrupted: all.outcomes[interrupted],
-		},
-		Rate:     r.rate(all, began, took),
+		Plan: r.Plan, Requests: r.requests(all),
+		Rate:     r.rate(all, began, overdue.n, stopped, took),
 		Duration: Span(took), LatencyFrom: ActualStart,
 		Latency: newLatency(all.latency), Histogram: newBars(all.latency),
-		Types: []TypeRow{}, Errors: r.causes.table(),
+		Parts: r.recorder.parts.table(r.Plan), Errors: r.causes.table(),
 	}
-	if r.Rate > 0 {
+	if r.Plan.Paced() {
 		report.LatencyFrom = PlannedStart
 	}
-	all.waits.merge(r.plan.waited(all.sent(), report.Rate.Overdue, took))
-	if w := all.waits; w.n > 0 {
-		report.Waiting = &Waiting{Count: w.n, Min: Span(w.min), Max: Span(w.max)}
+	overdue.merge(all.waits)
+	if overdue.n > 0 {
+		report.Waiting = &Waiting{Count: overdue.n, Min: Span(overdue.min), Max: Span(overdue.max)}
 	}
-	for i := range rows {
-		report.Types = append(report.Types, newTypeRow(r.recorder.types[i], &rows[i]))
+	for _, t := range r.Plan.kinds() {
+		of := r.recorder.only(cells, func(q protocol.Request) bool { return q.Type == t })
+		report.Types = append(report.Types, TypeRow{t, of.counts()})
 	}
+	for _, a := range once(r.Plan.Approaches) {
+		of := r.recorder.only(cells, func(q protocol.Request) bool { return q.Approach == a })
+		report.Approaches = append(report.Approaches, ApproachRow{a, of.counts()})
+	}
+	report.Limits = report.limits(r.over())
 	return report
 }
 
-func (r *run) rate(all *tally, began starts, took time.Duration) Rate {
-	sent, n := all.sent(), int64(r.N)
-	rate := Rate{
-		Asked:    r.Rate,
-		Achieved: r.plan.achieved(sent, n, began.last, took),
-		Answered: perSecond(all.outcomes[answered], took),
-		Late:     began.late, Latest: Span(began.latest),
-		Overdue: r.plan.overdue(sent, n, took),
+func (r *run) requests(all *tally) Requests {
+	asked := r.n
+	if !r.known {
+		asked = int(all.sent())
 	}
-	rate.Kept = rate.kept(sent)
+	return Requests{
+		Asked: asked, AtOnce: r.C, AtOnceDefault: r.DefaultC, AtOnceReached: r.full.Load() && r.C < asked,
+		Sent: all.sent(), OK: all.outcomes[Answered], Failed: all.outcomes[Failed], FailedLocally: all.local,
+		Interrupted: all.outcomes[Interrupted],
+	}
+}
+
+func (r *run) rate(all *tally, began starts, overdue int64, stopped, took time.Duration) Rate {
+	rate := Rate{
+		Asked:    r.Plan.meanUntil(stopped),
+		Achieved: r.Plan.achieved(all.sent(), began, stopped),
+		Answered: perSecond(all.outcomes[Answered], took),
+		Late:     began.late, Latest: Span(began.latest),
+		Overdue: overdue,
+	}
+	rate.Kept = rate.kept(all.sent())
 	return rate
 }
 
@@ -162,23 +212,30 @@ func (r Rate) slow() bool {
 	return r.Achieved < 0.99*r.Asked && r.Late+r.Overdue > 0
 }
 
-func newTypeRow(name protocol.Type, t *tally) TypeRow {
-	return TypeRow{
-		Type: name, Sent: t.sent(),
-		OK: t.outcomes[answered], Failed: t.outcomes[failed], Interrupted: t.outcomes[interrupted],
+func (t *tally) counts() Counts {
+	return Counts{
+		Sent: t.sent(), OK: t.outcomes[Answered], Failed: t.outcomes[Failed], Interrupted: t.outcomes[Interrupted],
 		Latency: newLatency(t.latency),
 	}
 }
+
+// enough is how many answers tell p99.9: with fewer, it would be the maximum.
+const enough = 1000
 
 func newLatency(h *histogram.Histogram) *Latency {
 	if h.Count() == 0 {
 		return nil
 	}
 	percentile := func(percent float64) Span { return Span(h.Percentile(percent)) }
-	return &Latency{
+	l := &Latency{
 		Min: Span(h.Min()), Mean: Span(h.Mean()), Max: Span(h.Max()),
 		P50: percentile(50), P90: percentile(90), P95: percentile(95), P99: percentile(99),
 	}
+	if h.Count() >= enough {
+		p999 := percentile(99.9)
+		l.P999 = &p999
+	}
+	return l
 }
 
 // newBars returns at most 10 bars, an empty list and not nil if there are none.

@@ -42,7 +42,7 @@ func lesson() Report {
 		return protocol.Response, pause(ctx, time.Duration(i+1)*100*time.Millisecond)
 	})
 	return g.run(context.Background(), Config{
-		N: 5, C: 5, Rate: 1, Types: []protocol.Type{protocol.Long, protocol.Short},
+		Plan: Plan{N: 5, Rate: 1, Types: []protocol.Type{protocol.Long, protocol.Short}}, C: 5,
 	})
 }
 
@@ -56,14 +56,11 @@ latency    min 100ms, mean 275ms, p50 200ms, p90 500ms, p95 500ms, p99 500ms, ma
            of the answered requests, from the planned start of each
 
  100ms to 117ms 1 |########################################
- 117ms to 138ms 0 |
- 138ms to 162ms 0 |
- 162ms to 190ms 0 |
+ ... 3 empty rows
  190ms to 224ms 1 |########################################
- 224ms to 263ms 0 |
+ ... 1 empty row
  263ms to 309ms 1 |########################################
- 309ms to 362ms 0 |
- 362ms to 426ms 0 |
+ ... 2 empty rows
  426ms to 500ms 1 |########################################
 
 type   sent  ok  failed  min    mean   p50    p90    p95    p99    max
@@ -90,9 +87,9 @@ func TestWriteJSON(t *testing.T) {
 		if err := json.Unmarshal(b.Bytes(), &got); err != nil {
 			t.Fatalf("%v in\n%s", err, &b)
 		}
-		const latency = "max_seconds mean_seconds min_seconds p50_seconds p90_seconds p95_seconds p99_seconds"
-		expect(t, "fields", fields(got), "duration_seconds errors histogram latency latency_from rate requests types waiting")
-		expect(t, "of requests", fields(got["requests"]), "asked at_once at_once_default at_once_reached failed interrupted ok sent")
+		const latency = "max_seconds mean_seconds min_seconds p50_seconds p90_seconds p95_seconds p99_9_seconds p99_seconds"
+		expect(t, "fields", fields(got), "approaches duration_seconds errors histogram latency latency_from limits parts plan rate requests types waiting")
+		expect(t, "of requests", fields(got["requests"]), "asked at_once at_once_default at_once_reached failed failed_locally interrupted ok sent")
 		expect(t, "of rate", fields(got["rate"]), "achieved answered asked kept late late_max_seconds overdue")
 		expect(t, "of latency", fields(got["latency"]), latency)
 		expect(t, "of a bar", fields(first(got["histogram"])), "count from_seconds to_seconds")
@@ -118,7 +115,7 @@ func TestJSONOfNothing(t *testing.T) {
 	if err := r.WriteJSON(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"errors": []`, `"histogram": []`, `"latency": null`, `"waiting": null`} {
+	for _, want := range []string{`"errors": []`, `"histogram": []`, `"latency": null`, `"waiting": null`, `"limits": []`, `"parts": []`} {
 		contains(t, b.String(), want)
 	}
 }

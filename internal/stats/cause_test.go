@@ -70,7 +70,8 @@ func TestCauses(t *testing.T) {
 	l.Unreachable("Worker-1", refusedAt.Err)
 	l.fail(x, broker.Failure{Reason: broker.NoWorker, Attempts: []*broker.AttemptError{late, refusedAt}})
 	l.fail(x, broker.Failure{Reason: broker.Refused, Attempts: []*broker.AttemptError{refusal}})
-	l.fail(x, broker.Failure{Reason: broker.CutOff})
+	l.fail(x, broker.Failure{Reason: broker.CutOff, Attempts: []*broker.AttemptError{late}})
+	l.fail(x, broker.Failure{Reason: broker.CutOff}) // in the queue, after an attempt that is counted above
 	l.fail(x, broker.Failure{Reason: broker.ClientLeft})
 	x.Attempts, x.Worker = 0, ""
 	x.Request.Approach = protocol.LeastConnections
@@ -82,7 +83,7 @@ func TestCauses(t *testing.T) {
 
 	s := l.Snapshot()
 	want := map[string][3]int{ // attempts, requests by round robin, by least connections
-		"refused": {3, 1, 0}, "no answer": {2, 1, 0}, "refusal": {1, 1, 0}, "cut off": {1, 1, 0}, "no worker": {0, 0, 1},
+		"refused": {3, 1, 0}, "no answer": {2, 1, 0}, "refusal": {1, 1, 0}, "cut off": {1, 2, 0}, "no worker": {0, 0, 1},
 	}
 	var names []string
 	for _, c := range s.Causes {
@@ -98,7 +99,7 @@ func TestCauses(t *testing.T) {
 	if len(names) != int(numCauses) || s.Totals.Redispatched != 1 || s.Totals.Refused != 4 {
 		t.Errorf("%d causes, %+v", len(names), s.Totals)
 	}
-	if s.Totals.Failed[protocol.RoundRobin] != 4 || s.Totals.Failed[protocol.LeastConnections] != 1 {
+	if s.Totals.Failed[protocol.RoundRobin] != 5 || s.Totals.Failed[protocol.LeastConnections] != 1 {
 		t.Errorf("failed: %v", s.Totals.Failed)
 	}
 }
@@ -114,10 +115,31 @@ func TestStates(t *testing.T) {
 		{balance.Status{Assigned: 3, State: balance.Cooling}, "cooling down", false},
 		{balance.Status{Assigned: 3, State: balance.DueForTrial}, "due for a trial", false},
 		{balance.Status{Assigned: 4, State: balance.OnTrial}, "on trial", false},
+		{balance.Status{Assigned: 4, State: balance.Draining}, "draining", false},
+		{balance.Status{State: balance.Drained}, "drained", false},
 	} {
 		w := Worker{State: stateOf(&test.pool)}
 		if w.State != test.want || w.Up() != test.up || !slices.Contains(States(), w.State) {
 			t.Errorf("%+v: %q, up: %v; want %q, %v", test.pool, w.State, w.Up(), test.want, test.up)
+		}
+	}
+}
+
+// What a request ended for: that of the whole request before that of an attempt.
+func TestRequestCause(t *testing.T) {
+	reset := []*broker.AttemptError{{Job: broker.NotSent, Err: call("connect", neterr.Refused)}, {Job: broker.MayHaveRun, Err: call("read", neterr.Reset)}}
+	for _, test := range []struct {
+		failure broker.Failure
+		want    Cause
+	}{
+		{broker.Failure{Reason: broker.WorkerFailed, Attempts: reset}, CausedByReset},
+		{broker.Failure{Reason: broker.NoWorker, Attempts: reset[:1]}, CausedByRefusedConnection},
+		{broker.Failure{Reason: broker.AllDrain}, CausedByNoWorker},
+		{broker.Failure{Reason: broker.QueueTimeout, Attempts: reset}, CausedByQueueTimeout},
+		{broker.Failure{Reason: broker.CutOff, Attempts: reset}, CausedByStop},
+	} {
+		if got := requestCause(&test.failure); got != test.want {
+			t.Errorf("reason %d: %v, want %v", test.failure.Reason, got, test.want)
 		}
 	}
 }

@@ -13,20 +13,22 @@ import (
 func (r *Recorder) Snapshot() Snapshot {
 	now := time.Now()
 	m := r.moment(now)
-	pool := r.pool.Snapshot().Workers
+	pool := r.pool.Snapshot()
 	s := Snapshot{
 		Time: now, Started: r.started,
 		Clients:    m.connected - m.done - m.noRequest,
 		Totals:     m.totals(),
 		LastMinute: m.lastMinute.minute(now.Sub(r.started)),
-		Spread:     spreads(pool),
-		Workers:    m.workers(pool),
+		Queue:      m.queueOf(pool.Queue),
+		Spread:     spreads(&pool),
+		Workers:    m.workersOf(pool.Workers),
+		Removed:    removed(&pool.Removed),
 		Latest:     m.requests(),
 		Durations:  m.histograms(),
 		Causes:     m.causes(),
 	}
-	for _, p := range s.Spread {
-		s.Totals.Answered += p.Answered
+	for _, a := range protocol.Approaches() {
+		s.Totals.Answered += s.Answered(a)
 	}
 	return s
 }
@@ -36,29 +38,18 @@ func (r *Recorder) Snapshot() Snapshot {
 type moment struct {
 	counters
 	lastMinute recent
-	errors     []Failure
-	answers    []answers
-	history    [][]int
+	workers    map[string]record
+	queue      ring
 }
 
 func (r *Recorder) moment(now time.Time) *moment {
-	m := &moment{
-		errors: make([]Failure, len(r.errors)), answers: make([]answers, len(r.answers)), history: make([][]int, len(r.history)),
-	}
-	for i := range m.history {
-		m.history[i] = make([]int, 0, samples)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.counters = r.counters
+	m := &moment{counters: r.counters, queue: r.queue, workers: make(map[string]record, len(r.workers))}
 	r.lastMinute.advance(now.Sub(r.started))
 	m.lastMinute = r.lastMinute.recent()
-	copy(m.errors, r.errors)
-	copy(m.answers, r.answers)
-	for i := range r.history {
-		for n := max(0, r.sampled-samples); n < r.sampled; n++ {
-			m.history[i] = append(m.history[i], int(r.history[i][n%samples]))
-		}
+	for name, w := range r.workers {
+		m.workers[name] = *w
 	}
 	return m
 }
@@ -96,7 +87,7 @@ func (m *moment) requests() []Request {
 		e := &m.latest[n%latestSize]
 		all = append(all, Request{
 			Number: n, Time: e.at, Type: e.request.Type, Approach: e.request.Approach,
-			Worker: e.worker, Seconds: e.took.Seconds(), Outcome: e.outcome,
+			Worker: e.worker, Attempts: e.tries, Seconds: e.took.Seconds(), Outcome: e.outcome,
 			Detail: protocol.Printable(e.detail),
 		})
 	}
@@ -115,24 +106,29 @@ func (m *moment) histograms() []Histogram {
 	return all
 }
 
-func (m *moment) workers(pool []balance.Status) []Worker {
+func (m *moment) queueOf(q balance.Queue) Queue {
+	return Queue{
+		Waiting: q.Waiting, Oldest: q.Oldest.Seconds(), Most: q.Most,
+		History: m.queue.list(), Waited: m.queued.histogram(),
+	}
+}
+
+func (m *moment) workersOf(pool []balance.Status) []Worker {
 	weights := 0
 	for _, w := range pool {
 		weights += w.Weight
 	}
 	all := make([]Worker, 0, len(pool))
 	for i, w := range pool {
+		known := m.workers[w.Name]
 		s := Worker{
 			Name: w.Name, Addr: w.Addr, State: stateOf(&pool[i]), Cooling: w.Cooling.Seconds(),
-			Weight: w.Weight, FairShare: float64(w.Weight) / float64(weights),
-			InFlight: w.InFlight, Peak: w.Peak, History: m.history[i],
-			Assigned: w.Assigned, Failed: w.Failed, Withdrawn: w.Withdrawn, Answered: make(map[protocol.Approach]int),
-			LastAnswer: m.answers[i].latest, Serving: Serving{m.answers[i].count, m.answers[i].serving.Seconds()},
+			Weight: w.Weight, Limit: w.Limit, FairShare: float64(w.Weight) / float64(weights),
+			InFlight: w.InFlight, Peak: w.Peak, History: known.inFlight.list(),
+			Assigned: w.Assigned, Answered: byApproach(w.Answered), Failed: w.Failed, Withdrawn: w.Withdrawn,
+			LastAnswer: known.answered, Serving: Serving{known.answers, known.serving.Seconds()},
 		}
-		for _, a := range protocol.Approaches() {
-			s.Answered[a] = w.Answered[a]
-		}
-		if e := m.errors[i]; e.Text != "" {
+		if e := known.err; e.Text != "" {
 			s.Error = &Failure{Time: e.Time, Text: protocol.Printable(e.Text)}
 		}
 		all = append(all, s)
@@ -140,41 +136,16 @@ func (m *moment) workers(pool []balance.Status) []Worker {
 	return all
 }
 
-func spreads(pool []balance.Status) []Spread {
-	var all []Spread
-	for _, a := range protocol.Approaches() {
-		var answered, weights []int
-		for _, w := range pool {
-			answered = append(answered, w.Answered[a])
-			weights = append(weights, w.Weight)
-		}
-		s := newSpread(answered, weights)
-		s.Approach = a
-		all = append(all, s)
-	}
-	return all
+func removed(w *balance.Status) Removed {
+	return Removed{Assigned: w.Assigned, Answered: byApproach(w.Answered), Failed: w.Failed, Withdrawn: w.Withdrawn}
 }
 
-// newSpread measures how evenly the answers of each worker go with its weight.
-func newSpread(answered, weights []int) Spread {
-	s := Spread{Shares: make([]float64, len(answered))}
-	weight := 0
-	for i, n := range answered {
-		s.Answered += n
-		weight += weights[i]
+// byApproach returns what is counted by the selectors, whose indices are the
+// approaches.
+func byApproach(counts []int) map[protocol.Approach]int {
+	all := make(map[protocol.Approach]int)
+	for _, a := range protocol.Approaches() {
+		all[a] = counts[a]
 	}
-	if s.Answered == 0 {
-		return s
-	}
-	var sum, squares float64 // of the answers for each unit of weight
-	for i, n := range answered {
-		s.Shares[i] = float64(n) / float64(s.Answered)
-		fair := float64(weights[i]) / float64(weight)
-		s.MaxDeviation = max(s.MaxDeviation, s.Shares[i]-fair, fair-s.Shares[i])
-		x := float64(n) / float64(weights[i])
-		sum += x
-		squares += x * x
-	}
-	s.Evenness = sum * sum / (float64(len(answered)) * squares)
-	return s
+	return all
 }

@@ -11,10 +11,10 @@
 // # Durations
 //
 // A request's duration is the time from the moment when the request was whole
-// until its worker's answer was read. That is all connecting and all serving;
-// a client that is slow to send its request does not count. Only answered
-// requests have a duration in the percentiles and in the histograms: a broker
-// that fails fast must not look fast.
+// until its worker's answer was read. That is all waiting in the broker's queue,
+// all connecting and all serving; a client that is slow to send its request does
+// not count. Only answered requests have a duration in the percentiles and in the
+// histograms: a broker that fails fast must not look fast.
 //
 // # Cost
 //
@@ -33,7 +33,6 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
-	"balancelab/internal/histogram"
 	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 )
@@ -50,15 +49,12 @@ type Recorder struct {
 	pool    *balance.Pool
 	next    broker.Observer
 	started time.Time
-	workers map[string]int // the index of each worker, by name
 
 	mu sync.Mutex // guards what follows; never held over input or output
 	counters
 	lastMinute window
-	errors     []Failure         // the latest of each worker; zero if it had none
-	answers    []answers         // of each worker
-	history    [][samples]uint32 // in flight at each worker; a ring, sample n is at n % samples
-	sampled    int               // how many samples were taken
+	workers    map[string]*record // by name
+	queue      ring               // how many requests wait
 }
 
 // counters count since the start.
@@ -73,14 +69,8 @@ type counters struct {
 	failed       [protocol.NumApproaches][numCauses]int // requests
 	left         [protocol.NumApproaches]int            // requests withdrawn, since their clients left
 	durations    [protocol.NumApproaches][protocol.NumTypes]durations
+	queued       durations         // of the requests that waited for a worker
 	latest       [latestSize]entry // a ring: request n is at n % latestSize
-}
-
-// answers is what is known of one worker's answers.
-type answers struct {
-	count   int
-	latest  time.Time
-	serving histogram.Sum // how long the worker had the jobs that it answered
 }
 
 // An entry is one request that is over.
@@ -89,7 +79,9 @@ type entry struct {
 	request protocol.Request
 	worker  string
 	took    time.Duration
+	queued  time.Duration // the part of took that it waited for a worker
 	served  time.Duration // the part of took that worker had the job
+	tries   int           // how many workers it was assigned to
 	outcome Outcome
 	cause   Cause // if it failed
 	detail  string
@@ -98,19 +90,7 @@ type entry struct {
 // New returns a Recorder for a broker that uses pool. It passes everything on
 // to next.
 func New(pool *balance.Pool, next broker.Observer) *Recorder {
-	workers := pool.Snapshot().Workers
-	r := &Recorder{
-		pool: pool, next: next, started: time.Now(),
-		workers:    make(map[string]int, len(workers)),
-		lastMinute: newWindow(),
-		errors:     make([]Failure, len(workers)),
-		answers:    make([]answers, len(workers)),
-		history:    make([][samples]uint32, len(workers)),
-	}
-	for i, w := range workers {
-		r.workers[w.Name] = i
-	}
-	return r
+	return &Recorder{pool: pool, next: next, started: time.Now(), workers: make(map[string]*record)}
 }
 
 // Connected implements [broker.Observer].
@@ -148,7 +128,8 @@ func (r *Recorder) Done(x *broker.Exchange) {
 	}
 	e := entry{
 		at: time.Now(), request: x.Request, worker: x.Worker,
-		took: x.Connecting + x.Serving, served: x.LastServing(), outcome: Answered, detail: truncate(x.Answer),
+		took: x.Queued + x.Connecting + x.Serving, queued: x.Queued, served: x.LastServing(),
+		tries: x.Attempts, outcome: Answered, detail: truncate(x.Answer),
 	}
 	if x.Failure != nil {
 		r.failedEntry(&e, x)
@@ -173,14 +154,15 @@ func (r *Recorder) failedEntry(e *entry, x *broker.Exchange) {
 	}
 	e.outcome, e.cause = Failed, requestCause(f)
 	switch f.Reason {
-	case broker.WorkerFailed, broker.Refused:
-		r.attemptFailed(x.Worker, e.cause, f.Attempts[0].Err)
-	case broker.CutOff:
-		r.mu.Lock()
-		r.attempts[CausedByStop]++
-		r.mu.Unlock()
+	case broker.WorkerFailed, broker.Refused, broker.CutOff:
+		for _, a := range f.Attempts { // one, or none if it was cut off in the queue
+			r.attemptFailed(x.Worker, e.cause, a.Err)
+		}
 	}
 }
+
+// Step implements [broker.Observer].
+func (r *Recorder) Step(x *broker.Exchange, s broker.Step) { r.next.Step(x, s) }
 
 // ClientGone implements [broker.Observer].
 func (r *Recorder) ClientGone(x *broker.Exchange, err error) {
@@ -190,32 +172,32 @@ func (r *Recorder) ClientGone(x *broker.Exchange, err error) {
 	r.next.ClientGone(x, err)
 }
 
-// attemptFailed counts an attempt that failed, and remembers why.
+// attemptFailed counts an attempt that failed, and remembers why. A stop of the
+// broker is no error of the worker.
 func (r *Recorder) attemptFailed(worker string, c Cause, err error) {
 	f := Failure{Time: time.Now(), Text: truncate(neterr.Reason(err).Error())}
-	i, known := r.workers[worker]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.attempts[c]++
-	if known {
-		r.errors[i] = f
+	if c != CausedByStop {
+		r.record(worker).err = f
 	}
 }
 
 func (r *Recorder) add(e *entry) {
-	i, known := r.workers[e.worker]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.done++
 	r.latest[r.done%latestSize] = *e
 	r.lastMinute.advance(e.at.Sub(r.started))
+	if e.queued > 0 {
+		r.queued.add(e.queued)
+	}
 	switch e.outcome {
 	case Answered:
 		r.durations[e.request.Approach][e.request.Type].add(e.took)
-		r.lastMinute.addAnswered(e.took)
-		if known {
-			r.answers[i].add(e)
-		}
+		r.lastMinute.addAnswered(e.request, e.took)
+		r.record(e.worker).answer(e)
 	case Failed:
 		r.failed[e.request.Approach][e.cause]++
 		r.lastMinute.addFailed()
@@ -227,34 +209,29 @@ func (r *Recorder) add(e *entry) {
 	}
 }
 
-func (a *answers) add(e *entry) {
-	a.count++
-	a.latest = e.at
-	a.serving.Add(e.served)
-}
-
-// Watch takes a sample of the requests in flight at each worker once a second.
-// It returns when ctx is done.
+// Watch takes a sample of the requests in flight at each worker, and of those
+// that wait, once a second. It returns when ctx is done.
 func (r *Recorder) Watch(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			r.sample(r.pool.Snapshot().Workers)
+			r.sample(r.pool.Snapshot())
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (r *Recorder) sample(workers []balance.Status) {
+func (r *Recorder) sample(pool balance.Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, w := range workers {
-		r.history[i][r.sampled%samples] = uint32(w.InFlight)
+	for _, w := range pool.Workers {
+		r.record(w.Name).inFlight.add(w.InFlight)
 	}
-	r.sampled++
+	r.queue.add(pool.Queue.Waiting)
+	r.forget(pool.Workers, time.Now())
 }
 
 // truncate returns the first bytes of text, so that texts which are kept are

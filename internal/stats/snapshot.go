@@ -15,11 +15,12 @@ type Snapshot struct {
 	Listen     string    `json:"listen"`   // the address where clients connect
 	Stopping   bool      `json:"stopping"` // no more clients are accepted; requests in flight are finished
 	Clients    int       `json:"clients"`  // connected and not answered yet
-	Queued     int       `json:"queued"`   // requests that wait in the broker, since no worker is free
 	Totals     Totals    `json:"totals"`
 	LastMinute Minute    `json:"last_minute"`
+	Queue      Queue     `json:"queue"`
 	Spread     []Spread  `json:"spread"` // one for each approach
 	Workers    []Worker  `json:"workers"`
+	Removed    Removed   `json:"removed"`
 	Latest     []Request `json:"latest"` // newest first
 
 	// Durations counts the requests answered since the start by how long they
@@ -30,8 +31,10 @@ type Snapshot struct {
 	Causes []CauseCount `json:"causes"`
 }
 
-// Answered returns how many requests of an approach the workers answered.
-func (s *Snapshot) Answered(a protocol.Approach) (n int) {
+// Answered returns how many requests of an approach the workers answered, those
+// that were removed too.
+func (s *Snapshot) Answered(a protocol.Approach) int {
+	n := s.Removed.Answered[a]
 	for i := range s.Workers {
 		n += s.Workers[i].Answered[a]
 	}
@@ -64,30 +67,54 @@ type Minute struct {
 	Answered int     `json:"answered"`
 	Failed   int     `json:"failed"` // requests, refused ones included
 	Rate     float64 `json:"rate"`   // answered requests a second
-	// P50, P95 and P99 are percentiles of the time that the answered requests
-	// took: half of them took no longer than P50. They are 0 if there were none.
-	P50 float64 `json:"p50_seconds"`
-	P95 float64 `json:"p95_seconds"`
-	P99 float64 `json:"p99_seconds"`
+	// Latency has for each approach one row for all its types, and one for each
+	// of them.
+	Latency []Latency `json:"latency"`
 	// PerSecond counts the answers of each second, oldest first. The last second
 	// is not over.
 	PerSecond []int `json:"per_second"`
 }
 
-// A Spread says how evenly one approach divided its answered requests among the
-// workers, compared with their weights.
+// A Latency says how long the answered requests of one approach and type took:
+// half of them took no longer than P50. All is 0 if there were none.
+type Latency struct {
+	Approach protocol.Approach `json:"approach"`
+	Type     protocol.Type     `json:"type"` // "" for all of them
+	Answered int               `json:"answered"`
+	P50      float64           `json:"p50_seconds"`
+	P95      float64           `json:"p95_seconds"`
+	P99      float64           `json:"p99_seconds"`
+	Max      float64           `json:"max_seconds"`
+}
+
+// A Queue is about the requests that find no worker with a place.
+type Queue struct {
+	Waiting int       `json:"waiting"`
+	Oldest  float64   `json:"oldest_seconds"` // how long the one has waited that waits longest
+	Most    int       `json:"most"`           // that waited at once
+	History []int     `json:"history"`        // Waiting of the last minute, once a second, oldest first
+	Waited  Histogram `json:"waited"`         // since the start, how long those waited that are over
+}
+
+// A Spread says how evenly one approach assigned requests to the workers. It
+// counts assignments and not answers: while requests are in flight, answers say
+// as much of how long they take. A further attempt is an assignment like any
+// other.
 type Spread struct {
 	Approach protocol.Approach `json:"approach"`
-	Answered int               `json:"answered"`
-	// Shares has each worker's fraction of Answered. They add up to 1, or are
-	// all 0 if there are no answers.
+	Assigned int               `json:"assigned"` // to workers that were removed, too
+	// Shares has each worker's fraction of Assigned. They add up to 1 unless
+	// workers were removed, or are all 0 if nothing was assigned.
 	Shares []float64 `json:"shares"`
-	// MaxDeviation is the largest difference between a worker's share and its
-	// fair share.
+	// Fair has each worker's fair share of Assigned. Of each request it is the
+	// fraction of the weights of all workers that could be chosen then: one that
+	// cooled down, drained or was full has missed nothing.
+	Fair []float64 `json:"fair"`
+	// MaxDeviation is the largest difference between a share and its fair share.
 	MaxDeviation float64 `json:"off"`
-	// Evenness is Jain's index of the answers for each unit of weight: 1 if all
-	// workers had the same, 1/n if one of n workers had everything, 0 if there
-	// are no answers.
+	// Evenness is Jain's index of each worker's shares for what was fair: 1 if
+	// all had their fair share, 1/n if one of n had everything, 0 if nothing was
+	// assigned.
 	Evenness float64 `json:"evenness"`
 }
 
@@ -99,6 +126,7 @@ type Worker struct {
 	State     string  `json:"state"`           // one of [States], as of the worker's last request
 	Cooling   float64 `json:"cooling_seconds"` // until the cool-down ends
 	Weight    int     `json:"weight"`
+	Limit     int     `json:"limit"`      // of InFlight; 0 for none
 	FairShare float64 `json:"fair_share"` // its fraction of all weights
 	InFlight  int     `json:"in_flight"`
 	Peak      int     `json:"most_in_flight"`
@@ -112,6 +140,14 @@ type Worker struct {
 	LastAnswer time.Time `json:"last_answer,omitzero"` // when the latest one came; zero if there was none
 	Serving    Serving   `json:"serving"`
 	Error      *Failure  `json:"latest_error"` // nil if there was none
+}
+
+// Removed are the sums of the workers that were removed.
+type Removed struct {
+	Assigned  int                       `json:"assigned"`
+	Answered  map[protocol.Approach]int `json:"answered"`
+	Failed    int                       `json:"failed"`
+	Withdrawn int                       `json:"withdrawn"`
 }
 
 // A Serving says how long one worker had the jobs that it answered, from the
@@ -144,16 +180,17 @@ type Request struct {
 	Type     protocol.Type     `json:"type"`     // "" if it was refused
 	Approach protocol.Approach `json:"approach"` // "" if it was refused
 	Worker   string            `json:"worker"`   // the last one asked; "" if none was
-	Seconds  float64           `json:"seconds"`  // connecting and serving; if it was refused, reading
+	Attempts int               `json:"attempts"` // how many workers it was assigned to
+	Seconds  float64           `json:"seconds"`  // waiting for a worker, connecting and serving; if it was refused, reading
 	Outcome  Outcome           `json:"outcome"`
 	Detail   string            `json:"detail"` // the answer, or why there is none
 }
 
-// A Histogram counts durations of one type under one approach, as Prometheus has
-// it.
+// A Histogram counts durations, of one type under one approach or of all, as
+// Prometheus has it.
 type Histogram struct {
-	Approach protocol.Approach `json:"approach"`
-	Type     protocol.Type     `json:"type"`
+	Approach protocol.Approach `json:"approach"` // "" for all
+	Type     protocol.Type     `json:"type"`     // "" for all
 	// Buckets are in order and cumulative. A bucket that would count no more than
 	// the one before is left out, and so is the one for +Inf; [Bounds] has all.
 	Buckets []Bucket `json:"buckets"`

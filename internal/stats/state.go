@@ -10,7 +10,7 @@ const notAskedYet = "not asked yet"
 func States() []string {
 	return []string{
 		notAskedYet, balance.Up.String(), balance.Cooling.String(), balance.DueForTrial.String(), balance.OnTrial.String(),
-		"draining", "drained",
+		balance.Draining.String(), balance.Drained.String(),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"reflect"
@@ -17,6 +18,7 @@ import (
 	"balancelab/internal/balance"
 	"balancelab/internal/broker"
 	"balancelab/internal/console"
+	"balancelab/internal/histogram"
 	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 )
@@ -110,7 +112,7 @@ func TestCounts(t *testing.T) {
 		if w := s.Workers[0]; w.Answered[protocol.RoundRobin] != 4 || w.FairShare != 2.0/3 || w.State != "up" {
 			t.Errorf("Worker-1 is %+v", w)
 		}
-		if p := s.Spread[0]; p.Answered != 6 || p.MaxDeviation > 1e-9 || p.Evenness < .999 {
+		if p := s.Spread[0]; p.Assigned != 6 || p.MaxDeviation > 1e-9 || p.Evenness < .999 {
 			t.Errorf("a spread that goes with the weights is %+v", p)
 		}
 		for _, h := range s.Durations {
@@ -256,8 +258,9 @@ func TestLastMinute(t *testing.T) {
 			}
 			l.answer(protocol.RoundRobin, time.Duration(i+1)*time.Millisecond)
 		}
-		m := l.Snapshot().LastMinute
-		for _, q := range []struct{ got, want float64 }{{m.P50, .050}, {m.P95, .095}, {m.P99, .099}} {
+		s := l.Snapshot()
+		m, took := s.LastMinute, latencyOf(s, protocol.RoundRobin, protocol.Short)
+		for _, q := range []struct{ got, want float64 }{{took.P50, .050}, {took.P95, .095}, {took.P99, .099}} {
 			if q.got < .94*q.want || q.got > 1.06*q.want {
 				t.Errorf("got %v, want %v within 6 percent", q.got, q.want)
 			}
@@ -270,16 +273,19 @@ func TestLastMinute(t *testing.T) {
 			t.Errorf("after 59 seconds: %+v", m)
 		}
 		time.Sleep(2 * time.Second) // 61: the first half is forgotten
-		if m := l.Snapshot().LastMinute; m.Answered != 50 || m.P50 < .070 || m.Seconds != 59 {
+		s = l.Snapshot()
+		if m := s.LastMinute; m.Answered != 50 || latencyOf(s, protocol.RoundRobin, protocol.Short).P50 < .070 || m.Seconds != 59 {
 			t.Errorf("after 61 seconds: %+v", m)
 		}
 		time.Sleep(time.Hour)
-		if m := l.Snapshot().LastMinute; m.Answered != 0 || m.P99 != 0 || m.Rate != 0 || slices.Max(m.PerSecond) != 0 {
+		s = l.Snapshot()
+		if m := s.LastMinute; m.Answered != 0 || latencyOf(s, protocol.RoundRobin, protocol.Short).P99 != 0 || m.Rate != 0 || slices.Max(m.PerSecond) != 0 {
 			t.Errorf("after an hour: %+v", m)
 		}
-		if left := l.lastMinute.recent().answered; !reflect.DeepEqual(left, newSlotHistogram()) {
-			t.Error("something is left in the buckets")
-		}
+		left := l.lastMinute.recent().answered
+		left.all(func(a protocol.Approach, y protocol.Type, h *histogram.Histogram) {
+			t.Errorf("something is left in the buckets of %v, %v", a, y)
+		})
 	})
 }
 
@@ -290,15 +296,47 @@ func TestExactWhereAllAreAlike(t *testing.T) {
 	for range 10 {
 		l.answer(protocol.LeastConnections, 5003*time.Millisecond)
 	}
-	if m := l.Snapshot().LastMinute; m.P50 != 5.003 || m.P99 != 5.003 {
+	if m := latencyOf(l.Snapshot(), protocol.LeastConnections, protocol.NoType); m.P50 != 5.003 || m.P99 != 5.003 {
 		t.Errorf("got %v and %v, want 5.003", m.P50, m.P99)
 	}
 	for range 8 {
 		l.answer(protocol.LeastConnections, 1002*time.Millisecond)
 	}
 	l.answer(protocol.LeastConnections, 20*time.Second)
-	if m := l.Snapshot().LastMinute; m.P50 != 5.003 || m.P99 != 20 {
+	if m := latencyOf(l.Snapshot(), protocol.LeastConnections, protocol.NoType); m.P50 != 5.003 || m.P99 != 20 || m.Max != 20 {
 		t.Errorf("among shorter and longer ones: got %v and %v, want 5.003 and 20", m.P50, m.P99)
+	}
+}
+
+// latencyOf returns the row of an approach and a type.
+func latencyOf(s Snapshot, a protocol.Approach, y protocol.Type) Latency {
+	for _, l := range s.LastMinute.Latency {
+		if l.Approach == a && l.Type == y {
+			return l
+		}
+	}
+	return Latency{}
+}
+
+// TestLatencyIsNotMixed: what one approach did says nothing of the other one.
+func TestLatencyIsNotMixed(t *testing.T) {
+	l := newLab(t, console.Off{})
+	done := func(a protocol.Approach, y protocol.Type, took time.Duration) {
+		l.Done(&broker.Exchange{Client: client, Request: protocol.Request{Type: y, Approach: a}, Worker: "Worker-1", Attempts: 1, Serving: took})
+	}
+	for range 99 {
+		done(protocol.RoundRobin, protocol.Long, 20*time.Second)
+		done(protocol.RoundRobin, protocol.Short, 10*time.Second)
+		done(protocol.LeastConnections, protocol.Long, 5*time.Second)
+	}
+	done(protocol.RoundRobin, protocol.Short, time.Minute)
+	rr, lc := protocol.RoundRobin, protocol.LeastConnections
+	want := []Latency{
+		{rr, protocol.NoType, 199, 20, 20, 20, 60}, {rr, protocol.Long, 99, 20, 20, 20, 20}, {rr, protocol.Short, 100, 10, 10, 10, 60},
+		{lc, protocol.NoType, 99, 5, 5, 5, 5}, {lc, protocol.Long, 99, 5, 5, 5, 5}, {lc, protocol.Short, 0, 0, 0, 0, 0},
+	}
+	if got := l.Snapshot().LastMinute.Latency; !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 
@@ -306,10 +344,11 @@ func TestExactWhereAllAreAlike(t *testing.T) {
 // whatever happens.
 func TestWindowLaw(t *testing.T) {
 	type event struct {
-		second int
-		took   time.Duration // -1: failed
+		second  int
+		request protocol.Request
+		took    time.Duration // -1: failed
 	}
-	w := newWindow()
+	var w window
 	var all []event
 	var age time.Duration
 	for range 2000 {
@@ -319,28 +358,29 @@ func TestWindowLaw(t *testing.T) {
 		}
 		age += time.Duration(rand.ExpFloat64() * float64(step))
 		w.advance(age)
-		e := event{int(age / time.Second), -1}
+		e := event{int(age / time.Second), protocol.Request{
+			Type: protocol.Type(1 + rand.IntN(2)), Approach: protocol.Approach(1 + rand.IntN(2)),
+		}, -1}
 		if rand.IntN(4) == 0 {
 			w.addFailed()
 		} else {
 			e.took = time.Duration(rand.Int64N(int64(time.Minute)))
-			w.addAnswered(e.took)
+			w.addAnswered(e.request, e.took)
 		}
 		all = append(all, e)
-		want := recent{answered: newSlotHistogram(), perSecond: make([]int, slots)}
+		want := recent{perSecond: make([]int, slots)}
 		for _, e := range all[max(0, len(all)-1000):] {
 			switch ago := int(age/time.Second) - e.second; {
 			case ago >= slots:
 			case e.took < 0:
 				want.failed++
 			default:
-				want.answered.Add(e.took)
+				want.answered.of(e.request.Approach, e.request.Type).Add(e.took)
 				want.perSecond[slots-1-ago]++
 			}
 		}
 		if got := w.recent(); !reflect.DeepEqual(got, want) {
-			t.Fatalf("at %v the window has %d answered, %d failed, %v;\nwant %d, %d, %v", age,
-				got.answered.Count(), got.failed, got.perSecond, want.answered.Count(), want.failed, want.perSecond)
+			t.Fatalf("at %v the window has %d failed, %v;\nwant %d, %v", age, got.failed, got.perSecond, want.failed, want.perSecond)
 		}
 	}
 }
@@ -398,8 +438,8 @@ func TestAtOnce(t *testing.T) {
 				default:
 				}
 				s := l.Snapshot()
-				l.sample(l.pool.Snapshot().Workers)
-				if s.Clients < 0 || answeredIn(s, protocol.RoundRobin) > s.Spread[0].Answered {
+				l.sample(l.pool.Snapshot())
+				if s.Clients < 0 || answeredIn(s, protocol.RoundRobin) > s.Answered(protocol.RoundRobin) {
 					t.Errorf("an impossible moment: %+v", s)
 				}
 			}
@@ -443,6 +483,7 @@ type told struct {
 func (j *told) Connected(net.Addr)                 { j.words = append(j.words, "connected") }
 func (j *told) Redispatched(string, error)         { j.words = append(j.words, "redispatched") }
 func (j *told) Unreachable(string, error)          { j.words = append(j.words, "unreachable") }
+func (j *told) Step(*broker.Exchange, broker.Step) { j.words = append(j.words, "step") }
 func (j *told) ClientGone(*broker.Exchange, error) { j.words = append(j.words, "left") }
 func (j *told) Done(*broker.Exchange) {
 	j.words = append(j.words, "done")
@@ -458,7 +499,8 @@ func TestPassesEverythingOn(t *testing.T) {
 	l.Unreachable("Worker-1", neterr.Errno(neterr.Refused))
 	l.ClientGone(&broker.Exchange{Client: client}, neterr.Errno(neterr.Reset))
 	l.Redispatched("Worker-2", neterr.Errno(neterr.Reset))
-	if got := strings.Join(j.words, " "); got != "connected done unreachable left redispatched" {
+	l.Step(new(broker.Exchange), broker.Queued)
+	if got := strings.Join(j.words, " "); got != "connected done unreachable left redispatched step" {
 		t.Errorf("the next observer was told %q", got)
 	}
 	if e := l.Snapshot().Workers[1].Error; e == nil || e.Text != neterr.Reset.String() {
@@ -495,21 +537,137 @@ func TestNoAllocation(t *testing.T) {
 
 func TestSpread(t *testing.T) {
 	for _, test := range []struct {
-		answered, weights   []int
+		turns               []balance.Turns
+		removed             int
 		deviation, evenness float64
 	}{
-		{[]int{0, 0}, []int{1, 1}, 0, 0},
-		{[]int{5, 5}, []int{1, 1}, 0, 1},
-		{[]int{9, 3}, []int{3, 1}, 0, 1},
-		{[]int{10, 0}, []int{1, 1}, .5, .5},
-		{[]int{10, 0}, []int{3, 1}, .25, .5},
-		{[]int{10, 10, 0}, []int{1, 1, 1}, 1. / 3, 2. / 3}, // farther below its fair share than above
+		{[]balance.Turns{{}, {}}, 0, 0, 0},
+		{[]balance.Turns{{Assigned: 5, Fair: 5}, {Assigned: 5, Fair: 5}}, 0, 0, 1},
+		{[]balance.Turns{{Assigned: 9, Fair: 9}, {Assigned: 3, Fair: 3}}, 0, 0, 1},
+		{[]balance.Turns{{Assigned: 10, Fair: 5}, {Fair: 5}}, 0, .5, .5},
+		{[]balance.Turns{{Assigned: 10, Fair: 7.5}, {Fair: 2.5}}, 0, .25, .5},
+		{[]balance.Turns{{Assigned: 10, Fair: 20. / 3}, {Assigned: 10, Fair: 20. / 3}, {Fair: 20. / 3}}, 0, 1. / 3, 2. / 3}, // farther below its fair share than above
+		{[]balance.Turns{{Assigned: 10, Fair: 10}, {}}, 0, 0, 1},                                                            // the other one could not be chosen
+		{[]balance.Turns{{Assigned: 5, Fair: 5}}, 5, 0, 1},
+		{[]balance.Turns{{Fair: 5}, {}}, 10, .5, 0},
 	} {
-		s := newSpread(test.answered, test.weights)
-		if s.MaxDeviation != test.deviation || s.Evenness != test.evenness {
-			t.Errorf("%v for %v: got %v, %v; want %v, %v", test.answered, test.weights, s.MaxDeviation, s.Evenness, test.deviation, test.evenness)
+		s := newSpread(test.turns, test.removed)
+		if math.Abs(s.MaxDeviation-test.deviation) > 1e-9 || math.Abs(s.Evenness-test.evenness) > 1e-9 {
+			t.Errorf("%v: got %v, %v; want %v, %v", test.turns, s.MaxDeviation, s.Evenness, test.deviation, test.evenness)
 		}
 	}
+}
+
+// While requests are in flight, turns are what was assigned and not what was
+// answered. A worker that cools down is owed nothing.
+func TestSpreadOfTurns(t *testing.T) {
+	l := newLab(t, console.Off{}) // weights 2 and 1
+	turn := func() balance.Lease {
+		lease, ok := l.pool.Assign(int(protocol.RoundRobin), new(balance.Request))
+		if !ok {
+			t.Fatal("no worker was assigned")
+		}
+		return lease
+	}
+	for range 3 {
+		turn()
+	}
+	if p := l.Snapshot().Spread[0]; p.Assigned != 3 || p.MaxDeviation > 1e-9 || p.Shares[0] != 2./3 || math.Abs(p.Fair[1]-1./3) > 1e-9 {
+		t.Errorf("with all in flight: %+v", p)
+	}
+	for range 3 { // Worker-2 fails until it cools down
+		for {
+			lease := turn()
+			if lease.Worker().Name == "Worker-2" {
+				lease.Release(balance.Failed)
+				break
+			}
+		}
+	}
+	before := l.Snapshot()
+	if before.Workers[1].State != "cooling down" {
+		t.Fatalf("Worker-2 is %s", before.Workers[1].State)
+	}
+	for range 30 {
+		turn()
+	}
+	p := l.Snapshot().Spread[0]
+	if p.Assigned != before.Spread[0].Assigned+30 || p.MaxDeviation > .02 {
+		t.Errorf("with one that cools down: %+v", p)
+	}
+}
+
+// Removed workers stay in the totals, and their records are forgotten a minute
+// later. A worker that is added has a record from then on.
+func TestWorkersComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, console.Off{})
+		for range 6 {
+			l.answer(protocol.RoundRobin, time.Second)
+		}
+		l.sample(l.pool.Snapshot())
+		l.pool.Remove("Worker-2")
+		l.pool.Add(balance.Worker{Addr: "c:1"})
+		for range 3 {
+			l.answer(protocol.RoundRobin, time.Second)
+		}
+		l.sample(l.pool.Snapshot())
+		s := l.Snapshot()
+		if s.Totals.Answered != 9 || s.Removed.Answered[protocol.RoundRobin] != 2 || s.Removed.Assigned != 2 || s.Spread[0].Assigned != 9 {
+			t.Errorf("totals %+v, removed %+v, spread %+v", s.Totals, s.Removed, s.Spread)
+		}
+		if len(s.Workers) != 2 || s.Workers[1].Name != "Worker-3" || len(s.Workers[0].History) != 2 || len(s.Workers[1].History) != 1 || s.Workers[1].Serving.Count != 1 {
+			t.Errorf("%+v", s.Workers)
+		}
+		if len(l.workers) != 3 {
+			t.Errorf("%d records, want 3", len(l.workers))
+		}
+		time.Sleep(time.Minute + 1)
+		l.sample(l.pool.Snapshot())
+		if len(l.workers) != 2 || l.workers["Worker-2"] != nil {
+			t.Errorf("after a minute there are %d records: %v", len(l.workers), l.workers)
+		}
+	})
+}
+
+// What waits for a worker is counted, and its time is a part of what it took.
+func TestQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := balance.NewPool([]balance.Worker{{Name: "Worker-1", Limit: 1}}, selectors()...)
+		l := &lab{t, New(pool, console.Off{}), pool}
+		var first, second balance.Request
+		lease, _ := pool.Assign(int(protocol.RoundRobin), &first)
+		if _, ok := pool.Assign(int(protocol.RoundRobin), &second); ok || second.Place() == nil {
+			t.Fatal("it does not wait")
+		}
+		time.Sleep(3 * time.Second)
+		l.sample(pool.Snapshot())
+		if q := l.Snapshot().Queue; q.Waiting != 1 || q.Oldest != 3 || q.Most != 1 || !slices.Equal(q.History, []int{1}) || q.Waited.Count != 0 {
+			t.Errorf("%+v", q)
+		}
+		lease.Release(balance.Answered)
+		(<-second.Place()).Release(balance.Answered)
+		l.Done(&broker.Exchange{Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
+			Worker: "Worker-1", Attempts: 1, Queued: 3 * time.Second, Serving: time.Second})
+		s := l.Snapshot()
+		if q := s.Queue; q.Waiting != 0 || q.Oldest != 0 || q.Most != 1 || q.Waited.Count != 1 || q.Waited.Sum != 3 {
+			t.Errorf("%+v", q)
+		}
+		if r := s.Latest[0]; r.Seconds != 4 || s.Workers[0].Serving.Sum != 1 {
+			t.Errorf("it took %v s, of which %v s at the worker", r.Seconds, s.Workers[0].Serving.Sum)
+		}
+		l.fail(broker.Exchange{Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}, Queued: 30 * time.Second},
+			broker.Failure{Reason: broker.QueueTimeout})
+		s = l.Snapshot()
+		if s.Queue.Waited.Count != 2 || s.Totals.Refused != 0 || s.Latest[0].Outcome != Failed || s.Latest[0].Attempts != 0 {
+			t.Errorf("after a timeout: %+v, %+v", s.Queue, s.Latest[0])
+		}
+		for _, c := range s.Causes {
+			if want := c.Cause == "queue timeout"; (c.Requests[protocol.RoundRobin] == 1) != want {
+				t.Errorf("%+v", c)
+			}
+		}
+	})
 }
 
 func BenchmarkVisit(b *testing.B) {

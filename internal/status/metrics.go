@@ -31,7 +31,7 @@ func Metrics(s stats.Snapshot) []byte {
 	m.workers(s.Workers)
 	m.states(s.Workers)
 	m.single("clients", "gauge", "Clients connected and not answered yet.", float64(s.Clients))
-	m.single("queue_length", "gauge", "Requests that wait in the broker, since no worker is free.", float64(s.Queued))
+	m.queue(&s.Queue)
 	m.single("connections_total", "counter", "Clients that connected.", float64(s.Totals.Connected))
 	m.single("clients_left_total", "counter", "Clients that were gone before their answer.", float64(s.Totals.ClientsGone))
 	m.single("clients_without_request_total", "counter", "Clients that left without a byte.", float64(s.Totals.NoRequest))
@@ -78,19 +78,43 @@ func (m *metrics) failures(s *stats.Snapshot) {
 func (m *metrics) durations(all []stats.Histogram) {
 	const name = "request_duration_seconds"
 	m.family(name, "histogram", "From a whole request to its worker's answer, for requests that were answered.")
-	for _, h := range all {
-		labels := []string{"approach", h.Approach.String(), "type", h.Type.String()}
-		count, buckets := 0, h.Buckets
-		for _, le := range stats.Bounds() {
-			if len(buckets) > 0 && buckets[0].Le == le {
-				count, buckets = buckets[0].Count, buckets[1:]
-			}
-			m.sample(name+"_bucket", float64(count), append(labels, "le", number(le))...)
-		}
-		m.sample(name+"_bucket", float64(h.Count), append(labels, "le", "+Inf")...)
-		m.sample(name+"_sum", h.Sum, labels...)
-		m.sample(name+"_count", float64(h.Count), labels...)
+	bounds := stats.Bounds()
+	for i := range all {
+		m.histogram(name, &all[i], bounds, "approach", all[i].Approach.String(), "type", all[i].Type.String())
 	}
+}
+
+// coarse is how many buckets of the queue's histogram are one here. How long a
+// request waited need not be known as well as how long it took.
+const coarse = 10
+
+func (m *metrics) queue(q *stats.Queue) {
+	m.single("queue_length", "gauge", "Requests that wait in the broker, since no worker is free.", float64(q.Waiting))
+	m.single("queue_length_max", "gauge", "The most requests that waited at once.", float64(q.Most))
+	m.single("queue_oldest_seconds", "gauge", "How long the request has waited that waits longest.", q.Oldest)
+	const name = "queue_seconds"
+	m.family(name, "histogram", "How long requests waited for a worker, for those that had to and are over.")
+	var bounds []float64
+	for i, bound := range stats.Bounds() {
+		if i%coarse == 0 {
+			bounds = append(bounds, bound)
+		}
+	}
+	m.histogram(name, &q.Waited, bounds)
+}
+
+// histogram writes the samples of h with some of its bounds.
+func (m *metrics) histogram(name string, h *stats.Histogram, bounds []float64, labels ...string) {
+	count, buckets := 0, h.Buckets
+	for _, le := range bounds {
+		for len(buckets) > 0 && buckets[0].Le <= le {
+			count, buckets = buckets[0].Count, buckets[1:]
+		}
+		m.sample(name+"_bucket", float64(count), append(labels, "le", number(le))...)
+	}
+	m.sample(name+"_bucket", float64(h.Count), append(labels, "le", "+Inf")...)
+	m.sample(name+"_sum", h.Sum, labels...)
+	m.sample(name+"_count", float64(h.Count), labels...)
 }
 
 func (m *metrics) workers(all []stats.Worker) {
@@ -106,6 +130,8 @@ func (m *metrics) workers(all []stats.Worker) {
 			func(w *stats.Worker) float64 { return w.Cooling }},
 		{"worker_weight", "gauge", "The worker's weight.",
 			func(w *stats.Worker) float64 { return float64(w.Weight) }},
+		{"worker_limit", "gauge", "The most requests that the worker may have at once; 0 for no limit.",
+			func(w *stats.Worker) float64 { return float64(w.Limit) }},
 		{"worker_requests_in_flight", "gauge", "Requests that the worker has now.",
 			func(w *stats.Worker) float64 { return float64(w.InFlight) }},
 		{"worker_requests_in_flight_max", "gauge", "The most requests that the worker had at once.",

@@ -202,7 +202,7 @@ func TestMetricsValues(t *testing.T) {
 	}
 	odd := `odd "\` + "\n" // a name that must be escaped
 	for key, want := range map[string]float64{
-		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "round_robin", "outcome": "answered"}):     14,
+		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "round_robin", "outcome": "answered"}):     16,
 		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "round_robin", "outcome": "failed"}):       2,
 		"balancelab_requests_total" + fmt.Sprint(map[string]string{"approach": "none", "outcome": "refused"}):             1,
 		"balancelab_worker_up" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                                      1,
@@ -219,6 +219,7 @@ func TestMetricsValues(t *testing.T) {
 		"balancelab_worker_serving_seconds_count" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                   9,
 		"balancelab_worker_last_answer_timestamp_seconds" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):           1714564850.25,
 		"balancelab_worker_last_answer_timestamp_seconds" + fmt.Sprint(map[string]string{"worker": odd}):                  0,
+		"balancelab_worker_limit" + fmt.Sprint(map[string]string{"worker": "Worker-1"}):                                   5,
 		"balancelab_worker_state" + fmt.Sprint(map[string]string{"worker": odd, "state": "cooling down"}):                 1,
 		"balancelab_worker_state" + fmt.Sprint(map[string]string{"worker": odd, "state": "up"}):                           0,
 		"balancelab_clients" + fmt.Sprint(map[string]string{}):                                                            3,
@@ -229,6 +230,20 @@ func TestMetricsValues(t *testing.T) {
 		if got, there := values[key]; !there || got != want {
 			t.Errorf("%s is %v (%v), want %v", key, got, there, want)
 		}
+	}
+}
+
+// The queue's histogram has a bound of ten.
+func TestMetricsOfTheQueue(t *testing.T) {
+	var got []string
+	for _, p := range parsed(t, sample())["balancelab_queue_seconds"].samples {
+		if le := p.labels["le"]; le == "" || le == "0.389" || le == "0.6166" || le == "0.9772" || le == "1.549" || le == "+Inf" {
+			got = append(got, fmt.Sprint(strings.TrimPrefix(p.name, "balancelab_queue_seconds"), " ", le, " ", p.value))
+		}
+	}
+	want := []string{"_bucket 0.389 0", "_bucket 0.6166 1", "_bucket 0.9772 1", "_bucket 1.549 2", "_bucket +Inf 3", "_sum  4.5", "_count  3"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -247,9 +262,10 @@ func TestSeries(t *testing.T) {
 		return series
 	}
 	const histograms = 2 * 2 * (302 + 3) // approaches and types; bounds, +Inf, _sum and _count
-	const others, each = 45, 21
-	if got := count(0); got != histograms+others {
-		t.Errorf("%d series without a worker, want %d and %d", got, histograms, others)
+	const queue = 31 + 3                 // a bound of ten, +Inf, _sum and _count
+	const others, each = 47, 22
+	if got := count(0); got != histograms+queue+others {
+		t.Errorf("%d series without a worker, want %d", got, histograms+queue+others)
 	}
 	if got := count(10) - count(0); got != 10*each {
 		t.Errorf("%d series more with ten workers, want %d for each", got, each)
@@ -262,8 +278,8 @@ func TestReadmeOfMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wanted := []string{" 1,265 time series ", " 21 more "}
-	for _, c := range stats.New(balance.NewPool(nil), console.Off{}).Snapshot().Causes {
+	wanted := []string{" 1,301 time series ", " 22 more "}
+	for _, c := range stats.New(balance.NewPool(nil, nil, new(balance.RoundRobin), new(balance.LeastConnections)), console.Off{}).Snapshot().Causes {
 		wanted = append(wanted, "| `"+c.Cause+"` |")
 	}
 	for _, want := range wanted {

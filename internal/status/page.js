@@ -188,14 +188,39 @@ function showWorker(tr, w, top, now) {
 }
 
 function showFigures(s) {
-  const m = s.last_minute, failed = Object.values(s.totals.failed).reduce((a, b) => a + b, 0);
+  const m = s.last_minute, sum = (counts) => Object.values(counts).reduce((a, b) => a + b, 0);
+  const failed = sum(s.totals.failed), withdrawn = sum(s.totals.withdrawn);
   setText($("answered"), whole(s.totals.answered));
-  setText($("failed"), whole(failed + s.totals.refused));
-  setText($("failed-how"), whole(failed) + " failed, " + whole(s.totals.refused) + " refused");
+  setText($("failed"), whole(failed + s.totals.refused + withdrawn));
+  setText($("failed-how"), whole(failed) + " failed, " + whole(s.totals.refused) + " refused, " + whole(withdrawn) + " withdrawn");
   setText($("rate"), rate(m.rate));
   const over = m.per_second.slice(0, -1); // the last second is not over
   setAttr($("rate-plot").firstElementChild, "d", steps(over, 59, 20, Math.max(4, ...over)));
-  for (const p of ["p50", "p95", "p99"]) setText($(p), m.answered > 0 ? seconds(m[p + "_seconds"]) : "–");
+  showQueue(s.queue);
+  showLatency(m.latency);
+}
+
+function showQueue(q) {
+  setText($("waiting"), whole(q.waiting));
+  setText($("waiting-how"), (q.waiting > 0 ? "the first for " + long(q.oldest_seconds) + ", " : "") + "at most " + whole(q.most) + " at once");
+  setAttr($("waiting-plot").firstElementChild, "d", steps(q.history, 60, 20, Math.max(4, ...q.history)));
+}
+
+function showLatency(latency) {
+  const all = rows($("latency").tBodies[0], latency.length, newLatency);
+  latency.forEach((l, i) => {
+    setText(all[i].querySelector("th"), l.type || names[l.approach]);
+    setAttr(all[i].querySelector("th"), "class", l.type ? "of" : "");
+    const took = ["p50", "p95", "p99", "max"].map((p) => l.answered > 0 ? seconds(l[p + "_seconds"]) : "–");
+    [whole(l.answered), ...took].forEach((text, j) => setText(all[i].children[j + 1], text));
+  });
+}
+
+function newLatency() {
+  const tr = row();
+  tr.append(cell("th"));
+  for (let i = 0; i < 5; i++) tr.append(cell("td", "num"));
+  return tr;
 }
 
 const names = { round_robin: "Round robin", least_connections: "Least connections" };
@@ -211,17 +236,18 @@ function showSpread(s) {
     setText(tr.querySelector(".num"), percent(w.fair_share));
     for (const p of s.spread) {
       const box = tr.querySelectorAll(".share")[columns.indexOf(p.approach)];
-      const top = Math.min(1, 1.15 * Math.max(...s.spread.flatMap((q) => q.shares), ...s.workers.map((v) => v.fair_share)));
-      setText(box.querySelector(".n"), p.answered > 0 ? percent(p.shares[i]) : "–");
+      const fair = p.assigned > 0 ? p.fair[i] : w.fair_share;
+      const top = Math.min(1, 1.15 * Math.max(...s.spread.flatMap((q) => [...q.shares, ...q.fair]), ...s.workers.map((v) => v.fair_share)));
+      setText(box.querySelector(".n"), p.assigned > 0 ? percent(p.shares[i]) : "–");
       box.querySelector("i").style.width = 100 * p.shares[i] / top + "%";
-      box.querySelector(".fair").style.left = 100 * w.fair_share / top + "%";
+      box.querySelector(".fair").style.left = 100 * fair / top + "%";
     }
   });
 }
 
 function spreadText(p) {
   const name = names[p.approach] || p.approach;
-  if (p.answered === 0) return name + ": nothing answered yet.";
+  if (p.assigned === 0) return name + ": nothing assigned yet.";
   if (p.off < 0.0005) return name + ": every worker has its fair share.";
   return name + ": at most " + (100 * p.off).toFixed(1) + " points off a fair share.";
 }
@@ -262,7 +288,7 @@ function newRequest(r, arrives) {
     outcome.append(make("small", "", r.detail));
     tr.classList.add("said");
   }
-  const text = { ended: at(r.time), type: r.type || "–", approach: (names[r.approach] || "–").toLowerCase(), worker: r.worker || "–", took: seconds(r.seconds) };
+  const text = { ended: at(r.time), type: r.type || "–", approach: (names[r.approach] || "–").toLowerCase(), worker: (r.worker || "–") + (r.attempts > 1 ? ", attempt " + r.attempts : ""), took: seconds(r.seconds) };
   for (const part in text) {
     const td = cell("td", part === "took" ? "num took" : part);
     td.textContent = text[part];

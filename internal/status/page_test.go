@@ -212,7 +212,8 @@ func (b *browser) numbers() (all map[string]string) {
 	b.t.Helper()
 	b.eval(`(() => {
 		const all = {}, put = (name, e) => all[name] = e.textContent.replaceAll(",", "");
-		for (const id of ["clients", "answered", "failed", "p50", "p95", "p99"]) put(id, document.getElementById(id));
+		for (const id of ["clients", "answered", "failed", "waiting"]) put(id, document.getElementById(id));
+		document.querySelectorAll("#latency tbody tr").forEach((tr, i) => [...tr.children].forEach((e, j) => put("latency " + i + " " + j, e)));
 		for (const tr of document.querySelectorAll("#workers tbody tr")) {
 			for (const c of ["addr", "word", "weight", "rr", "lc", "failed"]) put(tr.dataset.worker + " " + c, tr.querySelector("." + c));
 			put(tr.dataset.worker + " in flight", tr.querySelector(".flight .n"));
@@ -238,9 +239,20 @@ func (b *browser) expected(s stats.Snapshot) map[string]string {
 	}
 	latest := s.Latest[0]
 	all := map[string]string{
-		"clients": fmt.Sprint(s.Clients), "answered": fmt.Sprint(s.Totals.Answered), "failed": fmt.Sprint(s.Totals.Refused),
-		"p50": written("seconds", s.LastMinute.P50), "p95": written("seconds", s.LastMinute.P95), "p99": written("seconds", s.LastMinute.P99),
+		"clients": fmt.Sprint(s.Clients), "answered": fmt.Sprint(s.Totals.Answered), "failed": fmt.Sprint(s.Totals.Refused), "waiting": "0",
 		"latest type": latest.Type.String(), "latest worker": latest.Worker, "latest took": written("seconds", latest.Seconds),
+	}
+	for i, l := range s.LastMinute.Latency {
+		row := []string{l.Type.String(), fmt.Sprint(l.Answered)}
+		if l.Type == protocol.NoType {
+			row[0] = map[protocol.Approach]string{protocol.RoundRobin: "Round robin", protocol.LeastConnections: "Least connections"}[l.Approach]
+		}
+		for _, took := range []float64{l.P50, l.P95, l.P99, l.Max} {
+			row = append(row, written("seconds", took))
+		}
+		for j, text := range row {
+			all[fmt.Sprintf("latency %d %d", i, j)] = text
+		}
 	}
 	for i, w := range s.Workers {
 		for name, value := range map[string]any{
@@ -447,7 +459,7 @@ func TestPageFits(t *testing.T) {
 		}
 		tree := b.tree()
 		for _, want := range []string{
-			`heading "Workers"`, `table "Workers"`, `table "How even is the spread?"`, `table "Latest requests"`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`, `cell "up answered `, `cell "not asked yet"`,
+			`heading "Workers"`, `table "Workers"`, `table "How even is the spread?"`, `table "How long requests took, last minute"`, `table "Latest requests"`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`, `cell "up answered `, `cell "not asked yet"`,
 		} {
 			if !strings.Contains(tree, want) {
 				t.Errorf("at a width of %d a screen reader does not get %s:\n%s", width, want, tree)

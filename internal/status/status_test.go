@@ -32,20 +32,25 @@ func sample() stats.Snapshot {
 	start := time.Date(2024, 5, 1, 12, 0, 0, 250e6, time.UTC)
 	answered := map[protocol.Approach]int{protocol.RoundRobin: 7, protocol.LeastConnections: 2}
 	return stats.Snapshot{
-		Time: start.Add(time.Minute), Started: start, Listen: "127.0.0.1:8000", Clients: 3, Queued: 2,
+		Time: start.Add(time.Minute), Started: start, Listen: "127.0.0.1:8000", Clients: 3,
 		Totals: stats.Totals{Connected: 24, Answered: 18, Refused: 1, ClientsGone: 1, NoRequest: 5, LinesDropped: 1234, Redispatched: 6,
 			Failed:    map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0},
 			Withdrawn: map[protocol.Approach]int{protocol.RoundRobin: 0, protocol.LeastConnections: 1}},
-		LastMinute: stats.Minute{Seconds: 60, Answered: 18, Failed: 3, Rate: .3, P50: 1, P95: 5, P99: 5.1, PerSecond: []int{0, 4}},
-		Spread:     []stats.Spread{{Approach: protocol.RoundRobin, Answered: 14, Shares: []float64{.5, .5}, MaxDeviation: 0, Evenness: 1}},
+		LastMinute: stats.Minute{Seconds: 60, Answered: 18, Failed: 3, Rate: .3, PerSecond: []int{0, 4},
+			Latency: []stats.Latency{{Approach: protocol.RoundRobin, Answered: 14, P50: 1, P95: 5, P99: 5.1, Max: 6},
+				{Approach: protocol.RoundRobin, Type: protocol.Long, Answered: 5, P50: 5, P95: 5.1, P99: 5.1, Max: 6}}},
+		Queue: stats.Queue{Waiting: 2, Oldest: 1.25, Most: 7, History: []int{0, 2},
+			Waited: stats.Histogram{Count: 3, Sum: 4.5, Buckets: []stats.Bucket{{Le: .5129, Count: 1}, {Le: 1.023, Count: 2}}}},
+		Spread:  []stats.Spread{{Approach: protocol.RoundRobin, Assigned: 16, Shares: []float64{.5, .5}, Fair: []float64{.5, .5}, MaxDeviation: 0, Evenness: 1}},
+		Removed: stats.Removed{Assigned: 4, Failed: 1, Withdrawn: 1, Answered: map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0}},
 		Workers: []stats.Worker{
-			{Name: "Worker-1", Addr: "127.0.0.1:9002", State: "up", Weight: 1, FairShare: .5, InFlight: 3, Peak: 4,
+			{Name: "Worker-1", Addr: "127.0.0.1:9002", State: "up", Weight: 1, Limit: 5, FairShare: .5, InFlight: 3, Peak: 4,
 				History: []int{1, 3}, Assigned: 12, Answered: answered, Failed: 0,
 				LastAnswer: start.Add(50 * time.Second), Serving: stats.Serving{Count: 9, Sum: 12.25}},
 			{Name: `odd "\` + "\n", Addr: "127.0.0.1:9003", State: "cooling down", Cooling: 1.5, Weight: 1, FairShare: .5,
 				History: []int{}, Assigned: 12, Answered: answered, Failed: 3, Error: &stats.Failure{Time: start, Text: "connection refused"}},
 		},
-		Latest: []stats.Request{{Number: 21, Time: start, Outcome: stats.Refused, Seconds: .1, Detail: `unknown type "<b>"`}},
+		Latest: []stats.Request{{Number: 21, Time: start, Outcome: stats.Refused, Attempts: 2, Seconds: .1, Detail: `unknown type "<b>"`}},
 		Durations: []stats.Histogram{
 			{Approach: protocol.RoundRobin, Type: protocol.Long, Count: 5, Sum: 31, Buckets: []stats.Bucket{{Le: 5.129, Count: 4}}},
 			{Approach: protocol.RoundRobin, Type: protocol.Short, Count: 9, Sum: 9.5, Buckets: []stats.Bucket{{Le: 1.023, Count: 8}, {Le: 1.072, Count: 9}}},

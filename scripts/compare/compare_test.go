@@ -151,10 +151,10 @@ func TestAccount(t *testing.T) {
 func example() (plan, []outcome) {
 	p := newPlan(lss, 6, 1, 1, 6) // for a second
 	return p, []outcome{
-		{protocol.RoundRobin, []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 500 * ms, 1500 * ms}, 2 * s, []workerTotals{
+		{roundRobin, []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 500 * ms, 1500 * ms}, 2 * s, []workerTotals{
 			{"Worker-1", 2, 0, 2 * s, 2}, {"Worker-2", 0, 2, 200 * ms, 1}, {"Worker-3", 0, 2, 200 * ms, 1},
 		}, 0},
-		{protocol.LeastConnections, []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 500 * ms, 500 * ms}, s, []workerTotals{
+		{leastConnections, []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 500 * ms, 500 * ms}, s, []workerTotals{
 			{"Worker-1", 1, 0, 500 * ms, 1}, {"Worker-2", 1, 1, 600 * ms, 1}, {"Worker-3", 0, 3, 300 * ms, 1},
 		}, 3},
 	}
@@ -165,11 +165,13 @@ func TestTable(t *testing.T) {
 round_robin        400ms  100ms  1.5s   1.5s   1.5s
 least_connections  233ms  100ms  500ms  500ms  500ms
 
-          round_robin                              least_connections
-worker    requests       share  busy         most  requests           share  busy          most
-Worker-1  2 (all Long)   33 %   2s (100 %)   2     1 (all Long)       17 %   500ms (50 %)  1
-Worker-2  2 (all Short)  33 %   200ms (10 %)  1     2 (1 Long)         33 %   600ms (60 %)  1
-Worker-3  2 (all Short)  33 %   200ms (10 %)  1     3 (all Short)      50 %   300ms (30 %)  1
+                   worker    requests       share  busy           most
+round_robin        Worker-1  2 (all Long)   33 %   2s (100 %)     2
+                   Worker-2  2 (all Short)  33 %   200ms (10 %)   1
+                   Worker-3  2 (all Short)  33 %   200ms (10 %)   1
+least_connections  Worker-1  1 (all Long)   17 %   500ms (50 %)   1
+                   Worker-2  2 (1 Long)     33 %   600ms (60 %)   1
+                   Worker-3  3 (all Short)  50 %   300ms (30 %)   1
 busy: of the time until the last answer; most: in flight at once, as the broker counts
 3 requests under least_connections began more than 10ms late; latency is from when they were due
 `
@@ -207,15 +209,44 @@ func TestSentence(t *testing.T) {
 		{"two slots", func(p *plan, o []outcome) { p.slots = 2; o[0].workers[0].busy = 3 * s }, "1.5s of work for each slot in 1s"},
 		{"not overloaded", func(_ *plan, o []outcome) { o[0].workers[0].busy = 900 * ms }, "gave no worker more than it could do"},
 		{"little difference", func(_ *plan, o []outcome) { o[0].latencies = o[1].latencies }, "It made little difference"},
-		{"round robin ahead", func(_ *plan, o []outcome) { o[0].approach, o[1].approach = o[1].approach, o[0].approach }, "Round robin was ahead this time"},
+		{"round robin ahead", func(_ *plan, o []outcome) { o[0].way, o[1].way = o[1].way, o[0].way }, "Round robin was ahead this time"},
 		{"no limit", func(p *plan, _ []outcome) { p.slots = 0 }, "no request waited"},
 		{"no limit, one slow", func(p *plan, _ []outcome) { p.slots, p.slow = 0, 3 }, "gave less to the worker that takes longer"},
 	} {
 		p, o := example()
 		test.change(&p, o)
-		got := sentence(p, o)
+		got := sentences(p, o)
 		if !strings.Contains(got, test.want) || strings.Count(got, ". ") > 0 || !strings.HasSuffix(got, ".") {
 			t.Errorf("%s: %q, want %q in it, and one sentence", test.name, got, test.want)
+		}
+	}
+}
+
+// What one queue changes, measured by the 95th percentile: of the times of least
+// connections it is 500ms.
+func TestQueueSentence(t *testing.T) {
+	for _, test := range []struct {
+		p95  time.Duration
+		want string
+	}{
+		{400 * ms, "first worker that is free: p95 was 500ms under least_connections and 400ms with one queue in the broker, the mean 233ms and "},
+		{520 * ms, "One queue made little difference"},
+		{600 * ms, "One queue was behind this time"},
+	} {
+		p, o := example()
+		o = append(o, outcome{way: oneQueue, latencies: []time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 100 * ms, test.p95}, workers: o[1].workers})
+		if got := sentences(p, o); !strings.Contains(got, test.want) || !strings.Contains(got, "Round robin counts turns") {
+			t.Errorf("%v: %q, want %q in it", test.p95, got, test.want)
+		}
+	}
+}
+
+// The third way is there where workers have a limit, and has the same one.
+func TestWays(t *testing.T) {
+	for slots, want := range []int{2, 3, 3} {
+		ways := newPlan(lss, 1, slots, 1, 0).ways()
+		if len(ways) != want || want == 3 && ways[2].limit != slots {
+			t.Errorf("%d slots: %+v", slots, ways)
 		}
 	}
 }
@@ -230,14 +261,14 @@ func TestPicture(t *testing.T) {
 	paths, texts := wellFormed(t, b.Bytes())
 	for _, want := range []string{
 		`<b>&"bold"`, "The same requests in random order (seed 1)", "requests answered", "time until the answer (logarithmic)",
-		"100 ms", "2 s", "0 %", "100 %", "round_robin: mean 400ms, max 1.5s", "least_connections: mean 233ms, max 500ms",
+		"100 ms", "2 s", "0 %", "100 %", "round_robin: mean 400ms, p95 1.5s, max 1.5s", "least_connections: mean 233ms, p95 500ms, max 500ms",
 	} {
 		if !slices.Contains(texts, want) {
 			t.Errorf("%q is not in the picture: %q", want, texts)
 		}
 	}
 	// One of six was not answered before 1.5 s.
-	curve := "M76.0 266.0H76.0V232.7H76.0V199.3H76.0V166.0H76.0V132.7H428.4V99.3H669.0V66.0"
+	curve := "M76.0 312.0H76.0V278.7H76.0V245.3H76.0V212.0H76.0V178.7H428.4V145.3H669.0V112.0"
 	if !slices.Contains(paths, curve) {
 		t.Errorf("round robin's curve is not\n%s\nbut one of\n%s", curve, strings.Join(paths, "\n"))
 	}
@@ -378,7 +409,7 @@ func TestWorkersAreAsPlanned(t *testing.T) {
 	}
 	p := newPlan([]protocol.Type{protocol.Short}, 9, 1, 3, 100)
 	l := lab{plan: p, set: programs.Set{Dir: bin}}
-	o, err := l.run(t.Context(), protocol.RoundRobin, p.inTurn().types)
+	o, err := l.run(t.Context(), roundRobin, p.inTurn().types)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +432,7 @@ func TestInterrupt(t *testing.T) {
 			interrupt()
 		}
 	}}
-	if _, err := l.run(ctx, protocol.RoundRobin, p.inTurn().types); err == nil {
+	if _, err := l.run(ctx, roundRobin, p.inTurn().types); err == nil {
 		t.Error("an interrupted run has figures")
 	}
 	started := l.set.Started()

@@ -17,27 +17,55 @@ import (
 	"balancelab/internal/socket"
 )
 
-// An outcome is what became of a scenario under one approach.
+// A way is one way to divide the requests among the workers.
+type way struct {
+	name     string
+	approach protocol.Approach
+	limit    int // of the broker's -max-per-worker; 0 for none
+}
+
+// The ways that are compared. The limit of oneQueue is that of the workers.
+var (
+	roundRobin       = way{name: protocol.RoundRobin.String(), approach: protocol.RoundRobin}
+	leastConnections = way{name: protocol.LeastConnections.String(), approach: protocol.LeastConnections}
+	oneQueue         = way{name: "one queue in the broker", approach: protocol.RoundRobin}
+)
+
+// ways returns those that are to be compared. Where a worker does any number of
+// jobs at once nothing waits, so there is no queue.
+func (p plan) ways() []way {
+	if p.slots == 0 {
+		return []way{roundRobin, leastConnections}
+	}
+	queue := oneQueue
+	queue.limit = p.slots
+	return []way{roundRobin, leastConnections, queue}
+}
+
+// class is what the picture calls it.
+func (w way) class() string { return strings.ReplaceAll(w.name, " ", "-") }
+
+// An outcome is what became of a scenario in one way.
 type outcome struct {
-	approach  protocol.Approach
+	way       way
 	latencies []time.Duration // in order of length; of every request
 	took      time.Duration   // until the last answer
 	workers   []workerTotals  // of Worker-1, Worker-2, ...
 	late      int64           // how many requests did not begin as planned, if that matters
 }
 
-// measureAll measures both approaches at the same time. The first failure ends
-// both.
+// measureAll measures all ways at the same time. The first failure ends them
+// all.
 func measureAll(ctx context.Context, bin string, p plan, types []protocol.Type) ([]outcome, error) {
-	approaches := protocol.Approaches()
-	outcomes := make([]outcome, len(approaches))
-	both, cancel := context.WithCancelCause(ctx)
+	ways := p.ways()
+	outcomes := make([]outcome, len(ways))
+	all, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var runs sync.WaitGroup
-	for i, a := range approaches {
+	for i, w := range ways {
 		runs.Go(func() {
 			l := lab{plan: p, set: programs.Set{Dir: bin}}
-			o, err := l.run(both, a, types)
+			o, err := l.run(all, w, types)
 			if err != nil {
 				cancel(err) // only the first one counts
 			}
@@ -48,7 +76,7 @@ func measureAll(ctx context.Context, bin string, p plan, types []protocol.Type) 
 	if ctx.Err() != nil {
 		return nil, programs.ErrInterrupted
 	}
-	return outcomes, context.Cause(both)
+	return outcomes, context.Cause(all)
 }
 
 // A lab is three workers and a broker.
@@ -61,8 +89,8 @@ type lab struct {
 
 // run starts the programs, sends the requests, stops the programs, and returns
 // the outcome. When it returns, nothing that it started is running.
-func (l *lab) run(ctx context.Context, a protocol.Approach, types []protocol.Type) (outcome, error) {
-	o, err := l.perform(ctx, a, types)
+func (l *lab) run(ctx context.Context, w way, types []protocol.Type) (outcome, error) {
+	o, err := l.perform(ctx, w, types)
 	err = cmp.Or(err, l.set.Stop())
 	if err != nil {
 		return outcome{}, err
@@ -75,24 +103,25 @@ func (l *lab) run(ctx context.Context, a protocol.Approach, types []protocol.Typ
 	return o, err
 }
 
-func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol.Type) (outcome, error) {
-	broker, err := l.start(ctx)
+func (l *lab) perform(ctx context.Context, w way, types []protocol.Type) (outcome, error) {
+	broker, err := l.start(ctx, w)
 	if err != nil {
 		return outcome{}, err
 	}
-	o := outcome{approach: a}
+	o := outcome{way: w}
 	var mu sync.Mutex // guards o.latencies
 	report := load.Run(ctx, load.Config{
-		N: l.plan.n, C: l.plan.n, Rate: l.plan.rate, Types: types, Approach: a, Do: requester(broker.Addr()),
-		Answered: func(_ protocol.Type, latency time.Duration) {
+		Plan: load.Plan{N: l.plan.n, Rate: l.plan.rate, Types: types, Approaches: []protocol.Approach{w.approach}},
+		C:    l.plan.n, Do: requester(broker.Addr()),
+		Ended: func(d load.Done) {
 			mu.Lock()
 			defer mu.Unlock()
-			o.latencies = append(o.latencies, latency)
+			o.latencies = append(o.latencies, d.Latency())
 		},
 	})
 	if !report.Complete() {
 		return o, fmt.Errorf("%d of %d requests were answered under %s: %s",
-			report.Requests.OK, l.plan.n, a, causes(report.Errors))
+			report.Requests.OK, l.plan.n, w.name, causes(report.Errors))
 	}
 	slices.Sort(o.latencies)
 	o.took = time.Duration(report.Duration)
@@ -103,21 +132,21 @@ func (l *lab) perform(ctx context.Context, a protocol.Approach, types []protocol
 }
 
 // start starts the workers and the broker, and returns the broker.
-func (l *lab) start(ctx context.Context) (*programs.Program, error) {
+func (l *lab) start(ctx context.Context, w way) (*programs.Program, error) {
 	const drain = "-drain-timeout=1s" // nothing is in flight, unless all is to end
 	var addrs []string
 	for i := range workers {
 		id := strconv.Itoa(i + 1)
 		cmd := l.set.Command("worker", "-listen", "127.0.0.1:0", "-slots", strconv.Itoa(l.plan.slots),
 			"-long", l.plan.work(i, protocol.Long).String(), "-short", l.plan.work(i, protocol.Short).String(), drain, id)
-		w, err := l.set.Serve(ctx, "worker-"+id, cmd)
+		worker, err := l.set.Serve(ctx, "worker-"+id, cmd)
 		if err != nil {
 			return nil, err
 		}
-		addrs = append(addrs, w.Addr())
+		addrs = append(addrs, worker.Addr())
 	}
 	cmd := l.set.Command("broker", "-listen", "127.0.0.1:0", "-workers", strings.Join(addrs, ","),
-		"-answer-timeout", "1h", "-log", "json", drain)
+		"-max-per-worker", strconv.Itoa(w.limit), "-queue-timeout", "1h", "-answer-timeout", "1h", "-log", "json", drain)
 	return l.set.Serve(ctx, "broker", programs.Joined(cmd, l.printed))
 }
 

@@ -1,5 +1,6 @@
 // Compare shows why least connections exists: it sends the same requests to
-// the same workers under both approaches, and prints how they fared.
+// the same workers under both approaches, and once more with one queue in the
+// broker, and prints how they fared.
 //
 //	usage: go run ./scripts/compare [flags]
 //
@@ -17,9 +18,13 @@
 // # The experiment
 //
 // The programs are the real ones, on free ports: three workers and a broker
-// for each approach. A Long takes 500 ms and a Short 100 ms, so that it is over
-// soon. Both approaches are measured at the same time, each in a lab of its
-// own: all that the workers do is wait, so the two are not in each other's way.
+// for each way. A Long takes 500 ms and a Short 100 ms, so that it is over soon.
+// All ways are measured at the same time, each in a lab of its own: all that the
+// workers do is wait, so they are not in each other's way.
+//
+// One queue in the broker is -max-per-worker with as many places as a worker has
+// slots. With it each request goes to the first worker that is free, so the
+// approach hardly matters; it is round robin.
 //
 // The load is an open loop (see package load): a request comes when the plan
 // says, whatever became of those before it. A closed loop, in which every client
@@ -125,7 +130,7 @@ func compare(ctx context.Context, p plan, scenarios []scenario, svg string, stdo
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "\n%s\n%s\n", table(p, s.outcomes), sentence(p, s.outcomes))
+		fmt.Fprintf(stdout, "\n%s\n%s\n", table(p, s.outcomes), sentences(p, s.outcomes))
 	}
 	if svg == "" {
 		return nil

@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
+	"balancelab/internal/load"
 	"balancelab/internal/protocol"
 )
 
@@ -106,12 +106,12 @@ func (p plan) String() string {
 	}
 	return fmt.Sprintf(`Three workers with %s. A Long is %v of work, a Short %v%s.
 %s; %d come at %.3g a second%s.
-Both approaches get the same requests at the same times, each in a lab of its own.`,
+Each way to divide them gets the same requests at the same times, in a lab of its own.`,
 		slots, longWork, shortWork, slow, limit, p.n, p.rate, share)
 }
 
 // A scenario is the requests of one comparison, and what became of them under
-// each approach, in the order of protocol.Approaches.
+// each way, in the order of plan.ways.
 type scenario struct {
 	name     string
 	types    []protocol.Type // of each request
@@ -128,11 +128,30 @@ func (p plan) inTurn() scenario {
 }
 
 // shuffled returns the scenario in which the same requests come in an order
-// that seed chooses.
+// that seed chooses, as that of a load run's mix.
 func (p plan) shuffled(seed uint64) scenario {
-	types := p.types()
-	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(types), func(i, j int) { types[i], types[j] = types[j], types[i] })
-	return scenario{name: fmt.Sprintf("The same requests in random order (seed %d)", seed), types: types}
+	var mix []load.Share
+	for _, t := range []protocol.Type{protocol.Long, protocol.Short} {
+		if n := count(p.types(), t); n > 0 {
+			mix = append(mix, load.Share{Type: t, Parts: n})
+		}
+	}
+	s := scenario{name: fmt.Sprintf("The same requests in random order (seed %d)", seed)}
+	order := load.Plan{N: p.n, Mix: mix, Approaches: protocol.Approaches()[:1], Seed: seed}.Schedule()
+	for r, ok := order.Next(); ok; r, ok = order.Next() {
+		s.types = append(s.types, r.Type)
+	}
+	return s
+}
+
+// count returns how many of the types are t.
+func count(types []protocol.Type, t protocol.Type) (n int) {
+	for _, other := range types {
+		if other == t {
+			n++
+		}
+	}
+	return n
 }
 
 func (p plan) types() []protocol.Type {

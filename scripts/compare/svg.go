@@ -18,15 +18,16 @@ const (
 	width       = 760
 	left, right = 76, 28 // margins of a plot
 	head        = 76     // above the first panel
-	panelHeight = 320
-	plotTop     = 66 // in a panel
+	panelHeight = 366
+	plotTop     = 112 // in a panel
 	plotHeight  = 200
 	foot        = 8
 )
 
 // style is for light and for dark. The picture has a ground of its own, since
 // a page may be dark where the system is not. The colours also
-// suit a reader that does not see red and green; and one line is dashed.
+// suit a reader that does not see red and green; and each line is dashed in
+// another way.
 const style = `
     svg { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
     .ground { fill: #ffffff; stroke: #d4d8de; }
@@ -41,6 +42,7 @@ const style = `
     .line { fill: none; stroke-width: 2.5; stroke-linejoin: round; }
     .round_robin { stroke: #c2410c; stroke-dasharray: 7 3; }
     .least_connections { stroke: #1d5fd0; }
+    .one-queue-in-the-broker { stroke: #15803d; stroke-dasharray: 2 3; }
     @media (prefers-color-scheme: dark) {
       .ground { fill: #14181f; stroke: #343b47; }
       text { fill: #e8ebf0; }
@@ -49,6 +51,7 @@ const style = `
       .axis { stroke: #7c8796; }
       .round_robin { stroke: #fb923c; }
       .least_connections { stroke: #6ea8ff; }
+      .one-queue-in-the-broker { stroke: #4ade80; }
     }
   `
 
@@ -58,7 +61,7 @@ const style = `
 func draw(w io.Writer, p plan, scenarios []scenario) {
 	height := head + panelHeight*len(scenarios) + foot
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-labelledby="title desc">
-  <title id="title">Round robin and least connections: how soon requests were answered</title>
+  <title id="title">Round robin, least connections and one queue: how soon requests were answered</title>
   <desc id="desc">%s</desc>
   <style>%s</style>
   <rect class="ground" x="0.5" y="0.5" width="%d" height="%d" rx="8"/>
@@ -91,7 +94,7 @@ func description(scenarios []scenario) string {
 		var each []string
 		for _, o := range s.outcomes {
 			l := o.latencies
-			each = append(each, fmt.Sprintf("%s mean %v, median %v, p95 %v, max %v", o.approach, load.Span(mean(l)),
+			each = append(each, fmt.Sprintf("%s mean %v, median %v, p95 %v, max %v", o.way.name, load.Span(mean(l)),
 				load.Span(percentile(l, 50)), load.Span(percentile(l, 95)), load.Span(percentile(l, 100))))
 		}
 		all = append(all, s.name+": "+strings.Join(each, "; ")+".")
@@ -115,17 +118,16 @@ func drawPanel(w io.Writer, x scale, s scenario) {
 	label(w, (left+width-right)/2, bottom+38, "middle", "time until the answer (logarithmic)")
 	fmt.Fprintf(w, "    <text class=\"middle\" transform=\"translate(20 %d) rotate(-90)\">requests answered</text>\n", plotTop+plotHeight/2)
 	for i, o := range s.outcomes {
-		fmt.Fprintf(w, "    <path class=\"line %s\" d=\"%s\"/>\n", o.approach, curve(x, o.latencies, bottom))
-		drawLegend(w, left+308*float64(i), o)
+		fmt.Fprintf(w, "    <path class=\"line %s\" d=\"%s\"/>\n", o.way.class(), curve(x, o.latencies, bottom))
+		drawLegend(w, 52+22*float64(i), o)
 	}
 }
 
-// drawLegend says which line is whose, and its figures, from x on.
-func drawLegend(w io.Writer, x float64, o outcome) {
-	const y = plotTop - 16
-	segment(w, "line "+o.approach.String(), x, y-4, x+34, y-4)
-	label(w, x+42, y, "", fmt.Sprintf("%s: mean %v, max %v", o.approach,
-		load.Span(mean(o.latencies)), load.Span(percentile(o.latencies, 100))))
+// drawLegend says which line is whose, and its figures, at the height y.
+func drawLegend(w io.Writer, y float64, o outcome) {
+	segment(w, "line "+o.way.class(), left, y-4, left+34, y-4)
+	label(w, left+42, y, "", fmt.Sprintf("%s: mean %v, p95 %v, max %v", o.way.name,
+		load.Span(mean(o.latencies)), load.Span(percentile(o.latencies, 95)), load.Span(percentile(o.latencies, 100))))
 }
 
 // mostSteps is how many steps a curve has at most: more can't be seen.

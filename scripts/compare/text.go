@@ -5,12 +5,10 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"balancelab/internal/load"
-	"balancelab/internal/protocol"
 )
 
 // mean returns the mean of some times, or 0 of none.
@@ -42,37 +40,28 @@ func table(p plan, outcomes []outcome) string {
 	fmt.Fprint(t, "latency\tmean\tp50\tp95\tp99\tmax\n")
 	for _, o := range outcomes {
 		l := o.latencies
-		fmt.Fprintf(t, "%s\t%v\t%v\t%v\t%v\t%v\n", o.approach, load.Span(mean(l)), load.Span(percentile(l, 50)),
+		fmt.Fprintf(t, "%s\t%v\t%v\t%v\t%v\t%v\n", o.way.name, load.Span(mean(l)), load.Span(percentile(l, 50)),
 			load.Span(percentile(l, 95)), load.Span(percentile(l, 99)), load.Span(percentile(l, 100)))
 	}
-	t.Flush()
-	b.WriteString("\n")
-	for i, o := range outcomes {
-		fmt.Fprint(t, strings.Repeat("\t", min(4*i, 3)), "\t", o.approach)
-	}
-	fmt.Fprint(t, "\nworker")
-	for range outcomes {
-		fmt.Fprint(t, "\trequests\tshare\tbusy\tmost")
-	}
-	fmt.Fprint(t, "\n")
-	for i := range outcomes[0].workers {
-		fmt.Fprint(t, outcomes[0].workers[i].name)
-		for _, o := range outcomes {
-			fmt.Fprint(t, "\t", cells(p, o, o.workers[i]))
+	fmt.Fprint(t, "\n\tworker\trequests\tshare\tbusy\tmost\n")
+	for _, o := range outcomes {
+		name := o.way.name
+		for _, w := range o.workers {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", name, w.name, cells(p, o, w))
+			name = ""
 		}
-		fmt.Fprint(t, "\n")
 	}
 	t.Flush()
 	b.WriteString("busy: of the time until the last answer; most: in flight at once, as the broker counts\n")
 	for _, o := range outcomes {
 		if o.late > 0 {
-			fmt.Fprintf(&b, "%d requests under %s began more than 10ms late; latency is from when they were due\n", o.late, o.approach)
+			fmt.Fprintf(&b, "%d requests under %s began more than 10ms late; latency is from when they were due\n", o.late, o.way.name)
 		}
 	}
 	return b.String()
 }
 
-// cells returns a worker's columns under one approach.
+// cells returns a worker's columns in one way.
 func cells(p plan, o outcome, f workerTotals) string {
 	busy := load.Span(f.busy).String()
 	if p.slots > 0 {
@@ -102,25 +91,40 @@ func (f workerTotals) utilization(p plan, in time.Duration) float64 {
 // little is the ratio of two means that is called a difference.
 const little = 1.1
 
-// under returns the outcome of an approach; there is one.
-func under(a protocol.Approach, outcomes []outcome) outcome {
-	return outcomes[slices.IndexFunc(outcomes, func(o outcome) bool { return o.approach == a })]
+// under returns the outcome of a way; false if there is none.
+func under(w way, outcomes []outcome) (outcome, bool) {
+	for _, o := range outcomes {
+		if o.way.name == w.name {
+			return o, true
+		}
+	}
+	return outcome{}, false
 }
 
-// sentence says what happened and why. outcomes are those of both approaches.
-func sentence(p plan, outcomes []outcome) string {
-	roundRobin, least := under(protocol.RoundRobin, outcomes), under(protocol.LeastConnections, outcomes)
-	means := [2]time.Duration{mean(roundRobin.latencies), mean(least.latencies)}
+// sentences say what happened and why.
+func sentences(p plan, outcomes []outcome) string {
+	turns, _ := under(roundRobin, outcomes)
+	least, _ := under(leastConnections, outcomes)
+	text := comparison(p, turns, least)
+	if queue, ok := under(oneQueue, outcomes); ok {
+		text += "\n\n" + queueSentence(least, queue)
+	}
+	return text
+}
+
+// comparison compares round robin with least connections.
+func comparison(p plan, turns, least outcome) string {
+	means := [2]time.Duration{mean(turns.latencies), mean(least.latencies)}
 	ratio := means[0].Seconds() / means[1].Seconds()
 	result := fmt.Sprintf("the mean was %v under %s and %v under %s",
-		load.Span(means[0]), protocol.RoundRobin, load.Span(means[1]), protocol.LeastConnections)
-	busiest := slices.MaxFunc(roundRobin.workers, byBusy)
+		load.Span(means[0]), turns.way.name, load.Span(means[1]), least.way.name)
+	busiest := slices.MaxFunc(turns.workers, byBusy)
 	overload := busiest.utilization(p, p.span())
 	switch {
 	case p.slots == 0 && p.slow == 1:
 		return "No worker has a limit, so no request waited for another, and it did not matter which worker got it: " + result + "."
 	case ratio >= little && p.slots > 0 && overload > 1:
-		return overloaded(p, roundRobin, least, busiest) + fmt.Sprintf("; %s, a factor of %.1f.", result, ratio)
+		return overloaded(p, turns, least, busiest) + fmt.Sprintf("; %s, a factor of %.1f.", result, ratio)
 	case ratio >= little && p.slots > 0:
 		return fmt.Sprintf("Round robin gave no worker more than it could do, so a queue that its turns caused went away again; "+
 			"least connections sees queues and avoids most of them: %s, a factor of %.1f.", result, ratio)
@@ -132,10 +136,25 @@ func sentence(p plan, outcomes []outcome) string {
 	return "Round robin was ahead this time, since least connections sees how many requests a worker has and not how long they take: " + result + "."
 }
 
+// queueSentence compares least connections with one queue.
+func queueSentence(least, queue outcome) string {
+	p95 := [2]time.Duration{percentile(least.latencies, 95), percentile(queue.latencies, 95)}
+	result := fmt.Sprintf("p95 was %v under %s and %v with %s, the mean %v and %v", load.Span(p95[0]), least.way.name,
+		load.Span(p95[1]), queue.way.name, load.Span(mean(least.latencies)), load.Span(mean(queue.latencies)))
+	switch ratio := p95[0].Seconds() / p95[1].Seconds(); {
+	case ratio >= little:
+		return "Least connections chooses when a request comes, and that request may then wait behind a long job while another worker is already free; " +
+			"from one queue it goes to the first worker that is free: " + result + "."
+	case ratio > 1/little:
+		return "One queue made little difference to least connections, which gives a request to a free worker too, if there is one: " + result + "."
+	}
+	return "One queue was behind this time: first come, first served lets a short job wait for long ones that came before: " + result + "."
+}
+
 // overloaded says what round robin did to its busiest worker, and least
 // connections did not.
-func overloaded(p plan, roundRobin, least outcome, busiest workerTotals) string {
-	idlest := slices.MinFunc(roundRobin.workers, byBusy)
+func overloaded(p plan, turns, least outcome, busiest workerTotals) string {
+	idlest := slices.MinFunc(turns.workers, byBusy)
 	slots := time.Duration(p.slots)
 	each := ""
 	if p.slots > 1 {
@@ -143,7 +162,7 @@ func overloaded(p plan, roundRobin, least outcome, busiest workerTotals) string 
 	}
 	return fmt.Sprintf("Round robin counts turns and not work: it sent %s to %s, %v of work%s in %v, and up to %d were there at once "+
 		"while %s had %v of work; least connections sees which worker is not done yet, and no worker had more than %d at once",
-		gotten(busiest, total(roundRobin)), busiest.name, load.Span(busiest.busy/slots), each, load.Span(p.span()), busiest.peak,
+		gotten(busiest, total(turns)), busiest.name, load.Span(busiest.busy/slots), each, load.Span(p.span()), busiest.peak,
 		idlest.name, load.Span(idlest.busy/slots), slices.MaxFunc(least.workers, byPeak).peak)
 }
 

@@ -88,7 +88,7 @@ unit_tests() {
         return 1
     fi
     if grep -q '^panic: test timed out' "$dir/tests.txt"; then
-        not_tested "the unit tests hung under wine: $(grep '^=== RUN' "$dir/tests.txt" | tail -n 1)"
+        not_tested "the unit tests hung under wine: $(sed -n '/running tests:/{n;s/^[[:space:]]*//p}' "$dir/tests.txt" | xargs)"
     fi
     if [ $code != 0 ]; then
         tail -n 50 "$dir/tests.txt"
@@ -100,7 +100,8 @@ unit_tests() {
 serve() {
     local name=$1 program=$2 out=$dir/$1.txt
     shift 2
-    wine "$dir/$program.exe" "$@" >"$out" 2>&1 &
+    : >"$out"
+    wine "$dir/$program.exe" "$@" >>"$out" 2>&1 &
     for _ in {1..200}; do
         grep -q 'Listening on port' "$out" && return
         grep -q 'the address is in use' "$out" && not_tested "the session: $(cat "$out")"
