@@ -174,6 +174,19 @@ func (r *Runner) Report() Report {
 	return Report{Results: []Result{}}
 }
 
+// Latest says which part of the latest run goes on, or was the last. The id is 0
+// before the first run.
+func (r *Runner) Latest() (id int, part string, running bool) {
+	u := r.run()
+	if u == nil {
+		return 0, "", false
+	}
+	running = !u.over()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.id, u.parts[u.at].way.name, running
+}
+
 func (r *Runner) run() *run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
