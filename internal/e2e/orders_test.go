@@ -44,17 +44,23 @@ func (l *lab) orders(code int, pairs ...string) {
 }
 
 // snapshot returns what /status.json says.
-func (l *lab) snapshot() (s stats.Snapshot) {
+func (l *lab) snapshot() stats.Snapshot {
 	l.t.Helper()
-	reply, err := http.Get("http://" + l.page() + "/status.json")
+	s, err := look(l.page())
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	defer reply.Body.Close()
-	if err := json.NewDecoder(reply.Body).Decode(&s); err != nil {
-		l.t.Fatal(err)
-	}
 	return s
+}
+
+// look is snapshot for any goroutine.
+func look(page string) (s stats.Snapshot, err error) {
+	reply, err := http.Get("http://" + page + "/status.json")
+	if err != nil {
+		return s, err
+	}
+	defer reply.Body.Close()
+	return s, json.NewDecoder(reply.Body).Decode(&s)
 }
 
 // Each word of "broker workers" does what it says: what it prints is read, and
