@@ -2,6 +2,7 @@ package main
 
 import (
 	"balancelab/internal/cli"
+	"balancelab/internal/events"
 	"balancelab/internal/status"
 )
 
@@ -23,7 +24,7 @@ type budget struct {
 // needs.
 func (f *flags) budget(limit int, limited bool) (b budget) {
 	if f.status != "" {
-		b.viewers = status.DefaultMaxConns
+		b.viewers = status.DefaultMaxConns + events.MaxViewers
 	}
 	b.clients = cli.AnyConns
 	if !limited {

@@ -42,7 +42,7 @@ func TestBudget(t *testing.T) {
 		want    budget
 	}{
 		{"no limit", flags{workers: three}, 0, false, budget{100_000, 0}},
-		{"no limit, with the page", flags{workers: three, status: "x"}, 0, false, budget{100_000, 128}},
+		{"no limit, with the page", flags{workers: three, status: "x"}, 0, false, budget{100_000, 228}},
 		{"more files than clients", flags{workers: three}, 1 << 20, true, budget{100_000, 0}},
 		{"few files", flags{workers: three}, 40, true, budget{10, 0}},
 		{"few files, with the page", flags{workers: three, status: "x"}, 128, true, budget{38, 32}},

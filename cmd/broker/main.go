@@ -96,12 +96,6 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		Watch: &socket.Watch{EndIsGone: f.abortOnClose},
 	}
 	defer runWatch(ctx, b.Watch)()
-	b.Pool.OnChange = func(c balance.Change) {
-		if c.State == balance.Draining || c.State == balance.Drained {
-			b.Idle.Drop(c.Index)
-		}
-		log.Changed(c)
-	}
 	if f.keepalive {
 		b.Idle = broker.NewIdlePool(f.idle())
 		defer b.Idle.Close()
@@ -111,7 +105,16 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		return err
 	}
 	if f.control {
-		page.orders = control.Handler(b.Pool, f.perWorker)
+		page.control, page.orders = true, control.Handler(b.Pool, f.perWorker)
+	}
+	b.Pool.OnChange = func(c balance.Change) {
+		if c.State == balance.Draining || c.State == balance.Drained {
+			b.Idle.Drop(c.Index)
+		}
+		if page != nil {
+			page.feed.Changed(c)
+		}
+		log.Changed(c)
 	}
 	log.Listening(l.Addr())
 	if page != nil {

@@ -11,6 +11,7 @@ import (
 	"balancelab/internal/broker"
 	"balancelab/internal/cli"
 	"balancelab/internal/control"
+	"balancelab/internal/events"
 	"balancelab/internal/stats"
 	"balancelab/internal/status"
 )
@@ -20,7 +21,9 @@ import (
 type page struct {
 	net.Listener
 	line    *cli.Line    // is told what goes wrong
-	orders  http.Handler // takes orders
+	control bool         // orders are taken
+	orders  http.Handler // takes them, or says why not
+	feed    *events.Feed
 	running sync.WaitGroup
 	cancel  context.CancelFunc
 }
@@ -54,23 +57,29 @@ func exposedURL(given string, at net.Addr) string {
 // are connected at once.
 func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, log observer, viewers int) broker.Observer {
 	recorder := stats.New(pool, log)
-	handler := status.HandlerWithOrders(func() stats.Snapshot {
+	p.feed = events.New(recorder)
+	handler := status.Handler(status.Site{Orders: p.orders, Events: p.feed, Snapshot: func() stats.Snapshot {
 		s := recorder.Snapshot()
-		s.Listen, s.Stopping = listen.String(), stopping.Err() != nil
+		s.Listen, s.Stopping, s.Control = listen.String(), stopping.Err() != nil, p.control
 		s.Totals.LinesDropped = log.NotShown()
 		return s
-	}, p.orders)
+	}})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
 	p.cancel = cancel
 	p.running.Go(func() { recorder.Watch(ctx) })
 	p.running.Go(func() {
-		s := status.Server{Handler: handler, MaxConns: viewers, Panicked: p.line.Panicked}
+		s := status.Server{
+			Handler: handler, MaxConns: max(1, viewers-streams(viewers)), MaxStreams: streams(viewers), Panicked: p.line.Panicked,
+		}
 		if err := s.Serve(ctx, p.Listener); err != nil {
 			p.line.Fail(err)
 		}
 	})
-	return recorder
+	return p.feed
 }
+
+// streams returns how many of the viewers' connections may be streams of events.
+func streams(viewers int) int { return min(events.MaxViewers, viewers/2) }
 
 func (p *page) close() {
 	p.cancel()

@@ -96,12 +96,15 @@ func client(args ...string) result {
 // reportFields is what the tests look at in a report.
 type reportFields struct {
 	Requests load.Requests
-	Rate     struct{ Asked float64 }
-	Types    []struct{ OK int }
-	Errors   []load.Cause
+	Rate     struct {
+		Asked, Achieved float64
+		Late            int64
+	}
+	Types  []struct{ OK int }
+	Errors []load.Cause
 }
 
-func (r result) report(t *testing.T) (report reportFields) {
+func (r result) report(t testing.TB) (report reportFields) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
 		t.Fatalf("%v in %q (standard error: %s)", err, r.stdout, r.stderr)
@@ -173,7 +176,7 @@ func TestDefaultBroker(t *testing.T) {
 func TestAtOnce(t *testing.T) {
 	f := newFake(t, always(protocol.Response))
 	for args, want := range map[string]int{
-		"-n 2": 1, "-n 2 -rate 0": 1, "-n 8 -c 7": 7, "-n 8 -rate 1e6 -c 7": 7, "-n 1001 -rate 1e6": atOnce,
+		"-n 2": 1, "-n 2 -rate 0": 1, "-n 8 -c 7": 7, "-n 8 -rate 1e6 -c 7": 7, "-n 1001 -rate 1e6": atOnce, "-n 1001 -rate 0..1e6": atOnce,
 	} {
 		got := f.client(append(strings.Fields(args), "-json", "Short", "round_robin")...)
 		expect(t, args, got.report(t).Requests.AtOnce, want)
@@ -568,7 +571,7 @@ func TestForATime(t *testing.T) {
 	expect(t, "sent", got.report(t).Requests.Sent, 1)
 	got = f.client(strings.Fields("-d 20ms -c 2 -json Short round_robin")...)
 	expect(t, "exit code as fast as possible", got.code, 0)
-	contains(t, got.stdout, `"for_seconds": 0.02,`)
+	contains(t, got.stdout, "\"n\": 0,\n    \"for_seconds\": 0.02,")
 	expect(t, "asked", got.report(t).Requests.Asked, len(f.requests)-1)
 }
 
@@ -587,17 +590,17 @@ func TestMixAndSeed(t *testing.T) {
 			}
 		}
 		expect(t, "Longs", longs, 30)
-		_, seed, found := strings.Cut(got.stdout, "Long=1 Short=2 in random order; the same again with -seed ")
+		_, seed, found := strings.Cut(got.stdout, "Long=1 Short=2 in random order\n           (-seed ")
 		if !found {
 			t.Errorf("no seed in\n%s", got.stdout)
 		}
-		seed, _, _ = strings.Cut(seed, "\n")
+		seed, _, _ = strings.Cut(seed, " ")
 		return seed + fmt.Sprint(f.requests)
 	}
 	first := send("-rate 1e6 -arrivals poisson -c 1")
 	seed, _, _ := strings.Cut(first, "[")
 	expect(t, "the same seed", send("-rate 1e6 -arrivals poisson -c 1 -seed "+seed), first)
-	if send("-c 1") == send("-c 1") {
+	if other := send("-rate 1e6 -arrivals poisson -c 1"); other == first {
 		t.Error("another run has the same seed")
 	}
 }
@@ -646,7 +649,7 @@ func TestCSV(t *testing.T) {
 			}
 		}
 	}
-	name := filepath.Join(t.TempDir(), "run.csv")
+	name := filepath.Join(tempDir(t), "run.csv")
 	got := f.client("-n", "30", "-rate", "1e4", "-csv", name, "Short", "round_robin")
 	expect(t, "exit code", got.code, 0)
 	contains(t, got.stdout, "requests   30 sent, 30 ok, 0 failed")
@@ -667,6 +670,18 @@ func TestCSV(t *testing.T) {
 	contains(t, got.stderr, `"sent": 1,`)
 }
 
+// tempDir returns a directory for the time of a test. That of t.TempDir can't be
+// removed under wine 8, which fails the test.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // Rows that can't be written are a failure, after the report.
 func TestCSVThatCannotBeWritten(t *testing.T) {
 	f := newFake(t, always(protocol.Response))
@@ -677,15 +692,15 @@ func TestCSVThatCannotBeWritten(t *testing.T) {
 	contains(t, stderr.String(), "requests   30 sent, 30 ok, 0 failed")
 	contains(t, stderr.String(), "\nclient: standard output: not all rows were written: no space left on device\n")
 
-	nowhere := filepath.Join(t.TempDir(), "no", "run.csv")
+	nowhere := filepath.Join(tempDir(t), "no", "run.csv")
 	before := len(f.requests)
 	got := f.client("-n", "2", "-csv", nowhere, "Short", "round_robin")
 	expect(t, "exit code", got.code, 1)
 	contains(t, got.stderr, "client: -csv: ")
 	expect(t, "requests sent", len(f.requests), before)
 
-	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("there is no /dev/full here")
+	if _, err := os.Stat("/dev/full"); err != nil || runtime.GOOS == "windows" { // wine only shows it
+		return
 	}
 	got = f.client("-n", "2", "-csv", "/dev/full", "Short", "round_robin")
 	expect(t, "exit code", got.code, 1)

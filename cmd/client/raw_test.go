@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -134,6 +136,27 @@ func TestExchangeEnds(t *testing.T) {
 		})
 	}
 }
+
+// A peer that closes before it has read all may have answered.
+func TestExchangeWithoutBeingHeard(t *testing.T) {
+	for answer, want := range map[string]string{"": "send the request: broken pipe", "Error: no": "<nil>"} {
+		dial := func(context.Context) (net.Conn, error) { return deaf{answer: strings.NewReader(answer)}, nil }
+		got, err := exchange(t.Context(), dial, []byte("x"))
+		expect(t, "answer", string(got), answer)
+		expect(t, "error", fmt.Sprint(err), want)
+	}
+}
+
+// deaf is a connection whose peer reads nothing.
+type deaf struct {
+	net.Conn
+	answer io.Reader
+}
+
+func (deaf) SetDeadline(time.Time) error        { return nil }
+func (deaf) Close() error                       { return nil }
+func (deaf) Write([]byte) (int, error)          { return 0, errors.New("broken pipe") }
+func (d deaf) Read(p []byte) (n int, err error) { return d.answer.Read(p) }
 
 // An answer that is cut off is printed, and standard error says why it ends.
 func TestRawThatMayGoOn(t *testing.T) {

@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"socket"},
 	{"memnet", "server"},
 	{"broker", "load", "worker"},
-	{"console", "stats"},
+	{"console", "events", "stats"},
 	{"status"},
 	{"cli"},
 	{"control", "programs"},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -97,6 +98,14 @@ func TestCSVThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// The header alone can fail too.
+func TestCSVOfNothingThatCannotBeWritten(t *testing.T) {
+	full := errors.New("no space left on device")
+	if err := NewCSV(&disk{5, full}).Close(); err != full {
+		t.Errorf("%v, want %v", err, full)
+	}
+}
+
 // A disk has room for a number of bytes.
 type disk struct {
 	room int
@@ -113,9 +122,12 @@ func (d *disk) Write(p []byte) (int, error) {
 }
 
 func TestCSVOnAFullDisk(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no /dev/full here")
+	}
 	file, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip("there is no /dev/full here")
+		t.Fatal(err)
 	}
 	defer file.Close()
 	rows := NewCSV(file)

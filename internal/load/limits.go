@@ -39,7 +39,7 @@ func (r *Report) limits(over bool) []Limit {
 		limits = append(limits, r.notKept())
 	}
 	if q.FailedLocally > 0 {
-		limits = append(limits, Limit{ByMachine, fmt.Sprintf("%d requests failed because this machine ran out of something: see their causes.", q.FailedLocally)})
+		limits = append(limits, Limit{ByMachine, fmt.Sprintf("Requests that failed because this machine ran out of something: %d. See their causes.", q.FailedLocally)})
 	}
 	return limits
 }

@@ -328,7 +328,13 @@ func TestVerdictOfABusyMachine(t *testing.T) {
 			config.Do = taking(time.Millisecond).serve
 			r := newRun(config)
 			time.Sleep(300 * time.Millisecond)
-			text := written(t, r.carryOutAll(t.Context()))
+			report := r.carryOutAll(t.Context())
+			by := ByAtOnce
+			if strings.HasSuffix(test.want, busy) {
+				by = ByMachine
+			}
+			expect(t, test.name+": limited by", report.Limits[0].By, by)
+			text := written(t, report)
 			if verdict, _, _ := strings.Cut(text, "\n\n"); verdict+"\n" != test.want {
 				t.Errorf("%s:\n%s\nwant\n%s", test.name, text, test.want)
 			}
@@ -749,8 +755,29 @@ func TestKnee(t *testing.T) {
 				t.Errorf("part %d: p99 is %v", i, *p.P99)
 			}
 		}
+		// The last one planned before 90 s finds 160 before it. It is answered later.
+		if p99 := *r.Parts[8].P99; p99 < Span(15*time.Second) {
+			t.Errorf("part 8: p99 is %v, want 16s", p99)
+		}
 		contains(t, written(t, r), "rate       asked 0/s to 20/s; achieved 10/s, answered ")
 		contains(t, written(t, r), "\n\ntime            asked  answered  p99\n0s to 10s       1/s    1/s       100ms\n")
+	})
+}
+
+// A ramp that is stopped has kept its rate, if it did until then.
+func TestStoppedRamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 49950*time.Millisecond) // the next one is planned at 50 s
+		defer cancel()
+		r := taking(0).run(ctx, Config{Plan: Plan{For: Span(100 * time.Second), RateTo: 20}, C: 1000})
+		expect(t, "sent", r.Requests.Sent, 250)
+		for what, rate := range map[string]float64{"asked": r.Rate.Asked, "achieved": r.Rate.Achieved} {
+			if math.Abs(rate-5) > 0.02 {
+				t.Errorf("%s: %v, want 5", what, rate)
+			}
+		}
+		expect(t, "kept", r.Rate.Kept, true)
+		expect(t, "limits", len(r.Limits), 1)
 	})
 }
 
@@ -803,7 +830,7 @@ The asked rate was not kept: achieved 0.0667/s of 1/s.
 28 more were due when the run was stopped, and had not begun.
 As many as allowed were in flight: ask for less, or for more at once than -c 1.
 
-1 requests failed because this machine ran out of something: see their causes.
+Requests that failed because this machine ran out of something: 1. See their causes.
 
 requests   2 sent, 0 ok, 1 failed, 1 interrupted
 `

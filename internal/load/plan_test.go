@@ -62,6 +62,7 @@ func TestPlanForATime(t *testing.T) {
 		want int
 	}{
 		{Plan{For: Span(30 * time.Second), Rate: 0.1}, 3},
+		{Plan{For: Span(100 * time.Second), Rate: 0.07}, 7}, // their product is a little more than 7
 		{Plan{For: Span(30 * time.Second), Rate: 10}, 300},
 		{Plan{For: Span(2500 * time.Millisecond), Rate: 1}, 3},
 		{Plan{For: Span(time.Millisecond), Rate: 1}, 1},

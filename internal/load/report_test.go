@@ -115,7 +115,7 @@ func TestJSONOfNothing(t *testing.T) {
 	if err := r.WriteJSON(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"errors": []`, `"histogram": []`, `"latency": null`, `"waiting": null`, `"limits": []`, `"parts": []`} {
+	for _, want := range []string{`"errors": []`, `"histogram": []`, `"latency": null`, `"waiting": null`, `"limits": []`, `"parts": []`, `"mix": []`, `"arrivals": "even"`} {
 		contains(t, b.String(), want)
 	}
 }

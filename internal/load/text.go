@@ -52,7 +52,7 @@ func (r *Report) writeTotals(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\nrate       asked %s; achieved %s, answered %s\n",
 		r.asked(), rateText(r.Rate.Achieved), rateText(r.Rate.Answered))
 	if r.Plan.Random() {
-		fmt.Fprintf(b, "plan       %s; the same again with -seed %d\n", strings.Join(r.Plan.chance(), ", "), r.Plan.Seed)
+		fmt.Fprintf(b, "plan       %s\n           (-seed %d repeats it)\n", strings.Join(r.Plan.chance(), ", "), r.Plan.Seed)
 	}
 	if r.Plan.Paced() {
 		fmt.Fprintf(b, "starts     at most %v after their plan\n", r.Rate.Latest)

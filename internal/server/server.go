@@ -80,8 +80,9 @@ const (
 	stopGrace = 250 * time.Millisecond // for the first request of a connection
 	idleGrace = 10 * time.Millisecond  // for a next request, and for connections
 	// acceptingMax is how long it goes on, after idleGrace, accepting the
-	// connections that the kernel has accepted.
-	acceptingMax = 100 * time.Millisecond
+	// connections that the kernel has accepted: long enough for a machine that is
+	// busy, since it ends as soon as none is left.
+	acceptingMax = time.Second
 )
 
 // A serving is one call of Serve.

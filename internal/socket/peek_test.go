@@ -61,9 +61,7 @@ func (l link) peerSays(text string) {
 
 // settle waits for something to see.
 func (l link) settle() {
-	for l.conn.Peek() == Quiet {
-		runtime.Gosched()
-	}
+	soon(func() bool { return l.conn.Peek() != Quiet })
 }
 
 // reset has the peer's system reset the connection.
@@ -97,8 +95,8 @@ func (l link) sees(t *testing.T, when string, want PeerState) {
 // a write over the loopback returns when its answer is there.
 func (l link) becomes(t *testing.T, when string, want PeerState) {
 	t.Helper()
-	for runtime.GOOS != "linux" && l.conn.Peek() != want {
-		runtime.Gosched()
+	if runtime.GOOS != "linux" {
+		soon(func() bool { return l.conn.Peek() == want })
 	}
 	l.sees(t, when, want)
 }
@@ -210,9 +208,7 @@ func TestPeekAtPeerThatReset(t *testing.T) {
 			onEach(t, func(t *testing.T, l link) {
 				before(l)
 				l.reset()
-				for l.conn.Peek() != Reset {
-					runtime.Gosched()
-				}
+				soon(func() bool { return l.conn.Peek() == Reset })
 				l.sees(t, "reset", Reset)
 				for _, read := range []func([]byte) (int, error){l.conn.Read, l.conn.TryRead} {
 					_, err := io.ReadAll(reader(read))

@@ -298,8 +298,9 @@ func (c *netConn) TryRead(p []byte) (int, error) {
 type netListener struct{ *net.TCPListener }
 
 // lookMax is how long a look for clients that have connected may take. What
-// waits is there at once; only that nothing waits takes so long to find out.
-const lookMax = 10 * time.Millisecond
+// waits is there at once, if the machine is not busy; only that nothing waits
+// takes so long to find out.
+const lookMax = 50 * time.Millisecond
 
 // Accept implements [net.Listener]. Package net does not ask the system once a
 // deadline has passed, so Accept then sets another one for a look.

@@ -124,7 +124,12 @@ func isReset(err error) bool {
 // waitUntilThere returns when there is something to read on c.
 func waitUntilThere(t *testing.T, c net.Conn) {
 	t.Helper()
-	for c.(Conn).Quiet() {
+	soon(func() bool { return !c.(Conn).Quiet() })
+}
+
+// soon waits until ok returns true, or gives up: what is checked next then fails.
+func soon(ok func() bool) {
+	for giveUp := time.Now().Add(10 * time.Second); !ok() && time.Now().Before(giveUp); {
 		runtime.Gosched()
 	}
 }

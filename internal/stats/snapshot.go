@@ -13,6 +13,7 @@ type Snapshot struct {
 	Time       time.Time `json:"time"`
 	Started    time.Time `json:"started"`
 	Listen     string    `json:"listen"`   // the address where clients connect
+	Control    bool      `json:"control"`  // orders are taken
 	Stopping   bool      `json:"stopping"` // no more clients are accepted; requests in flight are finished
 	Clients    int       `json:"clients"`  // connected and not answered yet
 	Totals     Totals    `json:"totals"`
@@ -129,7 +130,10 @@ type Worker struct {
 	Limit     int     `json:"limit"`      // of InFlight; 0 for none
 	FairShare float64 `json:"fair_share"` // its fraction of all weights
 	InFlight  int     `json:"in_flight"`
-	Peak      int     `json:"most_in_flight"`
+	// InFlightOf has the part of InFlight that is of each type. It is counted by
+	// itself, so it may be ahead of InFlight by a moment.
+	InFlightOf map[protocol.Type]int `json:"in_flight_of"`
+	Peak       int                   `json:"most_in_flight"`
 	// History is InFlight of the last minute, once a second, oldest first.
 	History  []int                     `json:"in_flight_history"`
 	Assigned int                       `json:"assigned"`

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"errors"
 	"math"
 	"net"
 	"net/http"
@@ -23,22 +24,56 @@ const (
 // one that has been busy longest, once it is out of patience. So the new one
 // waits for at most activePatience; it is open meanwhile, one beyond size.
 //
-// A connection that is meant to stay, such as a stream of events, does not belong
-// here: it is never idle, and would be taken for one that is stuck. It needs a
-// number of places of its own.
+// A connection that is to stay open, such as a stream of events, is never idle,
+// and would be taken for one that is stuck. There is a number of places for those
+// alone: one that gets such a place gives its other one back.
 type limit struct {
 	net.Listener
-	size int             // how many places there are, at least 1
-	done <-chan struct{} // when it is closed, Accept gives up
+	size  int             // how many places there are, at least 1
+	stays int             // how many there are for connections that stay
+	done  <-chan struct{} // when it is closed, Accept gives up
 
 	mu      sync.Mutex         // guards what follows
 	places  map[net.Conn]phase // the connections that have one
+	kept    map[net.Conn]bool  // those that stay
 	waiting bool               // Accept waits for a place
 	freed   chan struct{}      // has a token if a place became free while it did
 }
 
-func newLimit(l net.Listener, size int, done <-chan struct{}) *limit {
-	return &limit{Listener: l, size: size, done: done, places: make(map[net.Conn]phase), freed: make(chan struct{}, 1)}
+func newLimit(l net.Listener, size, stays int, done <-chan struct{}) *limit {
+	return &limit{
+		Listener: l, size: size, stays: stays, done: done,
+		places: make(map[net.Conn]phase), kept: make(map[net.Conn]bool), freed: make(chan struct{}, 1),
+	}
+}
+
+// errCrowded says that there is no place for one more connection that stays.
+var errCrowded = errors.New("too many connections stay open; ask again later")
+
+// keep gives conn a place to stay, or says that there is none.
+func (l *limit) keep(conn net.Conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.kept) >= l.stays {
+		return errCrowded
+	}
+	if _, has := l.places[conn]; has {
+		l.giveBack(conn)
+		l.kept[conn] = true
+	}
+	return nil
+}
+
+// giveBack frees conn's place.
+func (l *limit) giveBack(conn net.Conn) {
+	delete(l.places, conn)
+	if l.waiting {
+		select {
+		case l.freed <- struct{}{}:
+		default: // it was told already
+		}
+		l.waiting = false
+	}
 }
 
 // A phase is what a connection does, and since when.
@@ -164,22 +199,21 @@ func (l *limit) setState(conn net.Conn, state http.ConnState) {
 func (l *limit) track(conn net.Conn, state http.ConnState) (lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	over := state == http.StateClosed || state == http.StateHijacked
+	if l.kept[conn] {
+		if over {
+			delete(l.kept, conn)
+		}
+		return false
+	}
 	if _, has := l.places[conn]; !has {
 		return false // it has lost it already
 	}
-	over := state == http.StateClosed || state == http.StateHijacked
 	lost = state == http.StateIdle && l.waiting
 	if !over && !lost {
 		l.places[conn] = phase{state, time.Now()}
 		return false
 	}
-	delete(l.places, conn)
-	if l.waiting {
-		select {
-		case l.freed <- struct{}{}:
-		default: // it was told already
-		}
-		l.waiting = false
-	}
+	l.giveBack(conn)
 	return lost
 }

