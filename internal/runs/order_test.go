@@ -115,7 +115,7 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, "before", string(text), `{"running":false,"id":0,"part":"","command":"","planned":0,"sent":0,"answered":0,"failed":0,"seconds":0,"results":[],"sentence":"","error":""}`)
-	text, err = json.Marshal(Result{Name: "one queue", Mean: load.Span(1500 * time.Millisecond), Bars: []Bar{{0, load.Span(time.Second), 3}}})
+	text, err = json.Marshal(Result{Name: "one queue", Mean: 1.5, Bars: []Bar{{0, 1, 3}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +137,8 @@ func TestBars(t *testing.T) {
 		}
 	}
 	last := lists[1][len(lists[1])-1]
-	if lists[0][0] != (Bar{0, load.Span(100 * time.Microsecond), 2}) ||
-		last != (Bar{load.Span(400 * time.Millisecond), load.Span(500 * time.Millisecond), 1}) {
+	if lists[0][0] != (Bar{0, 0.0001, 2}) ||
+		last != (Bar{0.4, 0.5, 1}) {
 		t.Errorf("%v, and %v", lists[0][0], last)
 	}
 	a.add(1000 * time.Hour)

@@ -143,12 +143,12 @@ func (p *part) shares(pool []balance.Status) []Share {
 
 // A moment is what is known of a part at one moment.
 type moment struct {
-	began   bool
-	took    time.Duration
-	sent    int
-	result  Result
-	bars    barCounts
-	outcome Outcome
+	took            time.Duration
+	sent            int
+	median, longest time.Duration
+	bars            barCounts
+	outcome         Outcome
+	result          Result // without bars
 }
 
 func (p *part) now() moment {
@@ -156,16 +156,17 @@ func (p *part) now() moment {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := moment{
-		began: !p.began.IsZero(), took: p.took, sent: p.sent, bars: p.bars,
+		took: p.took, sent: p.sent, bars: p.bars,
+		median: p.times.Percentile(50), longest: p.times.Max(),
 		outcome: Outcome{Name: p.way.name, Mean: p.times.Mean(), P95: p.times.Percentile(95), Workers: p.shares(pool)},
 	}
-	if m.began && !p.ended {
+	if !p.began.IsZero() && !p.ended {
 		m.took = time.Since(p.began)
 	}
 	m.result = Result{
 		Name: p.way.name, Command: p.command, Answered: p.counts[load.Answered], Failed: p.counts[load.Failed],
-		Mean: load.Span(p.times.Mean()), P50: load.Span(p.times.Percentile(50)), P95: load.Span(p.times.Percentile(95)),
-		P99: load.Span(p.times.Percentile(99)), Max: load.Span(p.times.Max()), Most: m.outcome.busiest().Most,
+		Mean: m.outcome.Mean.Seconds(), P50: m.median.Seconds(), P95: m.outcome.P95.Seconds(),
+		P99: p.times.Percentile(99).Seconds(), Max: m.longest.Seconds(), Most: m.outcome.busiest().Most,
 	}
 	return m
 }

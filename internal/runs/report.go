@@ -29,26 +29,26 @@ type Report struct {
 
 // A Result is what a part has come to so far.
 type Result struct {
-	Name     string    `json:"name"` // "round_robin", "least_connections", or "one queue"
-	Command  string    `json:"command"`
-	Answered int       `json:"answered"`
-	Failed   int       `json:"failed"`
-	Mean     load.Span `json:"mean_seconds"` // all times are of answered requests
-	P50      load.Span `json:"p50_seconds"`
-	P95      load.Span `json:"p95_seconds"`
-	P99      load.Span `json:"p99_seconds"`
-	Max      load.Span `json:"max_seconds"`
-	Most     int       `json:"most_in_flight"` // at one worker, at once
-	Bars     []Bar     `json:"histogram"`      // all results of a run have bars of the same bounds
+	Name     string  `json:"name"` // "round_robin", "least_connections", or "one queue"
+	Command  string  `json:"command"`
+	Answered int     `json:"answered"`
+	Failed   int     `json:"failed"`
+	Mean     float64 `json:"mean_seconds"` // all times are of answered requests
+	P50      float64 `json:"p50_seconds"`
+	P95      float64 `json:"p95_seconds"`
+	P99      float64 `json:"p99_seconds"`
+	Max      float64 `json:"max_seconds"`
+	Most     int     `json:"most_in_flight"` // at one worker, at once
+	Bars     []Bar   `json:"histogram"`      // all results of a run have bars of the same bounds
 }
 
 // A Bar counts answered requests that took longer than From and at most Le; it is
 // not cumulative. The first bar of all has what took less, and the last what took
 // longer.
 type Bar struct {
-	From  load.Span `json:"from"`
-	Le    load.Span `json:"le"`
-	Count int       `json:"count"`
+	From  float64 `json:"from"` // seconds
+	Le    float64 `json:"le"`
+	Count int     `json:"count"`
 }
 
 // The bounds of bars: ten to each power of ten, so that each bar is as wide on a
@@ -95,7 +95,7 @@ func bars(all []barCounts) [][]Bar {
 			if i > 0 {
 				from = bounds[i-1]
 			}
-			lists[k] = append(lists[k], Bar{load.Span(from), load.Span(bounds[i]), counts[i]})
+			lists[k] = append(lists[k], Bar{from.Seconds(), bounds[i].Seconds(), counts[i]})
 		}
 	}
 	return lists
@@ -184,7 +184,7 @@ func (p *part) sentence() string {
 	text := fmt.Sprintf("%d of %s answered", m.result.Answered, were(all))
 	if m.result.Answered > 0 {
 		text += fmt.Sprintf(": half of them within %v, 95 %% within %v, the longest took %v; at most %d in flight at one worker",
-			m.result.P50, m.result.P95, m.result.Max, m.result.Most)
+			load.Span(m.median), load.Span(m.outcome.P95), load.Span(m.longest), m.result.Most)
 	}
 	if p.stopped != nil {
 		return begun(fmt.Sprintf("%v: %s.", p.stopped, text))

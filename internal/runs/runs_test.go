@@ -150,7 +150,7 @@ func expect(t *testing.T, what string, got any, want string) {
 
 // briefly says what a result is about.
 func briefly(r Result) string {
-	return fmt.Sprintf("%s: %d ok, %d failed, mean %v p95 %v max %v, most %d", r.Name, r.Answered, r.Failed, r.Mean, r.P95, r.Max, r.Most)
+	return fmt.Sprintf("%s: %d ok, %d failed, mean %.3gs p95 %.3gs max %.3gs, most %d", r.Name, r.Answered, r.Failed, r.Mean, r.P95, r.Max, r.Most)
 }
 
 // One run: what is said before it, while it goes on, and at its end.
@@ -364,7 +364,7 @@ func TestThrottle(t *testing.T) {
 		l.Runner = New(Config{Pool: balance.NewPool(nil), Dial: l.dial, Observer: console.Off{}})
 		r := l.runs(Order{N: 5010, C: 10, Types: short, Approaches: roundRobin})
 		if r.Answered != 5010 || r.Seconds != 5.009 || r.Results[0].Max != 0 {
-			t.Errorf("%d in %v s, at most %v each", r.Answered, r.Seconds, r.Results[0].Max)
+			t.Errorf("%d in %v s, at most %v s each", r.Answered, r.Seconds, r.Results[0].Max)
 		}
 	})
 }
