@@ -516,3 +516,19 @@ func TestOrdersHoldForAllGoroutines(t *testing.T) {
 	asking.Wait()
 	l.Snapshot()
 }
+
+// Nor does a cool-down give one: what the others had earned is worth as many turns
+// as before.
+func TestNoBurstAfterACoolDown(t *testing.T) {
+	for before := 1; before < 1100; before += 50 {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 1000, 2, 3)
+			l.ask(rr, before, Answered)
+			l.fail("a", 3)
+			turns := l.ask(rr, 10, Answered)
+			if n := strings.Count(turns, "b"); n < 3 || n > 5 || strings.Contains(turns, "a") {
+				t.Errorf("after %d requests: %s", before, turns)
+			}
+		})
+	}
+}
