@@ -106,23 +106,31 @@ func (b *Broker) Changed(c balance.Change) {
 	b.print("[Broker] ", c.Name, " ", what, ": ", c.Cause.String())
 }
 
-// Summary prints a line for each worker, and one for the queue if there was one.
+// Summary prints a line for each worker, one for those that were removed, if
+// they ever had a request, and one for the queue if there was one.
 func (b *Broker) Summary(s balance.Snapshot) {
-	for _, w := range s.Workers {
-		var answered []string
-		for _, a := range protocol.Approaches() {
-			answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
-		}
-		withdrawn := ""
-		if w.Withdrawn > 0 {
-			withdrawn = fmt.Sprintf("withdrawn %d; ", w.Withdrawn)
-		}
-		b.print(fmt.Sprintf("[Broker] %s: answered %s; failed %d; %sat most %d at once",
-			w.Name, strings.Join(answered, ", "), w.Failed, withdrawn, w.Peak))
+	for i, w := range s.Workers {
+		b.print("[Broker] ", w.Name, ": ", counts(&s.Workers[i]), fmt.Sprintf("; at most %d at once", w.Peak))
+	}
+	if s.Removed.Assigned > 0 {
+		b.print("[Broker] Removed workers: ", counts(&s.Removed))
 	}
 	if most := s.Queue.Most; most > 0 {
 		b.print(fmt.Sprintf("[Broker] Queue: at most %d waited", most))
 	}
+}
+
+// counts says how the requests of a worker ended.
+func counts(w *balance.Status) string {
+	var answered []string
+	for _, a := range protocol.Approaches() {
+		answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
+	}
+	text := fmt.Sprintf("answered %s; failed %d", strings.Join(answered, ", "), w.Failed)
+	if w.Withdrawn > 0 {
+		text += fmt.Sprintf("; withdrawn %d", w.Withdrawn)
+	}
+	return text
 }
 
 // A Worker prints a worker's lines. It is a worker.Observer.
@@ -278,18 +286,26 @@ func (b *BrokerJSON) Changed(c balance.Change) {
 	b.log.Info(c.State.String(), "worker", c.Name, "cause", c.Cause.String())
 }
 
-// Summary writes an event for each worker, and one for the queue if there was one.
+// Summary writes an event for each worker, one for those that were removed, if
+// they ever had a request, and one for the queue if there was one.
 func (b *BrokerJSON) Summary(s balance.Snapshot) {
-	for _, w := range s.Workers {
-		attrs := []any{"worker", w.Name, "failed", w.Failed, "withdrawn", w.Withdrawn, "most", w.Peak}
-		for _, a := range protocol.Approaches() {
-			attrs = append(attrs, "answered_"+a.String(), w.Answered[a])
-		}
-		b.log.Info("summary", attrs...)
+	for i, w := range s.Workers {
+		b.summary(w.Name, &s.Workers[i], "most", w.Peak)
+	}
+	if s.Removed.Assigned > 0 {
+		b.summary("removed workers", &s.Removed)
 	}
 	if most := s.Queue.Most; most > 0 {
 		b.log.Info("queue", "most", most)
 	}
+}
+
+func (b *BrokerJSON) summary(name string, w *balance.Status, more ...any) {
+	attrs := append([]any{"worker", name, "failed", w.Failed, "withdrawn", w.Withdrawn}, more...)
+	for _, a := range protocol.Approaches() {
+		attrs = append(attrs, "answered_"+a.String(), w.Answered[a])
+	}
+	b.log.Info("summary", attrs...)
 }
 
 // A WorkerJSON writes a worker's events as JSON. It is a worker.Observer.
