@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -310,12 +311,20 @@ func (r logReader) told(n int, e map[string]any) {
 	case "answered":
 		r.log.client(n, kind, approach, "ok", "")
 	case "failed":
-		cause := []rune(e["error"].(string))
-		if len(cause) > 160 { // as the rows have it
-			cause = append(cause[:160:160], []rune("...")...)
-		}
-		r.log.client(n, kind, approach, "failed", string(cause))
+		r.log.client(n, kind, approach, "failed", inRow(e["error"].(string)))
 	}
+}
+
+// aCount is a number in an error, which rows do not tell.
+var aCount = regexp.MustCompile(`([ (])[0-9]+ `)
+
+// inRow returns an error as the row of a request has it.
+func inRow(text string) string {
+	cause := []rune(aCount.ReplaceAllString(text, "${1}N "))
+	if len(cause) > 160 {
+		return string(cause[:160]) + "..."
+	}
+	return string(cause)
 }
 
 // causes are words of errors and the causes that they stand for.
