@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"balancelab/internal/programs"
+	"balancelab/internal/protocol"
 	"balancelab/internal/stats"
 )
 
@@ -25,41 +26,22 @@ func TestOneClock(t *testing.T) {
 	if testing.Short() || programs.RaceDetector {
 		requests = 4_000
 	}
-	c := newClock(t)
-	c.leaveWorking(2 * len(c.fronts))
-	ran := make(chan result, 1)
-	go func() {
-		r, err := finish("client", "-broker", c.broker.addr, "-n", fmt.Sprint(requests), "-c", "64", "-q", "-csv", "-", "-json",
-			"-mix", "Long=1,Short=3", "round_robin,least_connections")
-		if err != nil {
-			t.Error(err)
+	status := newClock(t, "-redispatch").run(requests)
+	for _, name := range append(happened, "redispatched", "Worker-3 answered round_robin") {
+		if status[name] == 0 {
+			t.Errorf("%s: there was none", name)
 		}
-		ran <- r
-	}()
-	run := c.beside(ran)
-	if run.code != 1 {
-		t.Errorf("the load run: exit %d, want 1, since some failed; standard error %.1000q", run.code, run.stderr)
 	}
-	snapshot, metrics := c.settled(requests)
-	begun := c.workers[0].jobs() // which sends the worker itself an empty line, and the broker nothing
-	c.broker.terminate()
+}
 
-	status := statusLedger(&snapshot)
-	log, summary := logLedgers(c.broker.events())
-	for _, name := range status.inLog() {
-		log.add(0, name) // what it does not mention has not happened
-	}
-	compare(t, []book{
-		{"the report and its rows", clientLedger(t, run)},
-		{"/status.json", status},
-		{"/metrics", metricsLedger(t, metrics)},
-		{"the log", log},
-		{"its summary", summary},
-		{"the test", c.known(requests)},
-		{"the worker", ledger{"Worker-1 jobs begun": begun}},
-	})
-	c.adds(&snapshot)
-	for _, name := range happened {
+// The same, where a failed attempt is the end of its request, and where a worker
+// is removed meanwhile.
+func TestOneClockAtMostOnce(t *testing.T) {
+	t.Parallel()
+	c := newClock(t, "-control")
+	c.removes = "Worker-3"
+	status := c.run(2_000)
+	for _, name := range append(happened, "round_robin failed: refusal", "round_robin failed: reset", "removed workers answered round_robin") {
 		if status[name] == 0 {
 			t.Errorf("%s: there was none", name)
 		}
@@ -73,17 +55,59 @@ var happened = []string{
 	"round_robin failed", "least_connections failed",
 	"round_robin left", "least_connections left", // at workers, and in the queue
 	"attempts failed: refused", "attempts failed: reset", "attempts failed: no answer", "attempts failed: refusal",
-	"Worker-1 failed", "Worker-1 withdrawn", "Worker-4 failed", "redispatched", "waited", "refused", "no request",
+	"Worker-1 failed", "Worker-1 withdrawn", "Worker-4 failed", "waited", "refused", "no request",
+}
+
+// run has a load run of that many requests, and all the rest beside it. It
+// compares what all places say, and returns what the status says.
+func (c *clock) run(requests int) ledger {
+	c.t.Helper()
+	c.leaveWorking(2 * len(c.fronts))
+	ran := make(chan result, 1)
+	go func() {
+		r, err := finish("client", "-broker", c.broker.addr, "-n", fmt.Sprint(requests), "-c", "64", "-q", "-csv", "-", "-json",
+			"-mix", "Long=1,Short=3", "round_robin,least_connections")
+		if err != nil {
+			c.t.Error(err)
+		}
+		ran <- r
+	}()
+	load := c.beside(ran)
+	if load.code != 1 {
+		c.t.Errorf("the load run: exit %d, want 1, since some failed; standard error %.1000q", load.code, load.stderr)
+	}
+	snapshot, metrics := c.settled(requests)
+	begun := c.workers[0].jobs()
+	c.broker.terminate()
+
+	status := statusLedger(&snapshot)
+	log, summary := logLedgers(c.broker.events(), c.removes)
+	for _, name := range status.inLog() {
+		log.add(0, name) // what it does not mention has not happened
+	}
+	compare(c.t, []book{
+		{"the report and its rows", clientLedger(c.t, load)},
+		{"/status.json", status},
+		{"/metrics", metricsLedger(c.t, metrics)},
+		{"the log", log},
+		{"its summary", summary},
+		{"the test", c.known(requests)},
+		{"the worker", ledger{"Worker-1 jobs begun": begun}},
+	})
+	c.adds(&snapshot)
+	return status
 }
 
 // A clock is a lab in which all that can be counted happens. Its three workers
 // fail now and then, and the fourth is not there.
 type clock struct {
 	*lab
-	page   string
-	fronts []*front
-	beat   chan struct{} // receives a value now and then while the fronts get jobs
-	hold   sync.RWMutex  // no front answers while it is held for writing
+	page    string
+	removes string // the worker that is removed meanwhile; "" for none
+	fronts  []*front
+	beat    chan struct{} // receives a value for every 50 jobs of a front, which waits until it is taken
+	over    chan struct{} // closed when nobody takes it any more
+	hold    sync.RWMutex  // no front answers while it is held for writing
 
 	leavers, rubbish, probes int // clients that were sent beside the load run
 }
@@ -95,21 +119,18 @@ type front struct {
 	forwarded atomic.Int64 // jobs given to the real worker
 }
 
-// mostAtOnce is how many requests a worker gets at once.
-const mostAtOnce = 4
-
-func newClock(t *testing.T) *clock {
+func newClock(t *testing.T, brokerFlags ...string) *clock {
 	t.Helper()
-	c := &clock{beat: make(chan struct{}, 1)}
+	c := &clock{beat: make(chan struct{}), over: make(chan struct{})}
 	real := startWorker(t, 1, "127.0.0.1:0", "-long", "2ms", "-short", "0s")
 	var addrs []string
 	for _, behind := range []string{real.addr, "", ""} {
 		f := newFront(t, c, behind)
 		c.fronts, addrs = append(c.fronts, f), append(addrs, f.addr)
 	}
-	c.page = closedPort(t)
-	c.lab = newBroker(t, append(addrs, closedPort(t)), "-log", "json", "-status", c.page, "-redispatch",
-		"-max-per-worker", fmt.Sprint(mostAtOnce), "-queue-timeout", "500ms") // longer than it takes to see that a client has left
+	c.lab = newBroker(t, append(addrs, closedPort(t)), append(brokerFlags, "-log", "json", "-status", "127.0.0.1:0",
+		"-max-per-worker", "4", "-queue-timeout", "500ms")...) // longer than it takes to see that a client has left
+	c.page = c.broker.line(`"msg":"status page","url":"http://([^/"]+)/"`)[1]
 	c.workers = []*program{real}
 	return c
 }
@@ -130,7 +151,7 @@ func newFront(t *testing.T, c *clock, behind string) *front {
 		if n%50 == 0 {
 			select {
 			case c.beat <- struct{}{}:
-			default:
+			case <-c.over:
 			}
 		}
 		c.hold.RLock()
@@ -159,6 +180,7 @@ func newFront(t *testing.T, c *clock, behind string) *front {
 func (c *clock) leaveWorking(n int) {
 	c.t.Helper()
 	c.hold.Lock()
+	defer c.hold.Unlock()
 	var clients []*net.TCPConn
 	for range n {
 		clients = append(clients, c.ask(longRoundRobin))
@@ -174,7 +196,6 @@ func (c *clock) leaveWorking(n int) {
 		c.leave(conn)
 	}
 	c.until("all jobs to be withdrawn", func(s *stats.Snapshot) bool { return s.Totals.ClientsGone == n })
-	c.hold.Unlock()
 }
 
 // ask sends a request and does not wait for the answer.
@@ -196,6 +217,7 @@ func (c *clock) leave(conn *net.TCPConn) {
 // holds the workers until requests have given up waiting for them.
 func (c *clock) beside(ran <-chan result) result {
 	c.t.Helper()
+	defer close(c.over)
 	for n := 0; ; n++ {
 		select {
 		case r := <-ran:
@@ -216,28 +238,32 @@ func (c *clock) beside(ran <-chan result) result {
 			c.probes++
 			connect(c.t, c.broker.addr).Close()
 		}
-		if n == 4 {
+		switch {
+		case n == 4:
 			c.holdUp()
+		case n == 8 && c.removes != "":
+			if r := run(c.t, "broker", "workers", "-status", c.page, "remove", c.removes); r.code != 0 {
+				c.t.Errorf("removing a worker: %+v", r)
+			}
 		}
 	}
 }
 
 // holdUp holds the workers until requests have given up waiting for them, and
-// has clients leave meanwhile that wait, too.
+// one was withdrawn whose client left while it waited.
 func (c *clock) holdUp() {
 	c.t.Helper()
 	c.hold.Lock()
 	defer c.hold.Unlock()
-	for range 20 {
-		c.leave(c.ask(shortLeast))
-	}
 	c.until("requests to give up waiting", func(s *stats.Snapshot) bool {
+		c.leave(c.ask(shortLeast))
+		late := 0
 		for _, cause := range s.Causes {
 			if cause.Cause == stats.CausedByQueueTimeout.String() {
-				return cause.Requests[0]+cause.Requests[1] > 0
+				late += cause.Requests[protocol.RoundRobin] + cause.Requests[protocol.LeastConnections]
 			}
 		}
-		return false
+		return late > 0 && s.Totals.Withdrawn[protocol.LeastConnections] > 0
 	})
 }
 
@@ -303,8 +329,9 @@ func (c *clock) known(requests int) ledger {
 // adds checks that the parts of a snapshot add up to the whole.
 func (c *clock) adds(s *stats.Snapshot) {
 	c.t.Helper()
-	assigned, ended, failed := 0, 0, 0
-	for i, w := range s.Workers {
+	gone := stats.Worker{Name: "removed workers", Assigned: s.Removed.Assigned, Answered: s.Removed.Answered, Failed: s.Removed.Failed, Withdrawn: s.Removed.Withdrawn}
+	attempts := 0
+	for _, w := range append(s.Workers, gone) {
 		sum := w.Failed + w.Withdrawn
 		for _, n := range w.Answered {
 			sum += n
@@ -312,20 +339,20 @@ func (c *clock) adds(s *stats.Snapshot) {
 		if sum != w.Assigned || w.InFlight != 0 {
 			c.t.Errorf("%s: %d assigned, %d over, %d in flight", w.Name, w.Assigned, sum, w.InFlight)
 		}
-		if i < len(c.fronts) && c.fronts[i].connections() > w.Assigned {
-			c.t.Errorf("%s: %d assigned, %d connections", w.Name, w.Assigned, c.fronts[i].connections())
-		}
-		assigned, ended, failed = assigned+w.Assigned, ended+sum, failed+w.Failed
+		attempts += w.Failed
 	}
-	over := s.Totals.Answered + s.Totals.Refused + s.Totals.NoRequest
-	for a, n := range s.Totals.Failed {
-		over += n + s.Totals.Withdrawn[a]
-	}
-	attempts := 0
 	for _, cause := range s.Causes {
-		attempts += cause.Attempts
+		attempts -= cause.Attempts
 	}
-	if over != s.Totals.Connected || attempts != failed || ended != assigned {
-		c.t.Errorf("%d connected, %d over; %d attempts failed by cause, %d by worker", s.Totals.Connected, over, attempts, failed)
+	failed, left := 0, 0
+	for a, n := range s.Totals.Failed {
+		failed, left = failed+n, left+s.Totals.Withdrawn[a]
+	}
+	if over := s.Totals.Answered + failed + left + s.Totals.Refused + s.Totals.NoRequest; over != s.Totals.Connected || attempts != 0 {
+		c.t.Errorf("%d connected, %d over; %d more attempts failed by worker than by cause", s.Totals.Connected, over, attempts)
+	}
+	m := s.LastMinute
+	if s.Time.Sub(s.Started) < 59*time.Second && (m.Answered != s.Totals.Answered || m.Failed != failed+s.Totals.Refused) {
+		c.t.Errorf("the last minute, which is all: %d answered, %d failed; in all: %d and %d", m.Answered, m.Failed, s.Totals.Answered, failed+s.Totals.Refused)
 	}
 }

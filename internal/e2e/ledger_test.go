@@ -156,6 +156,12 @@ func statusLedger(s *stats.Snapshot) ledger {
 			l[w.Name+" answered "+a.String()] = n
 		}
 	}
+	if s.Removed.Assigned > 0 {
+		l["removed workers failed"], l["removed workers withdrawn"] = s.Removed.Failed, s.Removed.Withdrawn
+		for a, n := range s.Removed.Answered {
+			l["removed workers answered "+a.String()] = n
+		}
+	}
 	return l
 }
 
@@ -232,9 +238,13 @@ func (l ledger) series(t *testing.T, value int, name string, labels []string) {
 }
 
 // logLedgers are what the broker's events say, and what its summary says.
-func logLedgers(events []map[string]any) (log, summary ledger) {
+// removed is the worker that was removed; "" if none was.
+func logLedgers(events []map[string]any, removed string) (log, summary ledger) {
 	r := logReader{log: ledger{"lines dropped": 0}, summary: ledger{}, over: map[string]map[string]any{}}
 	for _, e := range events {
+		if e["worker"] == removed && removed != "" {
+			e["worker"] = "removed workers"
+		}
 		r.read(e)
 	}
 	return r.log, r.summary
@@ -264,7 +274,9 @@ func (r logReader) read(e map[string]any) {
 		w := word("worker")
 		r.summary.add(number("failed"), w, "failed")
 		r.summary.add(number("withdrawn"), w, "withdrawn")
-		r.summary.add(number("most"), w, "at once")
+		if e["most"] != nil { // those that were removed have none
+			r.summary.add(number("most"), w, "at once")
+		}
 		r.summary.add(number("answered_round_robin"), w, "answered round_robin")
 		r.summary.add(number("answered_least_connections"), w, "answered least_connections")
 	case "queue":
@@ -296,7 +308,12 @@ func (r logReader) exchange(msg, kind, approach string, e map[string]any) {
 		r.log.add(1, approach, kind, "answered")
 		r.log.add(1, e["worker"].(string), "answered", approach)
 	case "failed":
-		r.log.add(1, approach, "failed:", causeOf(e["error"].(string)))
+		text, worker := e["error"].(string), e["worker"].(string)
+		r.log.add(1, approach, "failed:", causeOf(text))
+		if !strings.HasPrefix(text, "no worker") { // it failed by its attempt, which no event has told
+			r.log.add(1, worker, "failed")
+			r.log.add(1, "attempts failed:", causeOf(text))
+		}
 	case "refused":
 		r.log.add(1, "refused")
 		return
@@ -339,6 +356,7 @@ var causes = []struct{ text, cause string }{
 
 // causeOf returns the cause of the last error that a text tells, or the text.
 func causeOf(text string) string {
+	text, _, _ = strings.Cut(text, "; the job may have run")
 	last := text[strings.LastIndex(text, "; ")+1:]
 	for _, c := range causes {
 		if strings.Contains(last, c.text) {
@@ -352,7 +370,8 @@ func causeOf(text string) string {
 func (l ledger) inLog() (names []string) {
 	for name := range l {
 		_, what, _ := strings.Cut(name, " ")
-		ofWorker := strings.HasPrefix(name, "Worker-")
+		ofWorker := strings.HasPrefix(name, "Worker-") || strings.HasPrefix(name, "removed workers")
+		what = strings.TrimPrefix(what, "workers ")
 		switch {
 		case slices.Contains([]string{"connected", "no request", "clients", "waiting", "waited at once"}, name):
 		case ofWorker && what != "failed" && !strings.HasPrefix(what, "answered"):
