@@ -122,16 +122,16 @@ type front struct {
 func newClock(t *testing.T, brokerFlags ...string) *clock {
 	t.Helper()
 	c := &clock{beat: make(chan struct{}), over: make(chan struct{})}
-	real := startWorker(t, 1, "127.0.0.1:0", "-long", "2ms", "-short", "0s")
+	worker := startWorker(t, 1, "127.0.0.1:0", "-long", "2ms", "-short", "0s")
 	var addrs []string
-	for _, behind := range []string{real.addr, "", ""} {
+	for _, behind := range []string{worker.addr, "", ""} {
 		f := newFront(t, c, behind)
 		c.fronts, addrs = append(c.fronts, f), append(addrs, f.addr)
 	}
 	c.lab = newBroker(t, append(addrs, closedPort(t)), append(brokerFlags, "-log", "json", "-status", "127.0.0.1:0",
 		"-max-per-worker", "4", "-queue-timeout", "500ms")...) // longer than it takes to see that a client has left
 	c.page = c.broker.line(`"msg":"status page","url":"http://([^/"]+)/"`)[1]
-	c.workers = []*program{real}
+	c.workers = []*program{worker}
 	return c
 }
 

@@ -187,6 +187,11 @@ func metricsLedger(t *testing.T, text string) ledger {
 		}
 		l.series(t, int(value), name, labels)
 	}
+	for name := range inMetrics {
+		if !strings.Contains(text, "\nbalancelab_"+name) {
+			t.Errorf("there is no %s", name)
+		}
+	}
 	return l
 }
 
