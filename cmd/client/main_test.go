@@ -649,7 +649,7 @@ func TestCSV(t *testing.T) {
 			}
 		}
 	}
-	name := filepath.Join(tempDir(t), "run.csv")
+	name := filepath.Join(t.TempDir(), "run.csv")
 	got := f.client("-n", "30", "-rate", "1e4", "-csv", name, "Short", "round_robin")
 	expect(t, "exit code", got.code, 0)
 	contains(t, got.stdout, "requests   30 sent, 30 ok, 0 failed")
@@ -670,18 +670,6 @@ func TestCSV(t *testing.T) {
 	contains(t, got.stderr, `"sent": 1,`)
 }
 
-// tempDir returns a directory for the time of a test. That of t.TempDir can't be
-// removed under wine 8, which fails the test.
-func tempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "client")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // Rows that can't be written are a failure, after the report.
 func TestCSVThatCannotBeWritten(t *testing.T) {
 	f := newFake(t, always(protocol.Response))
@@ -692,7 +680,7 @@ func TestCSVThatCannotBeWritten(t *testing.T) {
 	contains(t, stderr.String(), "requests   30 sent, 30 ok, 0 failed")
 	contains(t, stderr.String(), "\nclient: standard output: not all rows were written: no space left on device\n")
 
-	nowhere := filepath.Join(tempDir(t), "no", "run.csv")
+	nowhere := filepath.Join(t.TempDir(), "no", "run.csv")
 	before := len(f.requests)
 	got := f.client("-n", "2", "-csv", nowhere, "Short", "round_robin")
 	expect(t, "exit code", got.code, 1)
@@ -710,10 +698,13 @@ func TestCSVThatCannotBeWritten(t *testing.T) {
 
 // Where this machine has run out of something, the report says so at its top.
 func TestLocalFailures(t *testing.T) {
-	for _, kind := range []neterr.Kind{neterr.NoPort, neterr.ProcessFiles} {
+	for _, kind := range []neterr.Kind{neterr.NoPort, neterr.InUse, neterr.ProcessFiles, neterr.NoBuffer, neterr.NoMemory} {
 		err := cause(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", neterr.Errno(kind))})
 		if !errors.As(err, new(*load.LocalError)) {
 			t.Errorf("%v is not local", err)
 		}
+	}
+	if err := cause(neterr.Errno(neterr.Refused)); errors.As(err, new(*load.LocalError)) {
+		t.Errorf("%v is local", err)
 	}
 }

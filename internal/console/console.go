@@ -94,34 +94,41 @@ func (b *Broker) Paused(err error, pause time.Duration) {
 
 // Changed says that a worker cools down or is up again, comes or goes.
 func (b *Broker) Changed(c balance.Change) {
-	what := "is " + c.State.String()
-	switch {
-	case c.State == balance.Cooling:
-		what = "cools down for " + c.Cooling.String()
-	case c.State == balance.Up && c.Cause == balance.Added:
-		what = "is new"
-	case c.State == balance.Up:
-		what = "is up again"
-	}
-	b.print("[Broker] ", c.Name, " ", what, ": ", c.Cause.String())
+	b.print("[Broker] ", c.Name, " ", changed(c))
 }
 
-// Summary prints a line for each worker, one for those that were removed, if
-// they ever had a request, and one for the queue if there was one.
+func changed(c balance.Change) string {
+	switch {
+	case c.State == balance.Cooling:
+		return "cools down for " + c.Cooling.String() + ": " + c.Cause.String()
+	case c.State == balance.Draining:
+		return "drains: it gets nothing new"
+	case c.State == balance.Drained:
+		return "has drained: nothing is in flight there"
+	case c.State == balance.Removed:
+		return "is removed"
+	case c.Cause == balance.Added:
+		return "is added: " + c.Addr
+	}
+	return "is up again: " + c.Cause.String()
+}
+
+// Summary prints a line for each worker, one for those that were removed, and one
+// for the queue if there was one.
 func (b *Broker) Summary(s balance.Snapshot) {
-	for i, w := range s.Workers {
-		b.print("[Broker] ", w.Name, ": ", counts(&s.Workers[i]), fmt.Sprintf("; at most %d at once", w.Peak))
+	for _, w := range s.Workers {
+		b.print(fmt.Sprintf("[Broker] %s: %s; at most %d at once", w.Name, outcomes(w), w.Peak))
 	}
 	if s.Removed.Assigned > 0 {
-		b.print("[Broker] Removed workers: ", counts(&s.Removed))
+		b.print("[Broker] Removed workers: ", outcomes(s.Removed))
 	}
 	if most := s.Queue.Most; most > 0 {
 		b.print(fmt.Sprintf("[Broker] Queue: at most %d waited", most))
 	}
 }
 
-// counts says how the requests of a worker ended.
-func counts(w *balance.Status) string {
+// outcomes says how the requests ended that were assigned.
+func outcomes(w balance.Status) string {
 	var answered []string
 	for _, a := range protocol.Approaches() {
 		answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
@@ -277,35 +284,39 @@ func (b *BrokerJSON) Paused(err error, pause time.Duration) {
 	b.log.Warn("paused", "pause", pause.String(), "error", neterr.InWords(err).Error())
 }
 
-// Changed says that a worker cools down, or is up again.
+// Changed says that a worker cools down or is up again, comes or goes. The event
+// is named for the state.
 func (b *BrokerJSON) Changed(c balance.Change) {
-	if c.State == balance.Cooling {
+	switch {
+	case c.State == balance.Cooling:
 		b.log.Warn("cooling down", "worker", c.Name, "cooling_seconds", c.Cooling.Seconds(), "cause", c.Cause.String())
-		return
+	case c.Cause == balance.Added:
+		b.log.Info("added", "worker", c.Name, "address", c.Addr, "weight", c.Weight, "limit", c.Limit)
+	default:
+		b.log.Info(c.State.String(), "worker", c.Name, "cause", c.Cause.String())
 	}
-	b.log.Info(c.State.String(), "worker", c.Name, "cause", c.Cause.String())
 }
 
-// Summary writes an event for each worker, one for those that were removed, if
-// they ever had a request, and one for the queue if there was one.
+// Summary writes an event for each worker, one for those that were removed, and
+// one for the queue if there was one.
 func (b *BrokerJSON) Summary(s balance.Snapshot) {
-	for i, w := range s.Workers {
-		b.summary(w.Name, &s.Workers[i], "most", w.Peak)
+	for _, w := range s.Workers {
+		b.log.Info("summary", append([]any{"worker", w.Name, "most", w.Peak}, counts(w)...)...)
 	}
 	if s.Removed.Assigned > 0 {
-		b.summary("removed workers", &s.Removed)
+		b.log.Info("summary of removed workers", counts(s.Removed)...)
 	}
 	if most := s.Queue.Most; most > 0 {
 		b.log.Info("queue", "most", most)
 	}
 }
 
-func (b *BrokerJSON) summary(name string, w *balance.Status, more ...any) {
-	attrs := append([]any{"worker", name, "failed", w.Failed, "withdrawn", w.Withdrawn}, more...)
+func counts(w balance.Status) []any {
+	all := []any{"failed", w.Failed, "withdrawn", w.Withdrawn}
 	for _, a := range protocol.Approaches() {
-		attrs = append(attrs, "answered_"+a.String(), w.Answered[a])
+		all = append(all, "answered_"+a.String(), w.Answered[a])
 	}
-	b.log.Info("summary", attrs...)
+	return all
 }
 
 // A WorkerJSON writes a worker's events as JSON. It is a worker.Observer.

@@ -43,11 +43,18 @@ func TestLines(t *testing.T) {
 	b.Summary(balance.Snapshot{Workers: []balance.Status{{Worker: balance.Worker{Name: "Worker-1"}, Answered: []int{protocol.RoundRobin: 3, protocol.LeastConnections: 2}, Failed: 1, Peak: 2}}})
 	b.Summary(balance.Snapshot{
 		Workers: []balance.Status{{Worker: balance.Worker{Name: "Worker-2"}, Answered: []int{0, 0, 0}, Withdrawn: 1, Peak: 1}},
-		Removed: balance.Status{Assigned: 7, Answered: []int{0, 4, 2}, Failed: 1},
 		Queue:   balance.Queue{Most: 12},
 	})
 	b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-2"}, State: balance.Cooling, Cooling: 2 * time.Second, Cause: balance.FailedInARow})
 	b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-2"}, State: balance.Up, Cause: balance.AnswerCame})
+	for _, c := range []balance.Change{
+		{State: balance.Draining, Cause: balance.Ordered}, {State: balance.Drained, Cause: balance.Ordered},
+		{State: balance.Up, Cause: balance.Ordered}, {State: balance.Removed, Cause: balance.Ordered}, {State: balance.Up, Cause: balance.Added},
+	} {
+		c.Worker = balance.Worker{Name: "Worker-4", Addr: "127.0.0.1:9005"}
+		b.Changed(c)
+	}
+	b.Summary(balance.Snapshot{Removed: balance.Status{Assigned: 4, Answered: []int{protocol.RoundRobin: 1, protocol.LeastConnections: 2}, Withdrawn: 1}})
 	b.Close()
 	w := NewWorker(&out)
 	w.Listening(1, addr("127.0.0.1:9002"))
@@ -70,10 +77,15 @@ func TestLines(t *testing.T) {
 [Broker] ('127.0.0.1', 57730) left before its answer
 [Broker] Worker-1: answered 3 by round_robin, 2 by least_connections; failed 1; at most 2 at once
 [Broker] Worker-2: answered 0 by round_robin, 0 by least_connections; failed 0; withdrawn 1; at most 1 at once
-[Broker] Removed workers: answered 4 by round_robin, 2 by least_connections; failed 1
 [Broker] Queue: at most 12 waited
 [Broker] Worker-2 cools down for 2s: 3 failures in a row
 [Broker] Worker-2 is up again: it answered
+[Broker] Worker-4 drains: it gets nothing new
+[Broker] Worker-4 has drained: nothing is in flight there
+[Broker] Worker-4 is up again: as ordered
+[Broker] Worker-4 is removed
+[Broker] Worker-4 is added: 127.0.0.1:9005
+[Broker] Removed workers: answered 1 by round_robin, 2 by least_connections; failed 0; withdrawn 1
 [Worker-1] Listening on port 9002...
 [Worker] Processing long request from ('127.0.0.1', 58051)
 [Worker] Processing short request from ('127.0.0.1', 58052)

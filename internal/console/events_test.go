@@ -30,16 +30,22 @@ func TestEventsAsJSON(t *testing.T) {
 		"error:reset level:WARN msg:handed on worker:Worker-1":                                                                   func(b *BrokerJSON) { b.Redispatched("Worker-1", reset) },
 		"error:reset level:WARN msg:paused pause:5ms":                                                                            func(b *BrokerJSON) { b.Paused(reset, 5*time.Millisecond) },
 		"answered_least_connections:2 answered_round_robin:3 failed:1 level:INFO most:2 msg:summary withdrawn:4 worker:Worker-1": func(b *BrokerJSON) { b.Summary(summary) },
-		"answered_least_connections:2 answered_round_robin:3 failed:1 level:INFO msg:summary withdrawn:4 worker:removed workers": func(b *BrokerJSON) {
-			b.Summary(balance.Snapshot{Removed: balance.Status{Assigned: 10, Answered: summary.Workers[0].Answered, Failed: 1, Withdrawn: 4}})
-		},
-		"level:INFO most:12 msg:queue":                          func(b *BrokerJSON) { b.Summary(balance.Snapshot{Queue: balance.Queue{Most: 12}}) },
-		"level:INFO msg:status page url:http://127.0.0.1:8080/": func(b *BrokerJSON) { b.StatusPage("http://127.0.0.1:8080/") },
+		"level:INFO most:12 msg:queue":                                                                                           func(b *BrokerJSON) { b.Summary(balance.Snapshot{Queue: balance.Queue{Most: 12}}) },
+		"level:INFO msg:status page url:http://127.0.0.1:8080/":                                                                  func(b *BrokerJSON) { b.StatusPage("http://127.0.0.1:8080/") },
 		"cause:its trial failed cooling_seconds:2 level:WARN msg:cooling down worker:Worker-1": func(b *BrokerJSON) {
 			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-1"}, State: balance.Cooling, Cooling: 2 * time.Second, Cause: balance.TrialFailed})
 		},
 		"cause:it answered level:INFO msg:up worker:Worker-1": func(b *BrokerJSON) {
 			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-1"}, State: balance.Up, Cause: balance.AnswerCame})
+		},
+		"cause:as ordered level:INFO msg:draining worker:Worker-1": func(b *BrokerJSON) {
+			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-1"}, State: balance.Draining, Cause: balance.Ordered})
+		},
+		"address:127.0.0.1:9005 level:INFO limit:3 msg:added weight:2 worker:Worker-4": func(b *BrokerJSON) {
+			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-4", Addr: "127.0.0.1:9005", Weight: 2, Limit: 3}, Cause: balance.Added})
+		},
+		"answered_least_connections:2 answered_round_robin:1 failed:0 level:INFO msg:summary of removed workers withdrawn:1": func(b *BrokerJSON) {
+			b.Summary(balance.Snapshot{Removed: balance.Status{Assigned: 4, Answered: []int{protocol.RoundRobin: 1, protocol.LeastConnections: 2}, Withdrawn: 1}})
 		},
 		"": func(b *BrokerJSON) { b.Connected(peer) },
 	} {

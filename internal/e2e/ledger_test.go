@@ -276,16 +276,22 @@ func (r logReader) read(e map[string]any) {
 	case "answered", "failed", "refused", "left":
 		r.exchange(msg, word("type"), word("approach"), e)
 	case "summary":
-		w := word("worker")
-		r.summary.add(number("failed"), w, "failed")
-		r.summary.add(number("withdrawn"), w, "withdrawn")
-		if e["most"] != nil { // those that were removed have none
-			r.summary.add(number("most"), w, "at once")
-		}
-		r.summary.add(number("answered_round_robin"), w, "answered round_robin")
-		r.summary.add(number("answered_least_connections"), w, "answered least_connections")
+		r.summed(word("worker"), e)
+		r.summary.add(number("most"), word("worker"), "at once")
+	case "summary of removed workers":
+		r.summed("removed workers", e)
 	case "queue":
 		r.summary.add(number("most"), "waited at once")
+	}
+}
+
+// summed counts what the summary says of a worker.
+func (r logReader) summed(worker string, e map[string]any) {
+	for field, name := range map[string]string{
+		"failed": "failed", "withdrawn": "withdrawn",
+		"answered_round_robin": "answered round_robin", "answered_least_connections": "answered least_connections",
+	} {
+		r.summary.add(int(e[field].(float64)), worker, name)
 	}
 }
 

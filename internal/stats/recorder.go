@@ -19,9 +19,10 @@
 // # Cost
 //
 // For each request, one lock is taken a few times. It is never held over input or
-// output, and nothing is allocated. Memory is bounded, however long the broker
-// runs: a histogram for each of the last 60 seconds, and a ring of the latest
-// requests.
+// output, and nothing is allocated but for the first request of its kind in one
+// of 60 slots. Memory is bounded, however long the broker runs: for each approach
+// and type the buckets since the start and a histogram for each of the last 60
+// seconds, and a ring of the latest requests.
 package stats
 
 import (

@@ -648,7 +648,14 @@ func TestWorkersComeAndGo(t *testing.T) {
 		if len(l.workers) != 3 {
 			t.Errorf("%d records, want 3", len(l.workers))
 		}
-		time.Sleep(time.Minute + 1)
+		time.Sleep(30 * time.Second)
+		l.Unreachable("Worker-2", errors.New("told late"))
+		time.Sleep(31 * time.Second)
+		l.sample(l.pool.Snapshot())
+		if len(l.workers) != 3 {
+			t.Errorf("half a minute after its error it is forgotten: %v", l.workers)
+		}
+		time.Sleep(30 * time.Second)
 		l.sample(l.pool.Snapshot())
 		if len(l.workers) != 2 || l.workers["Worker-2"] != nil {
 			t.Errorf("after a minute there are %d records: %v", len(l.workers), l.workers)
@@ -679,8 +686,13 @@ func TestQueue(t *testing.T) {
 		if q := s.Queue; q.Waiting != 0 || q.Oldest != 0 || q.Most != 1 || q.Waited.Count != 1 || q.Waited.Sum != 3 {
 			t.Errorf("%+v", q)
 		}
-		if r := s.Latest[0]; r.Seconds != 4 || s.Workers[0].Serving.Sum != 1 {
+		if r := s.Latest[0]; r.Seconds != 4 || s.Workers[0].Serving.Sum != 1 || s.Workers[0].Limit != 1 {
 			t.Errorf("it took %v s, of which %v s at the worker", r.Seconds, s.Workers[0].Serving.Sum)
+		}
+		l.Done(&broker.Exchange{Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
+			Worker: "Worker-1", Attempts: 1, Serving: time.Second})
+		if q := l.Snapshot().Queue; q.Waited.Count != 1 {
+			t.Errorf("one that did not wait is counted: %+v", q)
 		}
 		l.fail(broker.Exchange{Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}, Queued: 30 * time.Second},
 			broker.Failure{Reason: broker.QueueTimeout})

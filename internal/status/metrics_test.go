@@ -320,6 +320,16 @@ func TestProgramMetrics(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
+	var m metrics
+	if m.known("a", "gauge", "A.", 0); m.Len() > 0 {
+		t.Errorf("got %q", &m)
+	}
+	if m.known("a", "gauge", "A.", 2); m.String() != "# HELP a A.\n# TYPE a gauge\na 2\n" {
+		t.Errorf("got %q", &m)
+	}
+}
+
 // TestParserIsStrict sees that the parser above would notice.
 func TestParserIsStrict(t *testing.T) {
 	const head = "# HELP a_total A.\n# TYPE a_total counter\n"
