@@ -1,6 +1,7 @@
 package main
 
 import (
+	"balancelab/internal/broker"
 	"balancelab/internal/cli"
 	"balancelab/internal/events"
 	"balancelab/internal/status"
@@ -12,6 +13,16 @@ const idleMax = 128
 // idle returns how many idle connections to each worker are kept: no more in
 // all than there are clients at once, unless that were less than one.
 func (f *flags) idle() int { return min(idleMax, max(1, f.maxConns/len(f.workers))) }
+
+// idlePool returns the pool of -keepalive. With -control there may be more workers
+// later, so there is a bound for all of them too.
+func (f *flags) idlePool() *broker.IdlePool {
+	p := broker.NewIdlePool(f.idle())
+	if f.control {
+		p.Most = f.maxConns
+	}
+	return p
+}
 
 // A budget says how the open files are shared out.
 type budget struct {
@@ -32,7 +43,10 @@ func (f *flags) budget(limit int, limited bool) (b budget) {
 	}
 	b.viewers = min(b.viewers, limit/4)
 	room, idle := limit-cli.OtherFiles-b.viewers, 0
-	if f.keepalive {
+	switch {
+	case f.keepalive && f.control: // any number of workers: as many as clients
+		idle = room
+	case f.keepalive:
 		idle = idleMax * len(f.workers)
 	}
 	b.clients = min(b.clients, clientsIn(room, idle))

@@ -97,7 +97,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	}
 	defer runWatch(ctx, b.Watch)()
 	if f.keepalive {
-		b.Idle = broker.NewIdlePool(f.idle())
+		b.Idle = f.idlePool()
 		defer b.Idle.Close()
 	}
 	page, err := openPage(ctx, line, f.status)

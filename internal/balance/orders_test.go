@@ -213,6 +213,31 @@ func TestDrainTheLast(t *testing.T) {
 	l.expectGiven(waiting, "a").Release(Answered)
 }
 
+// When the last limit is gone, requests do not wait any more.
+func TestNoLimitAnyMore(t *testing.T) {
+	must := ordered(t)
+	l := newLimitedLab(t, 1, 0)
+	must(l.Drain("a"))
+	must(l.Drain("b"))
+	l.Leave(l.waits(rr, new(Request)))
+	must(l.SetLimit("a", 0))
+	r := new(Request)
+	if _, ok := l.Assign(rr, r); ok || r.Place() != nil {
+		t.Error("a request was not refused, though no worker has a limit")
+	}
+}
+
+// All workers may be removed, and others added for them: with a limit, requests
+// wait meanwhile.
+func TestRemoveTheLast(t *testing.T) {
+	must := ordered(t)
+	l := newLimitedLab(t, 1)
+	must(l.Remove("a"))
+	waiting := l.waits(lc, new(Request))
+	must(l.Add(Worker{Name: "b", Addr: "b", Limit: 1}))
+	l.expectGiven(waiting, "b").Release(Answered)
+}
+
 // With a lower limit nothing new comes until what is in flight is below it.
 func TestLowerLimit(t *testing.T) {
 	l := newLimitedLab(t, 3)
@@ -459,4 +484,20 @@ func TestOrdersHoldForAllGoroutines(t *testing.T) {
 	ending.Store(true)
 	asking.Wait()
 	l.Snapshot()
+}
+
+// Nor does a cool-down give one: what the others had earned is worth as many turns
+// as before.
+func TestNoBurstAfterACoolDown(t *testing.T) {
+	for before := 1; before < 1100; before += 50 {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 1000, 2, 3)
+			l.ask(rr, before, Answered)
+			l.fail("a", 3)
+			turns := l.ask(rr, 10, Answered)
+			if n := strings.Count(turns, "b"); n < 3 || n > 5 || strings.Contains(turns, "a") {
+				t.Errorf("after %d requests: %s", before, turns)
+			}
+		})
+	}
 }

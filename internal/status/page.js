@@ -304,11 +304,14 @@ function newRequest(r, arrives) {
 function say(text) { setText($("said"), text); }
 
 function sayChanges(s, before) {
-  const changes = [];
-  s.workers.forEach((w, i) => {
-    const was = before.workers[i] && before.workers[i].state;
+  const changes = [], states = new Map(before.workers.map((w) => [w.name, w.state]));
+  s.workers.forEach((w) => {
+    const was = states.get(w.name);
     if (was === w.state) return;
-    if (w.state === "up" && was !== "not asked yet") changes.push(w.name + " is up again.");
+    if (was === undefined) changes.push(w.name + " was added.");
+    else if (w.state === "up" && was !== "not asked yet") changes.push(w.name + " is up again.");
+    if (w.state === "draining") changes.push(w.name + " drains.");
+    if (w.state === "drained") changes.push(w.name + " has drained.");
     if (w.state === "cooling down" && (was === "up" || was === "not asked yet")) changes.push(w.name + " is cooling down.");
   });
   if (changes.length > 0) say(changes.join(" "));

@@ -79,8 +79,9 @@ type Site struct {
 	// each period of [Fresh] at most. What it has returned must not be changed
 	// afterwards.
 	Snapshot func() stats.Snapshot
-	// Orders, if not nil, takes what comes to /workers and below it. An order that
-	// was answered is in the next snapshot that is shown.
+	// Orders, if not nil, takes what comes to /workers and below it. What is
+	// answered there is in the next snapshot that is shown. It calls WriteHeader for
+	// each answer.
 	Orders http.Handler
 	// Events, if not nil, is streamed at /events.
 	Events *events.Feed
@@ -156,27 +157,22 @@ func (c *cache) forget() {
 // forgetting returns orders, before whose answers the cache is forgotten.
 func (c *cache) forgetting(orders http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w = &forgetter{w, c}
-		}
-		orders.ServeHTTP(w, r)
+		orders.ServeHTTP(&forgetter{w, c}, r)
 	})
 }
 
-// A forgetter forgets the cache before a byte of the answer is written.
+// A forgetter forgets the cache before a byte of an answer is written, unless it
+// is a refusal: those that may give no orders may take no snapshots either.
 type forgetter struct {
 	http.ResponseWriter
 	cache *cache
 }
 
 func (f *forgetter) WriteHeader(code int) {
-	f.cache.forget()
+	if code < http.StatusMultipleChoices {
+		f.cache.forget()
+	}
 	f.ResponseWriter.WriteHeader(code)
-}
-
-func (f *forgetter) Write(text []byte) (int, error) {
-	f.cache.forget()
-	return f.ResponseWriter.Write(text)
 }
 
 func file(name, contentType string) http.Handler {

@@ -438,3 +438,72 @@ func TestURL(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot that is shown after an order was answered was taken after it, even if
+// another one was being taken when the order came.
+func TestOrdersAreShownAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ordered atomic.Int64
+		taking, slow, obeyed := make(chan struct{}, 9), make(chan struct{}), make(chan struct{}, 9)
+		snapshot := func() stats.Snapshot {
+			s := stats.Snapshot{Clients: int(ordered.Load())}
+			if s.Clients == 1 {
+				taking <- struct{}{}
+				<-slow
+			}
+			return s
+		}
+		h := Handler(Site{Snapshot: snapshot, Orders: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "PATCH" {
+				ordered.Add(1)
+				obeyed <- struct{}{}
+			}
+			if r.Method == "PUT" {
+				w.WriteHeader(403)
+				return
+			}
+			w.WriteHeader(200)
+			io.WriteString(w, "done")
+		})})
+		shows := func(n int) {
+			t.Helper()
+			if text := get(h, "GET", "/status.json").Body.String(); !strings.Contains(text, fmt.Sprintf(`"clients":%d,`, n)) {
+				t.Errorf("it shows %.200s, want %d clients", text, n)
+			}
+		}
+		shows(0)
+		ordered.Add(1)
+		get(h, "PUT", "/workers")
+		shows(0) // from the cache: nothing was ordered
+		time.Sleep(Fresh)
+		go get(h, "GET", "/status.json")
+		<-taking // with the first order
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			if w := get(h, "PATCH", "/workers/Worker-1"); w.Body.String() != "done" {
+				t.Errorf("the answer is %q", w.Body)
+			}
+		}()
+		<-obeyed
+		close(slow)
+		<-answered
+		shows(2)
+		ordered.Add(1)
+		if w := get(h, "GET", "/workers"); w.Code != 200 || w.Header().Get("Content-Security-Policy") != policy {
+			t.Errorf("%d %v", w.Code, w.Header())
+		}
+		shows(3)
+	})
+}
+
+// Orders are guarded as the page is.
+func TestOrdersOfAnotherHost(t *testing.T) {
+	h := Handler(Site{Snapshot: sample, Orders: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("an order was taken") })})
+	r := httptest.NewRequest("DELETE", "http://evil.example/workers/Worker-1", nil)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))))
+	if w.Code != 403 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
