@@ -123,10 +123,10 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		defer page.close()
 	}
 	s := server.Server{
-		Handle: b.Handle, DrainTimeout: f.drain, MaxConns: f.maxConns,
-		Paused: log.Paused, Panicked: line.Panicked,
+		Handle: b.Handle, MaxConns: f.maxConns,
+		Stopping: func(n int) time.Duration { return line.Finishing(ctx, n, "request", f.drain) },
+		Paused:   log.Paused, Panicked: line.Panicked,
 	}
-	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "request", f.drain) }
 	err = s.Serve(page.afterRuns(ctx), l)
 	log.Summary(b.Pool.Snapshot())
 	return err

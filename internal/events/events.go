@@ -127,12 +127,18 @@ func (f *Feed) step(x *broker.Exchange, k Kind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, ok := f.followed[x]
-	if !ok && k != Sent && x.Attempts <= 1 {
+	if !ok && isFirst(k, x) {
 		d, ok = f.follow(x)
 	}
 	if ok {
 		f.add(f.event(k, x, d))
 	}
+}
+
+// isFirst reports whether a request has come to its first step: a place at a
+// worker, or before that the queue.
+func isFirst(k Kind, x *broker.Exchange) bool {
+	return k == Queued && x.Attempts == 0 || k == Assigned && x.Attempts == 1 && x.Queued == 0
 }
 
 // follow decides whether a request that has come to its first step is followed.
