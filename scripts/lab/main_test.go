@@ -94,20 +94,31 @@ func TestLab(t *testing.T) {
 
 // A worker that is killed is part of the lesson; a broker that is killed ends it.
 func TestKilled(t *testing.T) {
-	l, shown := newLab(func(l *lab, _ string) { l.set.Started()[1].Kill() })
-	inner := l.listing.W
-	l.listing.W = writer(func(text []byte) (int, error) {
-		if bytes.HasPrefix(text, []byte("lab      | worker-2 has ended")) {
-			go l.set.Started()[2].Kill()
+	for _, test := range []struct {
+		name string
+		then func(l *lab, interrupt func()) // when it was said that the worker has ended
+		want string                         // the error begins so; "" for none
+	}{
+		{"then Ctrl-C", func(_ *lab, interrupt func()) { interrupt() }, ""},
+		{"then the broker", func(l *lab, _ func()) { go l.set.Started()[2].Kill() }, "the broker has ended ("},
+	} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		l, shown := newLab(func(l *lab, _ string) { l.set.Started()[1].Kill() })
+		inner := l.listing.W
+		l.listing.W = writer(func(text []byte) (int, error) {
+			if bytes.HasPrefix(text, []byte("lab      | worker-2 has ended")) {
+				test.then(l, interrupt)
+			}
+			return inner.Write(text)
+		})
+		err := l.show(ctx)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.HasPrefix(err.Error(), test.want)) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
-		return inner.Write(text)
-	})
-	err := l.show(t.Context())
-	if err == nil || !strings.HasPrefix(err.Error(), "the broker has ended (") {
-		t.Errorf("the broker was killed: %v", err)
+		interrupt()
+		l.gone(t, 3)
+		contains(t, shown.String(), "The page is at", "lab      | worker-2 has ended (")
 	}
-	l.gone(t, 3)
-	contains(t, shown.String(), "The page is at", "lab      | worker-2 has ended (")
 }
 
 type writer func([]byte) (int, error)
