@@ -129,7 +129,7 @@ func newClock(t *testing.T, brokerFlags ...string) *clock {
 		c.fronts, addrs = append(c.fronts, f), append(addrs, f.addr)
 	}
 	c.lab = newBroker(t, append(addrs, closedPort(t)), append(brokerFlags, "-log", "json", "-status", "127.0.0.1:0",
-		"-max-per-worker", "4", "-queue-timeout", "500ms")...) // longer than it takes to see that a client has left
+		"-max-per-worker", "4", "-queue-timeout", "1s")...) // longer than it takes to see that a client has left
 	c.page = c.broker.line(`"msg":"status page","url":"http://([^/"]+)/"`)[1]
 	c.workers = []*program{worker}
 	return c
@@ -206,7 +206,17 @@ func (c *clock) ask(request string) *net.TCPConn {
 	return conn
 }
 
-// leave resets the connection of a client.
+// leaveUnanswered has a client leave at once. It leaves before it has its answer,
+// which may come, or may not.
+func (c *clock) leaveUnanswered(request string) {
+	c.t.Helper()
+	c.hold.Lock()
+	defer c.hold.Unlock()
+	c.leave(c.ask(request))
+}
+
+// leave resets the connection of a client. The workers must be held: a client
+// that has its answer does not leave early.
 func (c *clock) leave(conn *net.TCPConn) {
 	c.leavers++
 	conn.SetLinger(0)
@@ -228,9 +238,9 @@ func (c *clock) beside(ran <-chan result) result {
 		}
 		switch n % 4 {
 		case 0:
-			c.leave(c.ask(longLeast))
+			c.leaveUnanswered(longLeast)
 		case 1:
-			c.leave(c.ask(shortRoundRobin))
+			c.leaveUnanswered(shortRoundRobin)
 		case 2:
 			c.rubbish++
 			isRefusal(c.t, c.say("AppID:Medium:round_robin"))
