@@ -268,6 +268,18 @@ func TestViewers(t *testing.T) {
 	}
 }
 
+// A note is told in words that are safe to show, to those who watch then.
+func TestNote(t *testing.T) {
+	f := New(console.Off{})
+	f.Note("nobody watches")
+	v := watch(t, f)
+	f.Note("a comparison\x1b begins")
+	all := v.events(t)
+	if len(all) != 1 || all[0].Kind != Note || all[0].Text != `"a comparison\x1b begins"` {
+		t.Errorf("%+v", all)
+	}
+}
+
 // A request that had begun before anybody watched is not followed from its
 // middle on.
 func TestBegunBefore(t *testing.T) {

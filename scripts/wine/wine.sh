@@ -47,11 +47,13 @@ clean_up() {
 # which does all the networking, and shows that a program built by Go runs.
 #
 # What is started first goes on running, and must not hold the output of go test.
+# The redirections are the commands' own: within them not_tested would be unheard.
 make_prefix() {
     x86_64-w64-mingw32-gcc -shared -O2 -s -o "$dir/bcryptprimitives.dll" scripts/wine/bcryptprimitives.c
     mkdir "$WINEPREFIX"
-    { timeout 10 wineserver -p && timeout 60 wine wineboot --init; } &>"$dir/wineboot.txt" ||
+    if ! timeout 10 wineserver -p &>"$dir/wineboot.txt" || ! timeout 60 wine wineboot --init &>>"$dir/wineboot.txt"; then
         not_tested "wine did not start: $(tail -n 1 "$dir/wineboot.txt")"
+    fi
     mv "$dir/bcryptprimitives.dll" "$WINEPREFIX/drive_c/windows/system32/"
     timeout 30 wine "$dir/client.exe" -h >/dev/null || not_tested "client.exe does not start under wine $(wine --version)"
 }
