@@ -4,6 +4,7 @@ import (
 	"balancelab/internal/broker"
 	"balancelab/internal/cli"
 	"balancelab/internal/events"
+	"balancelab/internal/runs"
 	"balancelab/internal/status"
 )
 
@@ -42,7 +43,7 @@ func (f *flags) budget(limit int, limited bool) (b budget) {
 		return b
 	}
 	b.viewers = min(b.viewers, limit/4)
-	room, idle := limit-cli.OtherFiles-b.viewers, 0
+	room, idle := limit-cli.OtherFiles-b.viewers-f.ownClients(limit, limited), 0
 	switch {
 	case f.keepalive && f.control: // any number of workers: as many as clients
 		idle = room
@@ -51,6 +52,18 @@ func (f *flags) budget(limit int, limited bool) (b budget) {
 	}
 	b.clients = min(b.clients, clientsIn(room, idle))
 	return b
+}
+
+// ownClients returns how many requests of its own the broker has in flight at
+// once, at most. Each has one more open file.
+func (f *flags) ownClients(limit int, limited bool) int {
+	switch {
+	case !f.control:
+		return 0
+	case limited:
+		return min(runs.MaxAtOnce, max(1, limit/8))
+	}
+	return runs.MaxAtOnce
 }
 
 // clientsIn returns how many clients there is room for, in files, when up to

@@ -105,7 +105,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		return err
 	}
 	if f.control {
-		page.control, page.orders = true, control.Handler(b.Pool, f.perWorker)
+		page.control, page.atOnce, page.orders = true, f.atOnce, control.Handler(b.Pool, f.perWorker)
 	}
 	b.Pool.OnChange = func(c balance.Change) {
 		if c.State == balance.Draining || c.State == balance.Drained {
@@ -127,7 +127,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		Stopping: func(n int) time.Duration { return line.Finishing(ctx, n, "request", f.drain) },
 		Paused:   log.Paused, Panicked: line.Panicked,
 	}
-	err = s.Serve(ctx, l)
+	err = s.Serve(page.afterRuns(ctx), l)
 	log.Summary(b.Pool.Snapshot())
 	return err
 }

@@ -149,4 +149,7 @@ type Status struct {
 	Failed    int     // leases released as Failed or NotCounted
 	Withdrawn int     // leases released as Withdrawn
 	Turns     []Turns // by the selector's index
+	// RecentPeak is Peak since the latest [Pool.RestartPeaks], what was in flight
+	// then included.
+	RecentPeak int
 }

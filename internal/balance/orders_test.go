@@ -254,6 +254,37 @@ func TestLowerLimit(t *testing.T) {
 	l.expectGiven(waiting, "a").Release(Answered)
 }
 
+// Peaks that begin again count what is in flight then, and the whole peak stays.
+func TestRestartPeaks(t *testing.T) {
+	p := NewPool([]Worker{{Name: "Worker-1", Addr: "a"}}, new(RoundRobin))
+	var leases []Lease
+	begin := func() {
+		l, _ := p.Assign(0, new(Request))
+		leases = append(leases, l)
+	}
+	check := func(recent, all int) {
+		t.Helper()
+		if s := p.Snapshot().Workers[0]; s.RecentPeak != recent || s.Peak != all {
+			t.Errorf("recently %d, in all %d; want %d and %d", s.RecentPeak, s.Peak, recent, all)
+		}
+	}
+	begin()
+	begin()
+	begin()
+	check(3, 3)
+	leases[0].Release(Answered)
+	leases[1].Release(Answered)
+	p.RestartPeaks()
+	check(1, 3)
+	begin()
+	check(2, 3)
+	p.RestartPeaks()
+	check(2, 3)
+	begin()
+	begin()
+	check(4, 4)
+}
+
 // From the next choice on, the turns are those of the new weights, as if all began
 // then: what was earned under the old weights is worth nothing.
 func TestSetWeight(t *testing.T) {

@@ -14,6 +14,7 @@ type Snapshot struct {
 	Started    time.Time `json:"started"`
 	Listen     string    `json:"listen"`   // the address where clients connect
 	Control    bool      `json:"control"`  // orders are taken
+	Run        *Run      `json:"run"`      // the latest that was ordered; nil if none was
 	Stopping   bool      `json:"stopping"` // no more clients are accepted; requests in flight are finished
 	Clients    int       `json:"clients"`  // connected and not answered yet
 	Totals     Totals    `json:"totals"`
@@ -40,6 +41,13 @@ func (s *Snapshot) Answered(a protocol.Approach) int {
 		n += s.Workers[i].Answered[a]
 	}
 	return n
+}
+
+// A Run is what the broker sends to itself: see package runs.
+type Run struct {
+	ID      int    `json:"id"` // counted from 1
+	Running bool   `json:"running"`
+	Part    string `json:"part"` // such as "round_robin"
 }
 
 // Totals are counts since the start.

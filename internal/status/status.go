@@ -8,6 +8,7 @@
 //	/healthz      200 ok, or 503 once the broker is stopping
 //	/events       the steps of requests, as server-sent events: package events
 //	/workers      orders: package control
+//	/run          an order for requests that the broker makes itself: package runs
 //
 // A [Site] has a function that returns a snapshot, so that no package below this
 // one needs net/http.
@@ -79,9 +80,9 @@ type Site struct {
 	// each period of [Fresh] at most. What it has returned must not be changed
 	// afterwards.
 	Snapshot func() stats.Snapshot
-	// Orders, if not nil, takes what comes to /workers and below it. What is
-	// answered there is in the next snapshot that is shown. It calls WriteHeader for
-	// each answer.
+	// Orders, if not nil, takes what comes to /run, and to /workers and below it.
+	// What is answered there is in the next snapshot that is shown. It calls
+	// WriteHeader for each answer.
 	Orders http.Handler
 	// Events, if not nil, is streamed at /events.
 	Events *events.Feed
@@ -94,6 +95,7 @@ func Handler(site Site) http.Handler {
 	if site.Orders != nil {
 		mux.Handle("/workers", c.forgetting(site.Orders))
 		mux.Handle("/workers/", c.forgetting(site.Orders))
+		mux.Handle("/run", c.forgetting(site.Orders))
 	}
 	if site.Events != nil {
 		mux.Handle("GET /events", stream(site.Events))
