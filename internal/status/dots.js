@@ -23,6 +23,7 @@ const crosses = [];     // where attempts have failed
 const places = new Map(); // by "client", "broker", "queue" and "at " + worker
 const pictures = new Map(); // the shapes
 let context = null, scale = 1, radius = 9;
+let hears = false; // events come
 let timer = 0, request = 0, frames = 0;
 let tally = newTally();
 
@@ -40,6 +41,7 @@ function count(dot, what, place) {
 }
 
 Object.defineProperty(window, "drawn", { value: Object.freeze({
+  hears: () => hears,
   frames: () => frames,
   tally: () => structuredClone(tally),
   now: () => [...dots.values()].map(({ id, n, type, as, place, legs }) => ({ id, n, type, as, place, moves: legs.length > 0 })),
@@ -49,6 +51,7 @@ Object.defineProperty(window, "drawn", { value: Object.freeze({
 
 // see takes an event of the stream.
 export function see(e) {
+  if (e.event === "hello" || e.event === "closed") hears = e.event === "hello";
   if (still.matches) return;
   if (["hello", "lost", "closed"].includes(e.event)) clear();
   const step = steps[e.event];

@@ -52,7 +52,7 @@ export function show(s) {
 }
 
 function bring() {
-  $("way-section").after($("control-parts").content.firstElementChild.cloneNode(true));
+  $("beside-section").before($("control-parts").content.firstElementChild.cloneNode(true));
   const on = (id, f) => $(id).addEventListener("click", f);
   on("one", () => run({ n: 1, c: 1, types: [$("type").value], approaches: [$("approach").value] }));
   on("burst", () => run({ n: 30, c: 30, types: [$("type").value], approaches: [$("approach").value] }));

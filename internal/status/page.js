@@ -92,6 +92,8 @@ async function look() {
 }
 
 feed.tell((e) => {
+  $("legend").hidden = e.event === "closed";
+  $("no-stream").hidden = e.event !== "closed";
   dots.see(e);
   beside.see(e);
   words.see(e);
