@@ -1,4 +1,4 @@
-.PHONY: help build demo compare terminals test check nemesis bench bench-peers clean
+.PHONY: help build demo compare terminals test check nemesis churn bench bench-peers clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ check: ## all that must hold before a change goes in, in some minutes
 
 nemesis: ## kill, stop and restart workers under load, for 30 s in each of four labs
 	go test -count=1 -v ./internal/e2e -run TestNemesis -nemesis.for 30s
+
+churn: ## add, drain, restart and remove workers under load, for 30 s in each of two labs
+	go test -count=1 -v ./internal/e2e -run TestChurn -churn.for 30s
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . ./...

@@ -2,6 +2,10 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
 	"time"
 
 	"balancelab/internal/balance"
@@ -17,6 +21,9 @@ type flags struct {
 	queue                        time.Duration
 	maxConns                     int // with the default worked out
 	viewers                      int // connections to the live page at once
+	atOnce                       int // requests of a run, with control
+	perWorker                    int // the limit of a worker that has none of its own
+	control, check               bool
 	redispatch, keepalive        bool
 	abortOnClose                 bool
 }
@@ -29,37 +36,65 @@ func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 	line.DurationVar(&f.dial, "dial-timeout", 2*time.Second, "")
 	line.DurationVar(&f.answer, "answer-timeout", 30*time.Second, "")
 	line.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "")
-	limit := line.Int("max-per-worker", 0, "")
+	line.IntVar(&f.perWorker, "max-per-worker", 0, "")
 	line.DurationVar(&f.queue, "queue-timeout", 30*time.Second, "")
 	line.IntVar(&f.maxConns, "max-conns", 0, "")
 	line.BoolVar(&f.redispatch, "redispatch", false, "")
 	line.BoolVar(&f.abortOnClose, "abort-on-close", false, "")
 	line.BoolVar(&f.keepalive, "keepalive", false, "")
 	line.StringVar(&f.status, "status", "", "")
+	line.BoolVar(&f.control, "control", false, "")
 	line.StringVar(&f.log, "log", "text", "")
+	line.BoolVar(&f.check, "check", false, "")
 	if code, ok := line.Parse(args); !ok {
 		return f, code, false
 	}
-	workers, err := parseWorkers(*list, *limit)
-	f.workers = workers
-	switch {
-	case *limit < 0 || *limit > control.MaxLimit:
-		return f, line.Wrong("-max-per-worker must be from 0 to %d: %d", control.MaxLimit, *limit), false
-	case err != nil:
-		return f, line.Wrong("-workers: %v", err), false
-	case cli.CheckListen(f.listen) != nil:
-		return f, line.Wrong("-listen: %v", cli.CheckListen(f.listen)), false
-	case f.status != "" && cli.CheckListen(f.status) != nil:
-		return f, line.Wrong("-status: %v", cli.CheckListen(f.status)), false
-	case min(f.request, f.dial, f.answer, f.queue) <= 0:
-		return f, line.Wrong("-request-timeout, -dial-timeout, -answer-timeout and -queue-timeout must be more than 0"), false
-	case f.drain < 0:
-		return f, line.Wrong("-drain-timeout must not be negative: %v", f.drain), false
-	case f.maxConns < 0:
-		return f, line.Wrong("-max-conns must not be negative: %d", f.maxConns), false
+	if err := f.parseWorkers(*list); err != nil {
+		return f, line.Wrong("%v", err), false
+	}
+	if err := f.wrong(); err != nil {
+		return f, line.Wrong("%v", err), false
 	}
 	f.setMaxConns(line)
 	return f, cli.OK, true
+}
+
+func (f *flags) parseWorkers(list string) (err error) {
+	if f.perWorker < 0 || f.perWorker > control.MaxLimit {
+		return fmt.Errorf("-max-per-worker must be from 0 to %d: %d", control.MaxLimit, f.perWorker)
+	}
+	if f.workers, err = parseWorkers(list, f.perWorker); err != nil {
+		return fmt.Errorf("-workers: %w", err)
+	}
+	return nil
+}
+
+// wrong returns what is wrong with the flags, or nil.
+func (f *flags) wrong() error {
+	switch {
+	case cli.CheckListen(f.listen) != nil:
+		return fmt.Errorf("-listen: %w", cli.CheckListen(f.listen))
+	case f.status != "" && cli.CheckListen(f.status) != nil:
+		return fmt.Errorf("-status: %w", cli.CheckListen(f.status))
+	case min(f.request, f.dial, f.answer, f.queue) <= 0:
+		return errors.New("-request-timeout, -dial-timeout, -answer-timeout and -queue-timeout must be more than 0")
+	case f.drain < 0:
+		return fmt.Errorf("-drain-timeout must not be negative: %v", f.drain)
+	case f.maxConns < 0:
+		return fmt.Errorf("-max-conns must not be negative: %d", f.maxConns)
+	case f.control && f.status == "":
+		return errors.New("-control needs -status, such as -status 127.0.0.1:8080")
+	case f.control && !onLoopback(f.status):
+		return fmt.Errorf("-control takes orders on a loopback address only, such as -status 127.0.0.1:8080: -status is %q", f.status)
+	}
+	return nil
+}
+
+// onLoopback reports whether an address, which has a port, is this machine's own.
+func onLoopback(addr string) bool {
+	host, _, _ := cli.SplitAddr(addr)
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
 // setMaxConns works out the default of -max-conns. A number that the open files
@@ -67,7 +102,7 @@ func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
 func (f *flags) setMaxConns(line *cli.Line) {
 	limit, limited := cli.OpenFiles()
 	b := f.budget(limit, limited)
-	f.viewers = b.viewers
+	f.viewers, f.atOnce = b.viewers, f.ownClients(limit, limited)
 	if limited && f.maxConns > b.clients {
 		line.Note("-max-conns %d needs more than the %d open files that are allowed; it is lowered to %d, and more clients wait (see ulimit -n)",
 			f.maxConns, limit, b.clients)

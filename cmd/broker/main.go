@@ -15,6 +15,7 @@ import (
 	"balancelab/internal/broker"
 	"balancelab/internal/cli"
 	"balancelab/internal/console"
+	"balancelab/internal/control"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
 	"balancelab/internal/socket"
@@ -24,6 +25,7 @@ import (
 // usage is what -h prints. The same text stands in cmd/README.md, and a test of
 // internal/e2e compares the two.
 const usage = `usage: broker [flags]
+       broker workers [-status addr] [order]   (see broker workers -h)
 
   -listen addr           where clients connect (default 127.0.0.1:8000)
   -workers list          the workers, in order; host:port=3 has a weight of 3,
@@ -45,7 +47,11 @@ const usage = `usage: broker [flags]
   -keepalive             keep connections to workers that can (not the original)
   -status addr           where to show a live page, such as 127.0.0.1:8080;
                          /status.json and /metrics are there too (default: none)
+  -control               let "broker workers" add, drain and remove workers,
+                         through -status, which must be a loopback address
   -log format            text, json or off (default text)
+  -check                 say whether the command line is right and the workers'
+                         hosts are found, and exit
   -version               print the version and exit
 
 example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
@@ -54,6 +60,9 @@ example: broker -workers 127.0.0.1:9002=2,127.0.0.1:9003
 func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "workers" {
+		return runWorkers(ctx, args[1:], stdout, stderr)
+	}
 	line := cli.NewLine("broker", usage, stdout, stderr)
 	f, code, ok := parseFlags(line, args)
 	if !ok {
@@ -64,6 +73,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Wrong("%v", err)
 	}
 	defer log.Close()
+	if f.check {
+		return check(ctx, line, f)
+	}
 	if err := serve(ctx, line, f, log); err != nil {
 		return line.Fail(err)
 	}
@@ -84,19 +96,25 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		Watch: &socket.Watch{EndIsGone: f.abortOnClose},
 	}
 	defer runWatch(ctx, b.Watch)()
-	b.Pool.OnChange = func(c balance.Change) {
-		if c.State == balance.Draining || c.State == balance.Drained {
-			b.Idle.Drop(c.Index)
-		}
-		log.Changed(c)
-	}
 	if f.keepalive {
-		b.Idle = broker.NewIdlePool(f.idle())
+		b.Idle = f.idlePool()
 		defer b.Idle.Close()
 	}
 	page, err := openPage(ctx, line, f.status)
 	if err != nil {
 		return err
+	}
+	if f.control {
+		page.control, page.atOnce, page.orders = true, f.atOnce, control.Handler(b.Pool, f.perWorker)
+	}
+	b.Pool.OnChange = func(c balance.Change) {
+		if c.State == balance.Draining || c.State == balance.Drained {
+			b.Idle.Drop(c.Index)
+		}
+		if page != nil {
+			page.feed.Changed(c)
+		}
+		log.Changed(c)
 	}
 	log.Listening(l.Addr())
 	if page != nil {
@@ -105,11 +123,11 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		defer page.close()
 	}
 	s := server.Server{
-		Handle: b.Handle, DrainTimeout: f.drain, MaxConns: f.maxConns,
-		Paused: log.Paused, Panicked: line.Panicked,
+		Handle: b.Handle, MaxConns: f.maxConns,
+		Stopping: func(n int) time.Duration { return line.Finishing(ctx, n, "request", f.drain) },
+		Paused:   log.Paused, Panicked: line.Panicked,
 	}
-	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "request", f.drain) }
-	err = s.Serve(ctx, l)
+	err = s.Serve(page.afterRuns(ctx), l)
 	log.Summary(b.Pool.Snapshot())
 	return err
 }

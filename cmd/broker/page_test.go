@@ -17,6 +17,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/cli"
+	"balancelab/internal/control"
 	"balancelab/internal/memnet"
 	"balancelab/internal/protocol"
 	"balancelab/internal/stats"
@@ -172,7 +173,7 @@ func TestPageRunsUntilItIsClosed(t *testing.T) {
 		var stderr strings.Builder
 		l := network.Listen("page")
 		pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...)
-		p := &page{Listener: lingering{l}, line: cli.NewLine("broker", "", nil, &stderr)}
+		p := &page{Listener: lingering{l}, orders: control.Off(), line: cli.NewLine("broker", "", nil, &stderr)}
 		p.start(t.Context(), pool, l.Addr(), off{}, 10)
 		var tried balance.Request
 		lease, _ := pool.Assign(int(protocol.RoundRobin), &tried)
@@ -204,7 +205,7 @@ func TestViewersWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var network memnet.Net
 		l := network.Listen("page")
-		p := &page{Listener: l, line: cli.NewLine("broker", "", nil, io.Discard)}
+		p := &page{Listener: l, orders: control.Off(), line: cli.NewLine("broker", "", nil, io.Discard)}
 		p.start(t.Context(), balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...), l.Addr(), off{}, 1)
 		dial := func(text string) net.Conn {
 			c, err := network.Dial(t.Context(), "page")
@@ -235,7 +236,7 @@ func TestPageFails(t *testing.T) {
 		var stderr strings.Builder
 		l := network.Listen("page")
 		pool := balance.NewPool([]balance.Worker{{Name: "Worker-1"}}, selectors()...)
-		p := &page{Listener: l, line: cli.NewLine("broker", "", nil, &stderr)}
+		p := &page{Listener: l, orders: control.Off(), line: cli.NewLine("broker", "", nil, &stderr)}
 		p.start(t.Context(), pool, l.Addr(), off{}, 10)
 		synctest.Wait()
 		l.Close()

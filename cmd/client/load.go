@@ -203,5 +203,8 @@ func cause(err error) error {
 	case neterr.ProcessFiles:
 		return &load.LocalError{Err: errors.New("too many open files here: ask for less at once, or raise ulimit -n")}
 	}
+	if neterr.Exhausted(err) {
+		return &load.LocalError{Err: neterr.Reason(err)}
+	}
 	return neterr.Reason(err)
 }

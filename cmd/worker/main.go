@@ -87,10 +87,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Slots: *slots, Observer: log,
 	}
 	s := server.Server{
-		Handle: w.Handle, DrainTimeout: *drain,
-		Paused: log.Paused, Panicked: line.Panicked, MaxConns: maxConns(),
+		Handle: w.Handle, MaxConns: maxConns(),
+		Stopping: func(n int) time.Duration { return line.Finishing(ctx, n, "job", *drain) },
+		Paused:   log.Paused, Panicked: line.Panicked,
 	}
-	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "job", *drain) }
 	if err := s.Serve(ctx, l); err != nil {
 		return line.Fail(err)
 	}

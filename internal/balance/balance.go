@@ -51,11 +51,32 @@
 // it did before. Such an answer, to a request from before the cool-down, does
 // not end it, unless the excess is 0 by then.
 //
-// [Pool.OnChange] is told of every cool-down and of every return.
+// [Pool.OnChange] is told of every cool-down, every return and every order.
 //
 // A worker that is not eligible (it cools down, or is on trial) is used all the
 // same when a request has no other worker left to try. So a pool whose workers
 // are all down needs no restart.
+//
+// # Limits and the queue
+//
+// A worker with a [Worker.Limit] is full when it has that many requests in
+// flight, and is then passed over by both selectors. In a pool in which a worker
+// has a limit, a request that finds no place waits: see [Request.Place]. Whoever
+// gives a place back hands it on, in the same critical section. First come, first
+// served; but requests that have failed at a worker come before the new ones,
+// since they have had their turn already. The place of a worker that is not
+// eligible is no place, unless that is so of all workers. queue.go has the whole
+// of it.
+//
+// # Workers that come and go
+//
+// [Pool.Add], [Pool.Drain] and their neighbours in orders.go change the workers
+// while requests are served. A worker that drains gets nothing new; what is in
+// flight goes on. A change of weights is no reason for a burst: all begin anew
+// without credit.
+//
+// [Status.Turns] says what each worker was assigned, and what its fair share
+// would have been among those that could be chosen each time.
 //
 // # Further attempts
 //
@@ -128,4 +149,7 @@ type Status struct {
 	Failed    int     // leases released as Failed or NotCounted
 	Withdrawn int     // leases released as Withdrawn
 	Turns     []Turns // by the selector's index
+	// RecentPeak is Peak since the latest [Pool.RestartPeaks], what was in flight
+	// then included.
+	RecentPeak int
 }

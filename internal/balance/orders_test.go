@@ -213,6 +213,31 @@ func TestDrainTheLast(t *testing.T) {
 	l.expectGiven(waiting, "a").Release(Answered)
 }
 
+// When the last limit is gone, requests do not wait any more.
+func TestNoLimitAnyMore(t *testing.T) {
+	must := ordered(t)
+	l := newLimitedLab(t, 1, 0)
+	must(l.Drain("a"))
+	must(l.Drain("b"))
+	l.Leave(l.waits(rr, new(Request)))
+	must(l.SetLimit("a", 0))
+	r := new(Request)
+	if _, ok := l.Assign(rr, r); ok || r.Place() != nil {
+		t.Error("a request was not refused, though no worker has a limit")
+	}
+}
+
+// All workers may be removed, and others added for them: with a limit, requests
+// wait meanwhile.
+func TestRemoveTheLast(t *testing.T) {
+	must := ordered(t)
+	l := newLimitedLab(t, 1)
+	must(l.Remove("a"))
+	waiting := l.waits(lc, new(Request))
+	must(l.Add(Worker{Name: "b", Addr: "b", Limit: 1}))
+	l.expectGiven(waiting, "b").Release(Answered)
+}
+
 // With a lower limit nothing new comes until what is in flight is below it.
 func TestLowerLimit(t *testing.T) {
 	l := newLimitedLab(t, 3)
@@ -227,6 +252,37 @@ func TestLowerLimit(t *testing.T) {
 	expect(t, "with one in flight", fmt.Sprint(l.Queue().Waiting), "1")
 	held[2].Release(Answered)
 	l.expectGiven(waiting, "a").Release(Answered)
+}
+
+// Peaks that begin again count what is in flight then, and the whole peak stays.
+func TestRestartPeaks(t *testing.T) {
+	p := NewPool([]Worker{{Name: "Worker-1", Addr: "a"}}, new(RoundRobin))
+	var leases []Lease
+	begin := func() {
+		l, _ := p.Assign(0, new(Request))
+		leases = append(leases, l)
+	}
+	check := func(recent, all int) {
+		t.Helper()
+		if s := p.Snapshot().Workers[0]; s.RecentPeak != recent || s.Peak != all {
+			t.Errorf("recently %d, in all %d; want %d and %d", s.RecentPeak, s.Peak, recent, all)
+		}
+	}
+	begin()
+	begin()
+	begin()
+	check(3, 3)
+	leases[0].Release(Answered)
+	leases[1].Release(Answered)
+	p.RestartPeaks()
+	check(1, 3)
+	begin()
+	check(2, 3)
+	p.RestartPeaks()
+	check(2, 3)
+	begin()
+	begin()
+	check(4, 4)
 }
 
 // From the next choice on, the turns are those of the new weights, as if all began
@@ -459,4 +515,20 @@ func TestOrdersHoldForAllGoroutines(t *testing.T) {
 	ending.Store(true)
 	asking.Wait()
 	l.Snapshot()
+}
+
+// Nor does a cool-down give one: what the others had earned is worth as many turns
+// as before.
+func TestNoBurstAfterACoolDown(t *testing.T) {
+	for before := 1; before < 1100; before += 50 {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 1000, 2, 3)
+			l.ask(rr, before, Answered)
+			l.fail("a", 3)
+			turns := l.ask(rr, 10, Answered)
+			if n := strings.Count(turns, "b"); n < 3 || n > 5 || strings.Contains(turns, "a") {
+				t.Errorf("after %d requests: %s", before, turns)
+			}
+		})
+	}
 }

@@ -71,7 +71,8 @@ type member struct {
 
 	pool      *Pool
 	config    Worker // as it came
-	peak      int
+	peak      int    // of inFlight, since the latest RestartPeaks
+	earlier   int    // the peak before that
 	assigned  int
 	answered  []int
 	failed    int
@@ -272,10 +273,19 @@ func (p *Pool) Snapshot() Snapshot {
 	return s
 }
 
+// RestartPeaks begins the time that [Status.RecentPeak] is about.
+func (p *Pool) RestartPeaks() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		m.earlier, m.peak = max(m.peak, m.earlier), m.inFlight
+	}
+}
+
 func (p *Pool) status(m *member, now time.Time) Status {
 	s := Status{
 		Worker: m.worker(), State: m.stateNow(),
-		InFlight: m.inFlight, Peak: m.peak,
+		InFlight: m.inFlight, Peak: max(m.peak, m.earlier), RecentPeak: m.peak,
 		Assigned: m.assigned, Answered: slices.Clone(m.answered), Failed: m.failed, Withdrawn: m.withdrawn,
 		Turns: p.shares.of(m),
 	}

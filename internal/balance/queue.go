@@ -41,7 +41,7 @@ func (q *queue) len() int { return q.failed.Len() + q.fresh.Len() }
 // that it is given. It is nil if the request does not wait: Assign has given it a
 // worker, or it has no worker left.
 //
-// Who waits no longer calls [Pool.Leave].
+// A request that is no longer to wait is taken out with [Pool.Leave].
 func (r *Request) Place() <-chan Lease {
 	if r.wait == nil {
 		return nil

@@ -187,7 +187,7 @@ func TestCoolingPlaceIsNoPlace(t *testing.T) {
 		}
 		time.Sleep(firstCoolDown - 1)
 		l.expectGiven(waiting[0], "")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		trial := l.expectGiven(waiting[0], "b")
 		l.expectGiven(waiting[1], "")

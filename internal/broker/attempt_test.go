@@ -270,7 +270,7 @@ func TestConnectIsCutOff(t *testing.T) {
 		time.AfterFunc(time.Second, giveUp)
 		start := time.Now()
 		x := newExchange()
-		if l.run(ctx, x); x.Failure == nil || x.Failure.Reason != CutOff || time.Since(start) != time.Second {
+		if l.run(ctx, x); x.Failure == nil || x.Failure.Reason != CutOff || len(x.Failure.Attempts) != 1 || time.Since(start) != time.Second {
 			t.Errorf("%+v after %v", x.Failure, time.Since(start))
 		}
 		if got := l.book.text(); got != "" {

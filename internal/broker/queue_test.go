@@ -152,8 +152,32 @@ func TestPlaceOfAClientThatLeft(t *testing.T) {
 			if next := wait(l.t.Context(), client); next != nil || x.Failure.Reason != ClientLeft {
 				t.Fatalf("it goes on, or ends with %v", x.Failure)
 			}
+			if x.Attempts != 1 || x.Worker != "Worker-1" {
+				t.Fatalf("%d attempts, the last at %q: the pool has assigned it", x.Attempts, x.Worker)
+			}
 		}
 		if s := l.Pool.Snapshot().Workers[0]; s.InFlight != 0 || s.Withdrawn != 20 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A place that is given in the moment in which the broker gives up is given back,
+// and counts as a failure for the pool and for the observer.
+func TestPlaceAfterTheStop(t *testing.T) {
+	inLab(t, limited(1), func(l *lab) {
+		held, _ := l.Pool.Assign(int(protocol.RoundRobin), new(balance.Request))
+		client := &server.Conn{Conn: absentClient{}}
+		x := newExchange()
+		l.choose(l.t.Context(), client, x) // it waits
+		held.Release(balance.Answered)
+		if next := l.waited(client, x, balance.Lease{}, &Failure{Reason: CutOff}); next != nil {
+			t.Fatal("it goes on")
+		}
+		if x.Attempts != 1 || len(x.Failure.Attempts) != 1 || x.Failure.Attempts[0].Worker != "Worker-1" {
+			t.Errorf("%d attempts, %+v", x.Attempts, x.Failure)
+		}
+		if s := l.Pool.Snapshot().Workers[0]; s.InFlight != 0 || s.Failed != 1 {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -65,7 +65,10 @@ const pause = 100 * time.Millisecond
 func (c *Client) Drained(ctx context.Context, name string, removed bool) error {
 	for {
 		all, err := c.Workers(ctx)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s goes on draining: %w", name, ctx.Err())
+		case err != nil:
 			return err
 		}
 		w, there := find(all, name)
@@ -78,7 +81,6 @@ func (c *Client) Drained(ctx context.Context, name string, removed bool) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s, which goes on draining: %w", name, ctx.Err())
 		}
 	}
 }

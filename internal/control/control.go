@@ -98,14 +98,19 @@ func Handler(pool *balance.Pool, limit int) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s: want /workers or /workers/{name}", r.URL.Path))
 	})
+	return protected(mux)
+}
+
+// protected returns orders, without those that another site's page sends.
+func protected(orders http.Handler) http.Handler {
 	foreign := http.NewCrossOriginProtection()
 	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusForbidden, errors.New("orders of another site's page are not taken"))
 	}))
-	return foreign.Handler(mux)
+	return foreign.Handler(orders)
 }
 
-// Off refuses all that [Handler] takes, and says what is missing.
+// Off refuses all that [Handler] and [Runs] take, and says what is missing.
 func Off() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusForbidden, errors.New("this broker takes no orders: start it with -control"))

@@ -124,6 +124,47 @@ func TestOtherEnds(t *testing.T) {
 	}
 }
 
+// A request that waits in the queue, before its first worker or after one that
+// has failed, counts once, whether or not it is followed.
+func TestWaitingRequestsCountOnce(t *testing.T) {
+	f := New(console.Off{})
+	v := watch(t, f)
+	const requests = 10 * Rate
+	for range requests {
+		x := exchange(protocol.Short)
+		at(f, x, broker.Queued, "")
+		x.Queued = time.Second
+		at(f, x, broker.Assigned, "Worker-1")
+		at(f, x, broker.Sent, "")
+		at(f, x, broker.Queued, "")
+		at(f, x, broker.Assigned, "Worker-2")
+		f.Done(x)
+	}
+	counted := f.unseen[protocol.Short]
+	for _, e := range v.events(t) {
+		if e.Kind == Answered {
+			counted += e.N
+		}
+	}
+	if counted != requests {
+		t.Errorf("the dots stand for %d requests, want %d", counted, requests)
+	}
+}
+
+// A request that waited already when the viewer came is not followed later.
+func TestWaitingBeforeTheViewer(t *testing.T) {
+	f := New(console.Off{})
+	x := exchange(protocol.Short)
+	at(f, x, broker.Queued, "")
+	v := watch(t, f)
+	x.Queued = time.Second
+	at(f, x, broker.Assigned, "Worker-1")
+	f.Done(x)
+	if all := v.events(t); len(all) > 0 {
+		t.Errorf("got %s", short(all))
+	}
+}
+
 // As many requests as the rate says are followed each by itself. Beyond that a
 // dot stands for several of its type, and none is forgotten.
 func TestDotsStandForSeveral(t *testing.T) {
@@ -224,6 +265,18 @@ func TestViewers(t *testing.T) {
 	v := watch(t, f)
 	if n := len(v.events(t)); n != 0 {
 		t.Errorf("%d events from before", n)
+	}
+}
+
+// A note is told in words that are safe to show, to those who watch then.
+func TestNote(t *testing.T) {
+	f := New(console.Off{})
+	f.Note("nobody watches")
+	v := watch(t, f)
+	f.Note("a comparison\x1b begins")
+	all := v.events(t)
+	if len(all) != 1 || all[0].Kind != Note || all[0].Text != `"a comparison\x1b begins"` {
+		t.Errorf("%+v", all)
 	}
 }
 

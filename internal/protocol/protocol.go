@@ -103,6 +103,9 @@ const (
 	jobForm     = "AppID:<type>"
 )
 
+// Types returns all types.
+func Types() []Type { return []Type{Long, Short} }
+
 // Approaches returns every approach, in the order in which help texts name them.
 func Approaches() []Approach { return []Approach{RoundRobin, LeastConnections} }
 

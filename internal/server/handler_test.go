@@ -114,7 +114,7 @@ func (l *endless) Accept() (net.Conn, error) {
 	switch l.n++; l.n {
 	case 10:
 		l.stop()
-	case 1000:
+	case 5000:
 		return nil, errors.New("it accepts without end")
 	}
 	time.Sleep(time.Millisecond)

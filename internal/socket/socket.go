@@ -200,14 +200,15 @@ func Dial(ctx context.Context, addr string, within time.Duration) (Conn, error) 
 
 // dialNet is Dial by package net: it knows host names.
 //
-// Windows repeats a connect to the loopback that was refused, for 2 seconds.
-// Nothing is done about it here, since package net does it, for the loopback and
-// for nothing else (netFD.connect in net/fd_windows.go): SIO_TCP_INITIAL_RTO
-// switches the repetitions off and keeps the administrator's estimate of a round
-// trip. curl does the same with the system's estimate (its pull request 22494);
-// libuv (2896) makes it 254 ms, the number that stands for no repetitions.
-// Package net does it after [net.Dialer.Control], so a caller can't undo it: where
-// a full backlog refuses too, a load run sees that.
+// Windows repeats a connect that was refused, for 2 seconds, on the loopback too.
+// Nothing is done about that here: package net switches it off for loopback
+// addresses, and for no others (netFD.connect in net/fd_windows.go). It calls
+// SIO_TCP_INITIAL_RTO with no repetitions (one, before build 16299 of Windows 10)
+// and the administrator's estimate of a round trip. curl does the same with the
+// system's estimate (its pull request 22494); libuv (2896) makes it 254 ms, the
+// number that stands for no repetitions. Package net makes the call after
+// [net.Dialer.Control], so a caller can't undo it: where a full backlog refuses
+// too, a load run sees that.
 func dialNet(ctx context.Context, addr string, within time.Duration) (Conn, error) {
 	d := net.Dialer{KeepAlive: -1, Timeout: within}
 	conn, err := d.DialContext(ctx, "tcp", addr)
@@ -298,8 +299,9 @@ func (c *netConn) TryRead(p []byte) (int, error) {
 type netListener struct{ *net.TCPListener }
 
 // lookMax is how long a look for clients that have connected may take. What
-// waits is there at once; only that nothing waits takes so long to find out.
-const lookMax = 10 * time.Millisecond
+// waits is there at once, if the machine is not busy; only that nothing waits
+// takes so long to find out.
+const lookMax = 50 * time.Millisecond
 
 // Accept implements [net.Listener]. Package net does not ask the system once a
 // deadline has passed, so Accept then sets another one for a look.

@@ -96,6 +96,9 @@ func TestCauses(t *testing.T) {
 		}
 		names = append(names, c.Cause)
 	}
+	if e := s.Workers[1].Error; e == nil || e.Text != "busy" {
+		t.Errorf("the latest error of Worker-2 is %v; a stop is none", e)
+	}
 	if len(names) != int(numCauses) || s.Totals.Redispatched != 1 || s.Totals.Refused != 4 {
 		t.Errorf("%d causes, %+v", len(names), s.Totals)
 	}

@@ -8,8 +8,9 @@ import (
 )
 
 // Snapshot returns what is known at this moment. The caller fills in Listen,
-// Stopping and Totals.LinesDropped. The pool knows that a request is over a little before it is among
-// the latest ones, so totals may differ by the requests between the two.
+// Stopping, Control, Run and Totals.LinesDropped. The pool knows that a request
+// is over a little before it is among the latest ones, so totals may differ by the
+// requests between the two.
 func (r *Recorder) Snapshot() Snapshot {
 	now := time.Now()
 	m := r.moment(now)
@@ -126,6 +127,7 @@ func (m *moment) workersOf(pool []balance.Status) []Worker {
 			Weight: w.Weight, Limit: w.Limit, FairShare: float64(w.Weight) / float64(weights),
 			InFlight: w.InFlight, Peak: w.Peak, History: known.inFlight.list(),
 			Assigned: w.Assigned, Answered: byApproach(w.Answered), Failed: w.Failed, Withdrawn: w.Withdrawn,
+			InFlightOf: byType(known.of),
 			LastAnswer: known.answered, Serving: Serving{known.answers, known.serving.Seconds()},
 		}
 		if e := known.err; e.Text != "" {
@@ -146,6 +148,14 @@ func byApproach(counts []int) map[protocol.Approach]int {
 	all := make(map[protocol.Approach]int)
 	for _, a := range protocol.Approaches() {
 		all[a] = counts[a]
+	}
+	return all
+}
+
+func byType(counts [protocol.NumTypes]int) map[protocol.Type]int {
+	all := make(map[protocol.Type]int)
+	for _, t := range protocol.Types() {
+		all[t] = counts[t]
 	}
 	return all
 }

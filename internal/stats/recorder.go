@@ -18,10 +18,11 @@
 //
 // # Cost
 //
-// For each request, one lock is taken twice. It is never held over input or
-// output, and nothing is allocated. Memory is bounded, however long the broker
-// runs: a histogram for each of the last 60 seconds, and a ring of the latest
-// requests.
+// For each request, one lock is taken a few times. It is never held over input or
+// output, and nothing is allocated but for the first request of its kind in one
+// of 60 slots. Memory is bounded, however long the broker runs: for each approach
+// and type the buckets since the start and a histogram for each of the last 60
+// seconds, and a ring of the latest requests.
 package stats
 
 import (
@@ -162,7 +163,21 @@ func (r *Recorder) failedEntry(e *entry, x *broker.Exchange) {
 }
 
 // Step implements [broker.Observer].
-func (r *Recorder) Step(x *broker.Exchange, s broker.Step) { r.next.Step(x, s) }
+func (r *Recorder) Step(x *broker.Exchange, s broker.Step) {
+	switch s {
+	case broker.Assigned:
+		r.inFlight(x, 1)
+	case broker.Released:
+		r.inFlight(x, -1)
+	}
+	r.next.Step(x, s)
+}
+
+func (r *Recorder) inFlight(x *broker.Exchange, more int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.record(x.Worker).of[x.Request.Type] += more
+}
 
 // ClientGone implements [broker.Observer].
 func (r *Recorder) ClientGone(x *broker.Exchange, err error) {

@@ -13,6 +13,8 @@ type Snapshot struct {
 	Time       time.Time `json:"time"`
 	Started    time.Time `json:"started"`
 	Listen     string    `json:"listen"`   // the address where clients connect
+	Control    bool      `json:"control"`  // orders are taken
+	Run        *Run      `json:"run"`      // the latest that was ordered; nil if none was
 	Stopping   bool      `json:"stopping"` // no more clients are accepted; requests in flight are finished
 	Clients    int       `json:"clients"`  // connected and not answered yet
 	Totals     Totals    `json:"totals"`
@@ -39,6 +41,13 @@ func (s *Snapshot) Answered(a protocol.Approach) int {
 		n += s.Workers[i].Answered[a]
 	}
 	return n
+}
+
+// A Run is what the broker sends to itself: see package runs.
+type Run struct {
+	ID      int    `json:"id"` // counted from 1
+	Running bool   `json:"running"`
+	Part    string `json:"part"` // such as "round_robin"
 }
 
 // Totals are counts since the start.
@@ -129,7 +138,10 @@ type Worker struct {
 	Limit     int     `json:"limit"`      // of InFlight; 0 for none
 	FairShare float64 `json:"fair_share"` // its fraction of all weights
 	InFlight  int     `json:"in_flight"`
-	Peak      int     `json:"most_in_flight"`
+	// InFlightOf has the part of InFlight that is of each type. It is counted by
+	// itself, so it may be ahead of InFlight by a moment.
+	InFlightOf map[protocol.Type]int `json:"in_flight_of"`
+	Peak       int                   `json:"most_in_flight"`
 	// History is InFlight of the last minute, once a second, oldest first.
 	History  []int                     `json:"in_flight_history"`
 	Assigned int                       `json:"assigned"`

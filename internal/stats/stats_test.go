@@ -161,12 +161,13 @@ func TestWorkers(t *testing.T) {
 		want := []Worker{
 			{
 				Name: "Worker-1", State: "up", Weight: 2, FairShare: 2. / 3, InFlight: 2, Peak: 2, Assigned: 6,
-				Answered: map[protocol.Approach]int{protocol.RoundRobin: 1, protocol.LeastConnections: 3}, History: []int{},
+				Answered: map[protocol.Approach]int{protocol.RoundRobin: 1, protocol.LeastConnections: 3}, History: []int{}, InFlightOf: map[protocol.Type]int{protocol.Long: 0, protocol.Short: 0},
 				LastAnswer: answered, Serving: Serving{Count: 1, Sum: .75},
 			},
 			{
 				Name: "Worker-2", State: "cooling down", Cooling: .75, Weight: 1, FairShare: 1. / 3, Peak: 1, Assigned: 3, Failed: 3,
 				Answered: map[protocol.Approach]int{protocol.RoundRobin: 0, protocol.LeastConnections: 0}, History: []int{},
+				InFlightOf: map[protocol.Type]int{protocol.Long: 0, protocol.Short: 0},
 			},
 		}
 		if !reflect.DeepEqual(got, want) {
@@ -535,6 +536,31 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
+// What is in flight of each type follows the attempts.
+func TestInFlightOf(t *testing.T) {
+	l := newLab(t, console.Off{})
+	x := &broker.Exchange{Request: protocol.Request{Type: protocol.Long, Approach: protocol.RoundRobin}}
+	for _, step := range []struct {
+		worker string
+		step   broker.Step
+		want   string
+	}{
+		{"Worker-1", broker.Queued, "0 0"},
+		{"Worker-1", broker.Assigned, "1 0"},
+		{"Worker-1", broker.Sent, "1 0"},
+		{"Worker-1", broker.Released, "0 0"},
+		{"Worker-2", broker.Assigned, "0 1"},
+		{"Worker-2", broker.Released, "0 0"},
+	} {
+		x.Worker = step.worker
+		l.Step(x, step.step)
+		w := l.Snapshot().Workers
+		if got := fmt.Sprint(w[0].InFlightOf[protocol.Long], w[1].InFlightOf[protocol.Long]); got != step.want {
+			t.Errorf("after step %d at %s: %s, want %s", step.step, step.worker, got, step.want)
+		}
+	}
+}
+
 func TestSpread(t *testing.T) {
 	for _, test := range []struct {
 		turns               []balance.Turns
@@ -622,7 +648,14 @@ func TestWorkersComeAndGo(t *testing.T) {
 		if len(l.workers) != 3 {
 			t.Errorf("%d records, want 3", len(l.workers))
 		}
-		time.Sleep(time.Minute + 1)
+		time.Sleep(30 * time.Second)
+		l.Unreachable("Worker-2", errors.New("told late"))
+		time.Sleep(31 * time.Second)
+		l.sample(l.pool.Snapshot())
+		if len(l.workers) != 3 {
+			t.Errorf("half a minute after its error it is forgotten: %v", l.workers)
+		}
+		time.Sleep(30 * time.Second)
 		l.sample(l.pool.Snapshot())
 		if len(l.workers) != 2 || l.workers["Worker-2"] != nil {
 			t.Errorf("after a minute there are %d records: %v", len(l.workers), l.workers)
@@ -653,8 +686,13 @@ func TestQueue(t *testing.T) {
 		if q := s.Queue; q.Waiting != 0 || q.Oldest != 0 || q.Most != 1 || q.Waited.Count != 1 || q.Waited.Sum != 3 {
 			t.Errorf("%+v", q)
 		}
-		if r := s.Latest[0]; r.Seconds != 4 || s.Workers[0].Serving.Sum != 1 {
+		if r := s.Latest[0]; r.Seconds != 4 || s.Workers[0].Serving.Sum != 1 || s.Workers[0].Limit != 1 {
 			t.Errorf("it took %v s, of which %v s at the worker", r.Seconds, s.Workers[0].Serving.Sum)
+		}
+		l.Done(&broker.Exchange{Client: client, Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin},
+			Worker: "Worker-1", Attempts: 1, Serving: time.Second})
+		if q := l.Snapshot().Queue; q.Waited.Count != 1 {
+			t.Errorf("one that did not wait is counted: %+v", q)
 		}
 		l.fail(broker.Exchange{Request: protocol.Request{Type: protocol.Short, Approach: protocol.RoundRobin}, Queued: 30 * time.Second},
 			broker.Failure{Reason: broker.QueueTimeout})

@@ -6,6 +6,7 @@ import (
 
 	"balancelab/internal/balance"
 	"balancelab/internal/histogram"
+	"balancelab/internal/protocol"
 )
 
 // A record is what the recorder knows of one worker, and the pool does not.
@@ -15,6 +16,7 @@ type record struct {
 	answered time.Time     // the latest of them
 	serving  histogram.Sum // how long it had the jobs that it answered
 	inFlight ring
+	of       [protocol.NumTypes]int // in flight, of each type
 }
 
 func (w *record) answer(e *entry) {

@@ -46,7 +46,7 @@ func TestNoButtonsWithoutControl(t *testing.T) {
 // Each button orders what it says, and only one run goes on at a time.
 func TestButtonsOrderRuns(t *testing.T) {
 	b := openBrowser(t)
-	l := startLabOf(t, 3, 0, true, time.Millisecond, time.Millisecond)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
 	b.watching(l)
 	b.await(`document.querySelector("#one")`)
 	b.eval(`document.querySelector("#type").value = "Long"; document.querySelector("#approach").value = "least_connections"`, nil)
@@ -59,17 +59,17 @@ func TestButtonsOrderRuns(t *testing.T) {
 		{"", "#burst", map[string]any{"n": 30.0, "c": 30.0, "types": []any{"Long"}, "approaches": least}},
 		{
 			`const e = document.querySelector("#rate-of"); e.value = 4.5; e.dispatchEvent(new Event("input"))`, "#stream",
-			map[string]any{"c": 100.0, "rate": 4.5, "types": turn, "approaches": least},
+			map[string]any{"rate": 4.5, "types": turn, "approaches": least},
 		},
 		{
 			`document.querySelector("#mix").value = "random"`, "#compare",
-			map[string]any{"n": 30.0, "c": 100.0, "rate": 4.5, "mix": map[string]any{"Long": 1.0, "Short": 2.0}, "seed": 1.0, "compare": true},
+			map[string]any{"n": 30.0, "rate": 4.5, "mix": map[string]any{"Long": 1.0, "Short": 2.0}, "seed": 1.0, "compare": true},
 		},
 	} {
 		b.eval("{"+c.prepare+"}", nil)
 		b.click(c.button)
 		b.await(`!document.querySelector("#stop").disabled && document.querySelector("#one").disabled`)
-		if got, n := l.runs.ordered(); n != i+1 || !reflect.DeepEqual(got, c.want) {
+		if got, n := l.faked.ordered(); n != i+1 || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s has ordered %v, the %d. order; want %v", c.button, got, n, c.want)
 		}
 		if got := b.text("#command"); got != "client -n 30 -c 30 Short round_robin" {
@@ -77,8 +77,8 @@ func TestButtonsOrderRuns(t *testing.T) {
 		}
 		b.click("#stop")
 		b.await(`document.querySelector("#stop").disabled && !document.querySelector("#one").disabled`)
-		if l.runs.stops != i+1 {
-			t.Errorf("%d runs were stopped, want %d", l.runs.stops, i+1)
+		if l.faked.stops != i+1 {
+			t.Errorf("%d runs were stopped, want %d", l.faked.stops, i+1)
 		}
 	}
 	if got := b.text("#rate-is"); got != "4.5" {
@@ -89,20 +89,20 @@ func TestButtonsOrderRuns(t *testing.T) {
 // The result of a comparison stands side by side until the viewer starts afresh.
 func TestComparisonStandsSideBySide(t *testing.T) {
 	b := openBrowser(t)
-	l := startLabOf(t, 3, 0, true, time.Millisecond, time.Millisecond)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
 	b.watching(l)
 	b.await(`document.querySelector("#compare")`)
 	b.click("#compare")
 	b.await(`!document.querySelector("#stop").disabled`)
-	l.runs.mu.Lock()
-	l.runs.running = false
+	l.faked.mu.Lock()
+	l.faked.running = false
 	for i, name := range []string{"round_robin", "least_connections", "one queue"} {
-		l.runs.results = append(l.runs.results, map[string]any{
+		l.faked.results = append(l.faked.results, map[string]any{
 			"name": name, "answered": 30, "failed": i, "p50_seconds": 1.5, "p95_seconds": 2.5, "p99_seconds": 3.5, "max_seconds": 4.5, "most_in_flight": 7 - i,
-			"histogram": []map[string]any{{"le": 1, "count": 10}, {"le": 4.5, "count": 30}},
+			"histogram": []map[string]any{{"from": 1.25, "le": 1.6, "count": 10}, {"from": 1.6, "le": 2, "count": 0}, {"from": 4, "le": 5, "count": 20}},
 		})
 	}
-	l.runs.mu.Unlock()
+	l.faked.mu.Unlock()
 	b.await(`document.querySelectorAll(".side").length === 3`)
 	if got := b.text("#beside-says"); got != "Least connections was <b>faster</b>." {
 		t.Errorf("the sentence is %q", got)
@@ -146,7 +146,7 @@ func TestStartAfresh(t *testing.T) {
 // row; what is refused is said.
 func TestButtonsOrderWorkers(t *testing.T) {
 	b := openBrowser(t)
-	l := startLabOf(t, 3, 0, true, time.Millisecond, time.Millisecond)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
 	b.watching(l)
 	const row = `#workers [data-worker="Worker-2"] `
 	state := func() balance.State { return l.pool.Snapshot().Workers[1].State }
@@ -172,9 +172,9 @@ func TestButtonsOrderWorkers(t *testing.T) {
 	}
 	weigh(1_000_000) // the browser says why not, and orders nothing
 
-	l.runs.mu.Lock()
-	l.runs.running = true // another viewer's run, of which this page does not know yet
-	l.runs.mu.Unlock()
+	l.faked.mu.Lock()
+	l.faked.running = true // another viewer's run, of which this page does not know yet
+	l.faked.mu.Unlock()
 	b.click("#burst")
 	b.await(`!document.querySelector("#refusal").hidden && document.querySelector("#refusal").textContent === "a run is going on"`)
 	if got := l.pool.Snapshot().Workers[1].Weight; got != 3 {
@@ -186,7 +186,7 @@ func TestButtonsOrderWorkers(t *testing.T) {
 // and is pressed with Enter.
 func TestPageByKeyboard(t *testing.T) {
 	b := openBrowser(t)
-	l := startLabOf(t, 3, 0, true, time.Millisecond, time.Millisecond)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
 	b.watching(l)
 	l.ask("AppID:" + strings.Repeat("x", 200) + ":round_robin")
 	b.await(`document.querySelector("#one") && document.querySelector(".cut")`)
@@ -209,12 +209,12 @@ func TestPageByKeyboard(t *testing.T) {
 		}
 		if at.Name == "burst" {
 			b.await(`document.querySelector("#one").disabled`)
-			if body, n := l.runs.ordered(); n != 1 || body["n"] != 30.0 {
+			if body, n := l.faked.ordered(); n != 1 || body["n"] != 30.0 {
 				t.Errorf("Enter has ordered %v", body)
 			}
-			l.runs.mu.Lock()
-			l.runs.running = false
-			l.runs.mu.Unlock()
+			l.faked.mu.Lock()
+			l.faked.running = false
+			l.faked.mu.Unlock()
 			b.await(`!document.querySelector("#one").disabled`)
 		}
 	}
@@ -230,7 +230,7 @@ func TestPageByKeyboard(t *testing.T) {
 // keyboard too, or all on demand.
 func TestPageOfACrowd(t *testing.T) {
 	b := openBrowser(t)
-	l := startLabOf(t, 100, 0, false, time.Millisecond, time.Millisecond)
+	l := startLabOf(t, 100, 0, noOrders, time.Millisecond, time.Millisecond)
 	b.watching(l)
 	l.ask("AppID:Short:round_robin")
 	b.await(`document.querySelectorAll("#stops .pick").length === 100 && document.querySelector('[data-at="Worker-1"]').dataset.state === "up"`)
@@ -254,4 +254,29 @@ func TestPageOfACrowd(t *testing.T) {
 	}
 	b.click("#show-all")
 	b.await(`document.querySelectorAll("#workers tbody tr").length === 100`)
+}
+
+// A real comparison: the page shows what GET /run says, as the broker counted it,
+// and its dots are those of the run.
+func TestComparisonOfTheBroker(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 1, realRuns, 30*time.Millisecond, 10*time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#compare")`)
+	b.eval(`document.querySelector("#rate-of").value = 40`, nil)
+	b.click("#compare")
+	b.await(`document.querySelectorAll(".side").length === 3 && document.querySelector("#progress").textContent.startsWith("Over")`)
+	report := l.runner.Report()
+	if got := b.text("#beside-says"); got != report.Sentence || got == "" {
+		t.Errorf("the sentence is %q, GET /run has %q", got, report.Sentence)
+	}
+	for i, r := range report.Results {
+		var got []string
+		b.eval(fmt.Sprintf(`[...document.querySelectorAll(".side")[%d].querySelectorAll(".how-many, dd")].map((e) => e.textContent)`, i), &got)
+		if got[0] != "30 answered" || got[5] != fmt.Sprint(r.Most) {
+			t.Errorf("%s is shown as %q, GET /run has %+v", r.Name, got, r)
+		}
+	}
+	b.await(`Object.values(drawn.tally()).reduce((n, t) => n + t.answers, 0) === 90 && drawn.now().length === 0`)
+	b.await(`document.querySelector("#happened").textContent.includes("A comparison begins")`)
 }

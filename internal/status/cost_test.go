@@ -68,7 +68,7 @@ func TestPageCost(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := openBrowser(t)
-			l := startLabOf(t, c.workers, 0, false, 500*time.Millisecond, 100*time.Millisecond)
+			l := startLabOf(t, c.workers, 0, noOrders, 500*time.Millisecond, 100*time.Millisecond)
 			b.look(1200, "light", c.motion)
 			b.visit(l.page)
 			b.await(`document.querySelector("#link-text").textContent === "live"`)

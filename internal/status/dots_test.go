@@ -107,7 +107,7 @@ func (b *browser) sleeps() {
 // Dots wait where their requests wait: at the worker, and in the queue.
 func TestDotsWait(t *testing.T) {
 	b := openBrowser(t)
-	l := startLabOf(t, 1, 1, false, 0, 0)
+	l := startLabOf(t, 1, 1, noOrders, 0, 0)
 	addr := l.json().Workers[0].Addr
 	l.stops["Worker-1"]()
 	ends := make(chan struct{})

@@ -111,6 +111,7 @@ function showWorkers(s, indices) {
 // known says since when a worker's state is known, or how long it lasts.
 function known(w, now) {
   if (w.cooling_seconds > 0) return "for another " + long(Math.ceil(w.cooling_seconds));
+  if (w.state === "draining") return whole(w.in_flight) + " in flight";
   if (w.state === "due for a trial") return "the next request is its trial";
   if (w.last_answer) return "answered " + long(Math.max(0, (now - new Date(w.last_answer)) / 1000)) + " ago";
   return w.assigned > 0 ? "no answer yet" : "";

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +18,7 @@ import (
 	"balancelab/internal/control"
 	"balancelab/internal/events"
 	"balancelab/internal/protocol"
+	"balancelab/internal/runs"
 	"balancelab/internal/server"
 	"balancelab/internal/socket"
 	"balancelab/internal/stats"
@@ -37,26 +36,35 @@ type lab struct {
 	pool     *balance.Pool
 	recorder *stats.Recorder
 	feed     *events.Feed
-	control  bool                            // the page takes orders; changed before openPage only
-	runs     fakeRun                         // what takes orders for runs
+	takes    orders
+	faked    fakeRun                         // takes the orders for runs with fakedRuns
+	runner   *runs.Runner                    // and this one with realRuns
 	stops    map[string]func()               // workers and "page", by name
 	wrap     func(http.Handler) http.Handler // what openPage puts around the page; may be nil
 	hung     sync.Mutex                      // the page has no figures while it is held
 	dropped  atomic.Int64                    // lines of the log
 }
 
-// startLab starts a lab of three workers without limits, and nobody may give
-// orders.
+// The orders that a lab takes.
+type orders int
+
+const (
+	noOrders  orders = iota // as without -control
+	fakedRuns               // runs are ordered, and nothing runs
+	realRuns
+)
+
+// startLab starts a lab of three workers without limits, which takes no orders.
 func startLab(t *testing.T, long, short time.Duration) *lab {
 	t.Helper()
-	return startLabOf(t, 3, 0, false, long, short)
+	return startLabOf(t, 3, 0, noOrders, long, short)
 }
 
 // startLabOf starts a lab of n workers, each of which gets limit requests at once
 // at most, or as many as there are if it is 0.
-func startLabOf(t *testing.T, n, limit int, control bool, long, short time.Duration) *lab {
+func startLabOf(t *testing.T, n, limit int, takes orders, long, short time.Duration) *lab {
 	t.Helper()
-	l := &lab{t: t, control: control, stops: map[string]func(){}}
+	l := &lab{t: t, takes: takes, stops: map[string]func(){}}
 	var workers []balance.Worker
 	for i := range n {
 		w := balance.Worker{Name: fmt.Sprintf("Worker-%d", i+1), Weight: 1, Limit: limit}
@@ -71,7 +79,16 @@ func startLabOf(t *testing.T, n, limit int, control bool, long, short time.Durat
 		Pool: l.pool, Observer: l.feed, Dial: socket.Dial,
 		RequestTimeout: 5 * time.Second, DialTimeout: 5 * time.Second, AnswerTimeout: time.Minute, QueueTimeout: time.Minute,
 	}
-	l.addr = l.serve("broker", "127.0.0.1:0", b.Handle)
+	listener := l.listen("127.0.0.1:0")
+	l.addr = listener.Addr().String()
+	if takes == realRuns {
+		l.runner = runs.New(runs.Config{Pool: l.pool, Addr: l.addr, Dial: runs.Dial(l.addr), Observer: l.feed, Note: l.feed.Note})
+		b.Observer = l.runner
+	}
+	l.serveOn("broker", listener, b.Handle)
+	if takes == realRuns {
+		t.Cleanup(l.runner.Close)
+	}
 	l.start("watch", l.recorder.Watch)
 	l.pageAddr = "127.0.0.1:0"
 	l.openPage()
@@ -88,14 +105,24 @@ func (l *lab) start(name string, f func(context.Context)) {
 	l.t.Cleanup(stop)
 }
 
-func (l *lab) serve(name, addr string, handle server.Handler) string {
+func (l *lab) listen(addr string) socket.Listener {
 	l.t.Helper()
 	listener, err := socket.Listen(context.Background(), addr)
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	return listener
+}
+
+func (l *lab) serveOn(name string, listener socket.Listener, handle server.Handler) {
 	s := server.Server{Handle: handle}
 	l.start(name, func(ctx context.Context) { _ = s.Serve(ctx, listener) })
+}
+
+func (l *lab) serve(name, addr string, handle server.Handler) string {
+	l.t.Helper()
+	listener := l.listen(addr)
+	l.serveOn(name, listener, handle)
 	return listener.Addr().String()
 }
 
@@ -115,19 +142,14 @@ func (l *lab) openPage() {
 	l.pageAddr = listener.Addr().String()
 	l.page = "http://" + l.pageAddr
 	recorder := l.recorder
-	orders := control.Off()
-	if l.control {
-		orders = control.Handler(l.pool, 0)
-	}
-	handler := status.HandlerWithOrders(func() stats.Snapshot {
+	handler := status.Handler(status.Site{Orders: l.handler(), Events: l.feed, Snapshot: func() stats.Snapshot {
 		l.hung.Lock()
 		defer l.hung.Unlock()
 		s := recorder.Snapshot()
-		s.Listen = l.addr
+		s.Listen, s.Control, s.Run = l.addr, l.takes != noOrders, l.run()
 		s.Totals.LinesDropped = int(l.dropped.Load())
 		return s
-	}, orders)
-	handler = l.wired(handler)
+	}})
 	if l.wrap != nil {
 		handler = l.wrap(handler)
 	}
@@ -139,50 +161,47 @@ func (l *lab) openPage() {
 	})
 }
 
-// wired puts the stream of events and the runs around the page, and what
-// /status.json says of both.
-func (l *lab) wired(page http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", page)
-	mux.Handle("GET /events", status.Stream(l.feed))
-	if l.control {
-		mux.Handle("/run", &l.runs)
+// handler returns what takes orders.
+func (l *lab) handler() http.Handler {
+	if l.takes == noOrders {
+		return control.Off()
 	}
-	mux.HandleFunc("GET /status.json", func(w http.ResponseWriter, r *http.Request) {
-		recorded := httptest.NewRecorder()
-		page.ServeHTTP(recorded, r)
-		maps.Copy(w.Header(), recorded.Header())
-		w.Header().Del("Content-Length")
-		var all map[string]any
-		if json.Unmarshal(recorded.Body.Bytes(), &all) != nil {
-			w.WriteHeader(recorded.Code)
-			w.Write(recorded.Body.Bytes())
-			return
-		}
-		all["control"], all["run"] = l.control, l.runs.state()
-		_ = json.NewEncoder(w).Encode(all)
-	})
+	mux := http.NewServeMux()
+	mux.Handle("/", control.Handler(l.pool, 0))
+	if l.runner != nil {
+		mux.Handle("/run", control.Runs(l.runner))
+	} else {
+		mux.Handle("/run", &l.faked)
+	}
 	return mux
+}
+
+// run is "run" in /status.json.
+func (l *lab) run() *stats.Run {
+	id, part, running := l.faked.latest()
+	if l.runner != nil {
+		id, part, running = l.runner.Latest()
+	}
+	if id == 0 {
+		return nil
+	}
+	return &stats.Run{ID: id, Part: part, Running: running}
 }
 
 // A fakeRun takes the orders for runs and runs nothing: it keeps what was
 // ordered.
 type fakeRun struct {
 	mu      sync.Mutex
-	orders  []map[string]any // the bodies of POST /run
+	orders  []map[string]any // the bodies that were posted
 	stops   int              // how often DELETE /run came
 	running bool
 	results []map[string]any
 }
 
-// state is "run" in /status.json.
-func (f *fakeRun) state() any {
+func (f *fakeRun) latest() (id int, part string, running bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.orders) == 0 {
-		return nil
-	}
-	return map[string]any{"id": len(f.orders), "running": f.running, "part": "round_robin"}
+	return len(f.orders), "round_robin", f.running
 }
 
 func (f *fakeRun) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -169,7 +169,7 @@ func (c *counted) Close() error {
 // slow is the page with addresses that take their time.
 func slow() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", Handler(sample))
+	mux.Handle("/", Handler(Site{Snapshot: sample}))
 	mux.HandleFunc("/hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/takes200ms", func(_ http.ResponseWriter, r *http.Request) {
 		select {
@@ -461,7 +461,7 @@ func TestAcceptErrorThatStays(t *testing.T) {
 func TestViewersThatNeverRead(t *testing.T) {
 	failed := make(chan error, 3)
 	mux := http.NewServeMux()
-	mux.Handle("/", Handler(sample))
+	mux.Handle("/", Handler(Site{Snapshot: sample}))
 	mux.HandleFunc("/endless", func(w http.ResponseWriter, _ *http.Request) {
 		for {
 			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
@@ -501,7 +501,7 @@ func TestPanic(t *testing.T) {
 	log.SetOutput(&printed)
 	defer log.SetOutput(os.Stderr)
 	mux := http.NewServeMux()
-	mux.Handle("/", Handler(sample))
+	mux.Handle("/", Handler(Site{Snapshot: sample}))
 	mux.HandleFunc("/panics", func(http.ResponseWriter, *http.Request) { panic("on purpose") })
 	mux.HandleFunc("/answers-twice", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "ok\n")

@@ -291,7 +291,7 @@ func TestReadmeOfMetrics(t *testing.T) {
 
 // Every program has these metrics, under the same names.
 func TestProgramMetrics(t *testing.T) {
-	text := get(Handler(sample), "GET", "/metrics").Body.String()
+	text := get(Handler(Site{Snapshot: sample}), "GET", "/metrics").Body.String()
 	all := parsedText(t, text)
 	want := map[string]string{
 		"process_cpu_seconds_total": "counter", "process_start_time_seconds": "gauge",
@@ -317,6 +317,16 @@ func TestProgramMetrics(t *testing.T) {
 	}
 	if !strings.HasPrefix(text, string(Metrics(sample()))) {
 		t.Error("the broker's own metrics are not before them")
+	}
+}
+
+func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
+	var m metrics
+	if m.known("a", "gauge", "A.", 0); m.Len() > 0 {
+		t.Errorf("got %q", &m)
+	}
+	if m.known("a", "gauge", "A.", 2); m.String() != "# HELP a A.\n# TYPE a gauge\na 2\n" {
+		t.Errorf("got %q", &m)
 	}
 }
 

@@ -56,8 +56,8 @@ function bring() {
   const on = (id, f) => $(id).addEventListener("click", f);
   on("one", () => run({ n: 1, c: 1, types: [$("type").value], approaches: [$("approach").value] }));
   on("burst", () => run({ n: 30, c: 30, types: [$("type").value], approaches: [$("approach").value] }));
-  on("stream", () => run({ ...mixed(), c: 100, rate: rate(), approaches: [$("approach").value] }));
-  on("compare", () => run({ ...mixed(), n: 30, c: 100, rate: rate(), compare: true }));
+  on("stream", () => run({ ...mixed(), rate: rate(), approaches: [$("approach").value] }));
+  on("compare", () => run({ ...mixed(), n: 30, rate: rate(), compare: true }));
   on("stop", async () => showRun(await order("DELETE", "run")));
   on("copy", copy);
   $("rate-of").addEventListener("input", () => setText($("rate-is"), rate()));
@@ -94,7 +94,7 @@ function showRun(report) {
   setText($("progress"), progress(report));
   if (report.command) setText($("command"), report.command);
   say(report.error || "");
-  if (!report.running && report.results.length > 1) showResult(report);
+  if (report.results.length > 1) showResult(report);
 }
 
 function progress(r) {

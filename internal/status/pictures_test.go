@@ -38,7 +38,7 @@ func (b *browser) shootAll(name string) {
 
 func pictures(t *testing.T, n int) {
 	b := openBrowser(t)
-	l := startLabOf(t, n, 0, false, 500*time.Millisecond, 100*time.Millisecond)
+	l := startLabOf(t, n, 0, noOrders, 500*time.Millisecond, 100*time.Millisecond)
 	b.look(1200, "light", "no-preference")
 	b.visit(l.page)
 	name := func(scene string) string { return fmt.Sprintf("%s-%d", scene, n) }
@@ -81,10 +81,17 @@ func pictures(t *testing.T, n int) {
 // picturesOfAQueue has the workers full, and the buttons there.
 func picturesOfAQueue(t *testing.T) {
 	b := openBrowser(t)
-	l := startLabOf(t, 3, 2, true, 2*time.Second, 400*time.Millisecond)
+	l := startLabOf(t, 3, 2, realRuns, 2*time.Second, 400*time.Millisecond)
 	b.look(1200, "light", "no-preference")
 	b.visit(l.page)
 	b.await(`document.querySelector("#link-text").textContent === "live"`)
+	b.await(`document.querySelector("#compare")`)
+	b.eval(`document.querySelector("#rate-of").value = 4`, nil)
+	b.click("#compare")
+	b.await(`document.querySelector("#progress").textContent.includes("Least connections: 1")`)
+	b.shootAll("comparing-3")
+	b.await(`document.querySelector("#progress").textContent.startsWith("Over")`)
+	b.shootAll("compared-3")
 	l.load(40)
 	b.await(`Number(document.querySelector("#queue-now").textContent) > 10 && Number(document.querySelector("#answered").textContent) > 20`)
 	b.shootAll("full-3")

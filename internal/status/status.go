@@ -7,10 +7,11 @@
 //	              what is known of the process
 //	/healthz      200 ok, or 503 once the broker is stopping
 //	/events       the steps of requests, as server-sent events: package events
-//	/workers      what [HandlerWithOrders] was given: package control
+//	/workers      orders: package control
+//	/run          an order for requests that the broker makes itself: package runs
 //
-// [Handler] takes a function that returns a snapshot, so that no other package
-// needs net/http.
+// A [Site] has a function that returns a snapshot, so that no package below this
+// one needs net/http.
 //
 // # What it costs the broker
 //
@@ -63,6 +64,7 @@ import (
 	"sync"
 	"time"
 
+	"balancelab/internal/events"
 	"balancelab/internal/neterr"
 	"balancelab/internal/stats"
 )
@@ -73,20 +75,32 @@ const Fresh = 250 * time.Millisecond
 //go:embed page.html page.css icon.svg *.js
 var files embed.FS
 
-// Handler serves the page and what snapshot returns. It makes one call of
-// snapshot at a time, and one in each period of [Fresh] at most. What snapshot
-// has returned must not be changed afterwards.
-func Handler(snapshot func() stats.Snapshot) http.Handler {
-	return HandlerWithOrders(snapshot, http.NotFoundHandler())
+// A Site is what there is to see at the address of the page.
+type Site struct {
+	// Snapshot returns what is shown. One call of it is made at a time, and one in
+	// each period of [Fresh] at most. What it has returned must not be changed
+	// afterwards.
+	Snapshot func() stats.Snapshot
+	// Orders, if not nil, takes what comes to /run, and to /workers and below it.
+	// What is answered there is in the next snapshot that is shown. It calls
+	// WriteHeader for each answer.
+	Orders http.Handler
+	// Events, if not nil, is streamed at /events.
+	Events *events.Feed
 }
 
-// HandlerWithOrders is Handler, with orders at /workers and below it. An order
-// that was answered is in the next snapshot that is shown.
-func HandlerWithOrders(snapshot func() stats.Snapshot, orders http.Handler) http.Handler {
-	c := &cache{take: snapshot}
+// Handler serves a site.
+func Handler(site Site) http.Handler {
+	c := &cache{take: site.Snapshot}
 	mux := http.NewServeMux()
-	mux.Handle("/workers", c.forgetting(orders))
-	mux.Handle("/workers/", c.forgetting(orders))
+	if site.Orders != nil {
+		mux.Handle("/workers", c.forgetting(site.Orders))
+		mux.Handle("/workers/", c.forgetting(site.Orders))
+		mux.Handle("/run", c.forgetting(site.Orders))
+	}
+	if site.Events != nil {
+		mux.Handle("GET /events", stream(site.Events))
+	}
 	mux.Handle("GET /{$}", file("page.html", "text/html; charset=utf-8"))
 	mux.Handle("GET /page.css", file("page.css", "text/css; charset=utf-8"))
 	scripts, err := files.ReadDir(".")
@@ -154,27 +168,22 @@ func (c *cache) forget() {
 // forgetting returns orders, before whose answers the cache is forgotten.
 func (c *cache) forgetting(orders http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w = &forgetter{w, c}
-		}
-		orders.ServeHTTP(w, r)
+		orders.ServeHTTP(&forgetter{w, c}, r)
 	})
 }
 
-// A forgetter forgets the cache before a byte of the answer is written.
+// A forgetter forgets the cache before a byte of an answer is written, unless it
+// is a refusal: those that may give no orders may take no snapshots either.
 type forgetter struct {
 	http.ResponseWriter
 	cache *cache
 }
 
 func (f *forgetter) WriteHeader(code int) {
-	f.cache.forget()
+	if code < http.StatusMultipleChoices {
+		f.cache.forget()
+	}
 	f.ResponseWriter.WriteHeader(code)
-}
-
-func (f *forgetter) Write(text []byte) (int, error) {
-	f.cache.forget()
-	return f.ResponseWriter.Write(text)
 }
 
 func file(name, contentType string) http.Handler {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -32,7 +33,7 @@ func sample() stats.Snapshot {
 	start := time.Date(2024, 5, 1, 12, 0, 0, 250e6, time.UTC)
 	answered := map[protocol.Approach]int{protocol.RoundRobin: 7, protocol.LeastConnections: 2}
 	return stats.Snapshot{
-		Time: start.Add(time.Minute), Started: start, Listen: "127.0.0.1:8000", Clients: 3,
+		Time: start.Add(time.Minute), Started: start, Listen: "127.0.0.1:8000", Control: true, Clients: 3,
 		Totals: stats.Totals{Connected: 24, Answered: 18, Refused: 1, ClientsGone: 1, NoRequest: 5, LinesDropped: 1234, Redispatched: 6,
 			Failed:    map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0},
 			Withdrawn: map[protocol.Approach]int{protocol.RoundRobin: 0, protocol.LeastConnections: 1}},
@@ -45,10 +46,12 @@ func sample() stats.Snapshot {
 		Removed: stats.Removed{Assigned: 4, Failed: 1, Withdrawn: 1, Answered: map[protocol.Approach]int{protocol.RoundRobin: 2, protocol.LeastConnections: 0}},
 		Workers: []stats.Worker{
 			{Name: "Worker-1", Addr: "127.0.0.1:9002", State: "up", Weight: 1, Limit: 5, FairShare: .5, InFlight: 3, Peak: 4,
-				History: []int{1, 3}, Assigned: 12, Answered: answered, Failed: 0,
+				InFlightOf: map[protocol.Type]int{protocol.Long: 1, protocol.Short: 2},
+				History:    []int{1, 3}, Assigned: 12, Answered: answered, Failed: 0,
 				LastAnswer: start.Add(50 * time.Second), Serving: stats.Serving{Count: 9, Sum: 12.25}},
 			{Name: `odd "\` + "\n", Addr: "127.0.0.1:9003", State: "cooling down", Cooling: 1.5, Weight: 1, FairShare: .5,
-				History: []int{}, Assigned: 12, Answered: answered, Failed: 3, Error: &stats.Failure{Time: start, Text: "connection refused"}},
+				InFlightOf: map[protocol.Type]int{protocol.Long: 0, protocol.Short: 0},
+				History:    []int{}, Assigned: 12, Answered: answered, Failed: 3, Error: &stats.Failure{Time: start, Text: "connection refused"}},
 		},
 		Latest: []stats.Request{{Number: 21, Time: start, Outcome: stats.Refused, Attempts: 2, Seconds: .1, Detail: `unknown type "<b>"`}},
 		Durations: []stats.Histogram{
@@ -71,7 +74,7 @@ func get(h http.Handler, method, path string) *httptest.ResponseRecorder {
 }
 
 func TestHandler(t *testing.T) {
-	h := Handler(sample)
+	h := Handler(Site{Snapshot: sample})
 	for _, test := range []struct {
 		method, path string
 		code         int
@@ -112,7 +115,7 @@ func TestHandler(t *testing.T) {
 
 func TestJSONIsTheSnapshot(t *testing.T) {
 	var got stats.Snapshot
-	d := json.NewDecoder(get(Handler(sample), "GET", "/status.json").Body)
+	d := json.NewDecoder(get(Handler(Site{Snapshot: sample}), "GET", "/status.json").Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&got); err != nil {
 		t.Fatal(err)
@@ -141,7 +144,7 @@ var update = flag.Bool("update", false, "write what TestBytes gets into testdata
 // programs began to rely on them. Of the many buckets it has one.
 func TestBytes(t *testing.T) {
 	for path, file := range map[string]string{"/status.json": "testdata/status.json", "/metrics": "testdata/metrics.txt"} {
-		got := get(Handler(sample), "GET", path).Body.Bytes()
+		got := get(Handler(Site{Snapshot: sample}), "GET", path).Body.Bytes()
 		got = manyBuckets.ReplaceAll(bytes.TrimSuffix(got, programMetricsOf(got)), nil)
 		if *update {
 			if err := os.WriteFile(file, got, 0o644); err != nil {
@@ -162,8 +165,13 @@ func TestBytes(t *testing.T) {
 // TestPageIsAlone checks that the page asks no other server for anything, and that
 // no text can become HTML.
 func TestPageIsAlone(t *testing.T) {
-	for _, path := range []string{"/", "/page.css", "/page.js", "/icon.svg"} {
-		text := get(Handler(sample), "GET", path).Body.String()
+	scripts, err := filepath.Glob("*.js")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal(scripts, err)
+	}
+	for _, path := range append([]string{"/", "/page.css", "/icon.svg"}, scripts...) {
+		path = "/" + strings.TrimPrefix(path, "/")
+		text := get(Handler(Site{Snapshot: sample}), "GET", path).Body.String()
 		text = strings.ReplaceAll(text, "http://www.w3.org/2000/svg", "")
 		for _, bad := range []string{"http://", "https://", "@import", "url(", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=", "onclick="} {
 			if strings.Contains(text, bad) {
@@ -174,7 +182,7 @@ func TestPageIsAlone(t *testing.T) {
 }
 
 func TestHealthzWhileStopping(t *testing.T) {
-	w := get(Handler(func() stats.Snapshot { return stats.Snapshot{Stopping: true} }), "GET", "/healthz")
+	w := get(Handler(Site{Snapshot: func() stats.Snapshot { return stats.Snapshot{Stopping: true} }}), "GET", "/healthz")
 	if w.Code != 503 || w.Body.String() != "stopping\n" {
 		t.Errorf("got %d %q", w.Code, w.Body)
 	}
@@ -201,7 +209,7 @@ func TestHost(t *testing.T) {
 		r := httptest.NewRequest("GET", "/status.json", nil)
 		r.Host = test.host
 		w := httptest.NewRecorder()
-		Handler(sample).ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, test.local)))
+		Handler(Site{Snapshot: sample}).ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, test.local)))
 		if w.Code != test.code {
 			t.Errorf("host %q at %v: got %d, want %d", test.host, test.local, w.Code, test.code)
 		}
@@ -212,7 +220,7 @@ func TestHost(t *testing.T) {
 func TestSnapshotsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var taken atomic.Int32
-		h := Handler(func() stats.Snapshot { taken.Add(1); return stats.Snapshot{} })
+		h := Handler(Site{Snapshot: func() stats.Snapshot { taken.Add(1); return stats.Snapshot{} }})
 		for range 4 { // for a second, in steps of Fresh
 			var pages sync.WaitGroup
 			for range 100 {
@@ -262,7 +270,7 @@ func stuck(t *testing.T, addr string) net.Conn {
 }
 
 func TestServeDoesNotWaitForPages(t *testing.T) {
-	addr, stop := served(t, &Server{Handler: Handler(sample)})
+	addr, stop := served(t, &Server{Handler: Handler(Site{Snapshot: sample})})
 	stuck(t, addr)
 	idle, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -292,7 +300,7 @@ func TestServeDoesNotWaitForPages(t *testing.T) {
 // TestMaxConns fills the server up and sees two more pages get places, at the
 // cost of two that were idle and no other.
 func TestMaxConns(t *testing.T) {
-	addr, _ := served(t, &Server{Handler: Handler(sample)})
+	addr, _ := served(t, &Server{Handler: Handler(Site{Snapshot: sample})})
 	var pages []*bufio.ReadWriter
 	for range DefaultMaxConns + 2 {
 		conn := send(t, addr, request("/healthz"))
@@ -434,5 +442,74 @@ func TestURL(t *testing.T) {
 		if got := URL(a); got != want {
 			t.Errorf("%s: got %s, want %s", addr, got, want)
 		}
+	}
+}
+
+// A snapshot that is shown after an order was answered was taken after it, even if
+// another one was being taken when the order came.
+func TestOrdersAreShownAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ordered atomic.Int64
+		taking, slow, obeyed := make(chan struct{}, 9), make(chan struct{}), make(chan struct{}, 9)
+		snapshot := func() stats.Snapshot {
+			s := stats.Snapshot{Clients: int(ordered.Load())}
+			if s.Clients == 1 {
+				taking <- struct{}{}
+				<-slow
+			}
+			return s
+		}
+		h := Handler(Site{Snapshot: snapshot, Orders: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "PATCH" {
+				ordered.Add(1)
+				obeyed <- struct{}{}
+			}
+			if r.Method == "PUT" {
+				w.WriteHeader(403)
+				return
+			}
+			w.WriteHeader(200)
+			io.WriteString(w, "done")
+		})})
+		shows := func(n int) {
+			t.Helper()
+			if text := get(h, "GET", "/status.json").Body.String(); !strings.Contains(text, fmt.Sprintf(`"clients":%d,`, n)) {
+				t.Errorf("it shows %.200s, want %d clients", text, n)
+			}
+		}
+		shows(0)
+		ordered.Add(1)
+		get(h, "PUT", "/workers")
+		shows(0) // from the cache: nothing was ordered
+		time.Sleep(Fresh)
+		go get(h, "GET", "/status.json")
+		<-taking // with the first order
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			if w := get(h, "PATCH", "/workers/Worker-1"); w.Body.String() != "done" {
+				t.Errorf("the answer is %q", w.Body)
+			}
+		}()
+		<-obeyed
+		close(slow)
+		<-answered
+		shows(2)
+		ordered.Add(1)
+		if w := get(h, "GET", "/workers"); w.Code != 200 || w.Header().Get("Content-Security-Policy") != policy {
+			t.Errorf("%d %v", w.Code, w.Header())
+		}
+		shows(3)
+	})
+}
+
+// Orders are guarded as the page is.
+func TestOrdersOfAnotherHost(t *testing.T) {
+	h := Handler(Site{Snapshot: sample, Orders: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("an order was taken") })})
+	r := httptest.NewRequest("DELETE", "http://evil.example/workers/Worker-1", nil)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))))
+	if w.Code != 403 {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -5,6 +5,7 @@ export const names = { round_robin: "Round robin", least_connections: "Least con
 export const whole = new Intl.NumberFormat("en").format;
 
 export function seconds(s) {
+  if (s === 0) return "0";
   if (s < 0.00095) return "< 1 ms";
   if (s < 0.0995) return Number((s * 1000).toPrecision(2)) + " ms";
   if (s < 0.9995) return Math.round(s * 1000) + " ms";

@@ -131,7 +131,7 @@ func (p plan) inTurn() scenario {
 // that seed chooses, as that of a load run's mix.
 func (p plan) shuffled(seed uint64) scenario {
 	var mix []load.Share
-	for _, t := range []protocol.Type{protocol.Long, protocol.Short} {
+	for _, t := range protocol.Types() {
 		if n := count(p.types(), t); n > 0 {
 			mix = append(mix, load.Share{Type: t, Parts: n})
 		}

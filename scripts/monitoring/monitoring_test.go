@@ -24,7 +24,7 @@ import (
 func exported() string {
 	pool := balance.NewPool([]balance.Worker{{Name: "Worker-1", Addr: "127.0.0.1:9002"}}, nil, new(balance.RoundRobin), new(balance.LeastConnections))
 	w := httptest.NewRecorder()
-	status.Handler(stats.New(pool, console.Off{}).Snapshot).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	status.Handler(status.Site{Snapshot: stats.New(pool, console.Off{}).Snapshot}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	return w.Body.String()
 }
 
