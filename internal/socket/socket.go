@@ -306,15 +306,26 @@ const lookMax = 50 * time.Millisecond
 // Accept implements [net.Listener]. Package net does not ask the system once a
 // deadline has passed, so Accept then sets another one for a look.
 func (l netListener) Accept() (net.Conn, error) {
-	conn, err := l.AcceptTCP()
+	conn, err := l.next()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		l.SetDeadline(time.Now().Add(lookMax))
-		conn, err = l.AcceptTCP()
+		conn, err = l.next()
 	}
 	if err != nil {
 		return nil, err
 	}
 	return &netConn{TCPConn: conn}, nil
+}
+
+// next passes over clients that left while they waited, as the listener for Linux
+// does.
+func (l netListener) next() (*net.TCPConn, error) {
+	for {
+		conn, err := l.AcceptTCP()
+		if neterr.KindOf(err) != neterr.Aborted {
+			return conn, err
+		}
+	}
 }
 
 // plain is a connection that can do no more than any.

@@ -367,14 +367,19 @@ func TestListenerCloses(t *testing.T) {
 
 // A deadline ends the waiting; clients that wait already are still accepted.
 func TestAcceptDeadline(t *testing.T) {
-	t.Run("this system's", func(t *testing.T) { acceptsAfterTheDeadline(t, listen(t, "127.0.0.1:0").(Listener)) })
+	onEachListener(t, acceptsAfterTheDeadline)
+}
+
+// onEachListener runs f with this system's listener and with that of package net.
+func onEachListener(t *testing.T, f func(t *testing.T, l Listener)) {
+	t.Run("this system's", func(t *testing.T) { f(t, listen(t, "127.0.0.1:0").(Listener)) })
 	t.Run("net's", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		acceptsAfterTheDeadline(t, netListener{l.(*net.TCPListener)})
+		f(t, netListener{l.(*net.TCPListener)})
 	})
 }
 
@@ -399,6 +404,35 @@ func acceptsAfterTheDeadline(t *testing.T, l Listener) {
 			t.Errorf("with no connection: %v", err)
 		}
 	}
+}
+
+// Clients that have left before they were accepted are no error of the listener.
+func TestAcceptAfterResets(t *testing.T) {
+	onEachListener(t, func(t *testing.T, l Listener) {
+		for range 100 {
+			gone, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone.(*net.TCPConn).SetLinger(0)
+			gone.Close()
+			stays, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(stays, "x")
+			for heard := false; !heard; {
+				c, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, _ := c.Read(make([]byte, 1))
+				heard = n == 1
+				c.Close()
+			}
+			stays.Close()
+		}
+	})
 }
 
 func TestListenSaysWhatToDo(t *testing.T) {

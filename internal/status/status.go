@@ -43,7 +43,7 @@
 //
 // Text from the network (an unknown type, an answer) goes to the page as JSON
 // and is inserted as text, never as HTML. The Content-Security-Policy allows
-// only the page's own three files and its data.
+// only the page's own files and its data.
 package status
 
 import (
@@ -58,6 +58,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -71,7 +72,7 @@ import (
 // Fresh is how long a snapshot is shown before another one is taken.
 const Fresh = 250 * time.Millisecond
 
-//go:embed page.html page.css page.js icon.svg
+//go:embed page.html page.css icon.svg *.js
 var files embed.FS
 
 // A Site is what there is to see at the address of the page.
@@ -102,7 +103,15 @@ func Handler(site Site) http.Handler {
 	}
 	mux.Handle("GET /{$}", file("page.html", "text/html; charset=utf-8"))
 	mux.Handle("GET /page.css", file("page.css", "text/css; charset=utf-8"))
-	mux.Handle("GET /page.js", file("page.js", "text/javascript; charset=utf-8"))
+	scripts, err := files.ReadDir(".")
+	if err != nil {
+		panic(err) // they were embedded
+	}
+	for _, f := range scripts {
+		if name := f.Name(); path.Ext(name) == ".js" {
+			mux.Handle("GET /"+name, file(name, "text/javascript; charset=utf-8"))
+		}
+	}
 	mux.Handle("GET /icon.svg", file("icon.svg", "image/svg+xml"))
 	mux.HandleFunc("GET /status.json", func(w http.ResponseWriter, _ *http.Request) {
 		_, text := c.get()

@@ -1,0 +1,98 @@
+package status_test
+
+import (
+	"flag"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+var shots = flag.String("shots", "", "write pictures of the page into this `directory`")
+
+// TestPagePictures draws pictures for looking at them, and page.png for the
+// README. That one takes a minute, to have a minute of history on it:
+//
+//	go test ./internal/status -run Pictures -shots DIR
+func TestPagePictures(t *testing.T) {
+	if *shots == "" {
+		t.Skip("no directory for pictures: see -shots")
+	}
+	for _, n := range []int{3, 100} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) { pictures(t, n) })
+	}
+	t.Run("full", picturesOfAQueue)
+}
+
+// shootAll draws the page in light and dark, on a screen, a phone and a projector.
+func (b *browser) shootAll(name string) {
+	for _, how := range []struct {
+		width   int
+		colours string
+	}{{1200, "light"}, {1200, "dark"}, {390, "light"}, {390, "dark"}, {1920, "light"}} {
+		b.look(how.width, how.colours, "no-preference")
+		b.eval("new Promise((done) => setTimeout(done, 400))", nil) // the layout and the dots follow
+		b.shoot(filepath.Join(*shots, fmt.Sprintf("%s-%s-%d.png", name, how.colours, how.width)), "footer")
+	}
+}
+
+func pictures(t *testing.T, n int) {
+	b := openBrowser(t)
+	l := startLabOf(t, n, 0, noOrders, 500*time.Millisecond, 100*time.Millisecond)
+	b.look(1200, "light", "no-preference")
+	b.visit(l.page)
+	name := func(scene string) string { return fmt.Sprintf("%s-%d", scene, n) }
+	b.await(`document.querySelector("#link-text").textContent === "live"`)
+	b.shootAll(name("idle"))
+	stop := l.paced(20)
+	answered := func(n int) {
+		b.await(fmt.Sprintf(`Number(document.querySelector("#answered").textContent.replace(",", "")) > %d`, n))
+	}
+	for _, n := range []int{200, 400} {
+		answered(n)
+	}
+	b.shootAll(name("load"))
+	if n == 3 {
+		for _, n := range []int{600, 800, 1000, 1200} {
+			answered(n)
+		}
+	}
+	l.ask("AppID:<b>Longer</b>:round_robin")
+	if n == 3 {
+		l.stops["Worker-2"]()
+		b.await(`document.querySelector('#stops [data-at="Worker-2"]').dataset.state === "cooling down"`)
+		b.look(960, "light", "no-preference")
+		b.shoot(filepath.Join(*shots, "page.png"), "#workers")
+	}
+	if n > 3 {
+		if _, err := l.pool.Drain("Worker-2"); err != nil {
+			t.Fatal(err)
+		}
+		b.await(`document.querySelector('#stops [data-at="Worker-2"]').dataset.state === "drained"`)
+		b.eval(`document.querySelector('#stops [data-at="Worker-2"] button').click()`, nil)
+	}
+	b.shootAll(name("down"))
+	stop()
+	l.stops["page"]()
+	b.await(`!document.querySelector("#lost").hidden`)
+	b.shootAll(name("lost"))
+}
+
+// picturesOfAQueue has the workers full, and the buttons there.
+func picturesOfAQueue(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 2, realRuns, 2*time.Second, 400*time.Millisecond)
+	b.look(1200, "light", "no-preference")
+	b.visit(l.page)
+	b.await(`document.querySelector("#link-text").textContent === "live"`)
+	b.await(`document.querySelector("#compare")`)
+	b.eval(`document.querySelector("#rate-of").value = 4`, nil)
+	b.click("#compare")
+	b.await(`document.querySelector("#progress").textContent.includes("Least connections: 1")`)
+	b.shootAll("comparing-3")
+	b.await(`document.querySelector("#progress").textContent.startsWith("Over")`)
+	b.shootAll("compared-3")
+	l.load(40)
+	b.await(`Number(document.querySelector("#queue-now").textContent) > 10 && Number(document.querySelector("#answered").textContent) > 20`)
+	b.shootAll("full-3")
+}
