@@ -2,7 +2,7 @@
 // each one does what a command line would do too; the page says which.
 import { $, make, makeButton, setText } from "./elements.js";
 import { afresh, showResult } from "./beside.js";
-import { names, seconds, whole } from "./text.js";
+import { partName, seconds, whole } from "./text.js";
 
 const patience = 5000; // ms that the broker has for an answer
 
@@ -77,8 +77,7 @@ async function run(plan) {
 // follow asks how the run is going, while there is one and once when it is over.
 async function follow(r) {
   const id = r ? r.id : 0;
-  $("stop").disabled = !(r && r.running);
-  for (const button of $("control").querySelectorAll(".starts")) button.disabled = Boolean(r && r.running);
+  press(Boolean(r && r.running));
   if (asking || (!(r && r.running) && id === known)) return;
   asking = true;
   try {
@@ -89,8 +88,15 @@ async function follow(r) {
   asking = false;
 }
 
+// press says what can be pressed.
+function press(running) {
+  $("stop").disabled = !running;
+  for (const button of $("control").querySelectorAll(".starts")) button.disabled = running;
+}
+
 function showRun(report) {
   if (!report || !report.id) return;
+  press(report.running);
   setText($("progress"), progress(report));
   if (report.command) setText($("command"), report.command);
   say(report.error || "");
@@ -98,7 +104,7 @@ function showRun(report) {
 }
 
 function progress(r) {
-  const part = r.part ? (names[r.part] || r.part) + ": " : "";
+  const part = r.part ? partName(r.part) + ": " : "";
   const of = r.planned > 0 ? ` of ${whole(r.planned)}` : "";
   return `${r.running ? "Running" : "Over"}, ${part}${whole(r.sent)}${of} sent, ${whole(r.answered)} answered, ${whole(r.failed)} failed, after ${seconds(r.seconds)}.`;
 }

@@ -477,3 +477,26 @@ func TestManyPagesBesideRequests(t *testing.T) {
 		t.Errorf("%d requests were answered beside the pages, want hundreds", len(with))
 	}
 }
+
+// The bar of a worker shows how much it has for its weight, or of its limit.
+func TestBarsRespectWeightsAndLimits(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Minute, time.Minute)
+	_, wrong := l.pool.SetWeight("Worker-2", 2)
+	_, wrongToo := l.pool.SetLimit("Worker-3", 1)
+	if wrong != nil || wrongToo != nil {
+		t.Fatal(wrong, wrongToo)
+	}
+	b.visit(l.page)
+	for range 3 {
+		conn, err := net.Dial("tcp", l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintln(conn, "AppID:Long:least_connections") // in flight until the workers end
+	}
+	for name, part := range map[string]int{"Worker-1": 25, "Worker-2": 12, "Worker-3": 100} {
+		b.await(fmt.Sprintf("Math.floor("+barOf+") === %d", name, part))
+	}
+}
