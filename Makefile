@@ -1,4 +1,4 @@
-.PHONY: help build demo compare terminals test check nemesis churn bench bench-peers clean
+.PHONY: help build demo lab compare terminals test check nemesis churn bench bench-peers clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,10 +10,13 @@ build: ## build client, broker and worker into bin/
 demo: ## play the course notes' session and check which worker answers
 	@go run ./scripts/demo
 
+lab: ## three workers, the broker, and its page in a browser; Ctrl-C ends it
+	@go build -o bin/ ./scripts/lab && bin/lab # go run would make a failure of each Ctrl-C
+
 compare: ## show why least connections exists, in under a minute
 	@go run ./scripts/compare
 
-terminals: ## open the lab in tmux: three workers, the broker, a prompt
+terminals: ## open the lab in tmux: three workers, the broker with its page, a prompt
 	@scripts/terminals.sh
 
 test: ## run all tests; needs nothing but Go

@@ -47,8 +47,9 @@ const usage = `usage: broker [flags]
   -keepalive             keep connections to workers that can (not the original)
   -status addr           where to show a live page, such as 127.0.0.1:8080;
                          /status.json and /metrics are there too (default: none)
-  -control               let "broker workers" add, drain and remove workers,
-                         through -status, which must be a loopback address
+  -control               let "broker workers" add, drain and remove workers, and
+                         the page send requests; both through -status, which
+                         must be a loopback address
   -log format            text, json or off (default text)
   -check                 say whether the command line is right and the workers'
                          hosts are found, and exit

@@ -127,14 +127,7 @@ func (p *Pool) serve() {
 	if p.queue.len() == 0 {
 		return
 	}
-	for first := p.queue.failed.Front(); first != nil; first = p.queue.failed.Front() {
-		w := first.Value.(*wait)
-		m := p.further(w.request)
-		if m == nil {
-			break
-		}
-		p.give(w, m)
-	}
+	p.serveFailed()
 	for first := p.queue.fresh.Front(); first != nil; first = p.queue.fresh.Front() {
 		w := first.Value.(*wait)
 		m := p.selectors[w.selector].first()
@@ -144,6 +137,26 @@ func (p *Pool) serve() {
 		p.give(w, m)
 	}
 	p.wakeLater()
+}
+
+// maxPassed is how many failed requests that find no place are passed over, to
+// look for one that does. It bounds what serve costs.
+const maxPassed = 8
+
+// serveFailed gives places to requests that have failed. The first of them may
+// wait for a worker that it has not tried, while another one has not tried the
+// one that is free.
+func (p *Pool) serveFailed() {
+	passed := 0
+	for e := p.queue.failed.Front(); e != nil && passed < maxPassed; {
+		w := e.Value.(*wait)
+		e = e.Next()
+		if m := p.further(w.request); m != nil {
+			p.give(w, m)
+		} else {
+			passed++
+		}
+	}
 }
 
 func (p *Pool) give(w *wait, m *member) {

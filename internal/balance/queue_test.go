@@ -305,25 +305,6 @@ func TestNoOtherCanCome(t *testing.T) {
 	})
 }
 
-// When a request that is particular leaves, the next one is asked.
-func TestLeavingLetsTheNextOneChoose(t *testing.T) {
-	l := newLimitedLab(t, 1, 1, 1)
-	first, second := new(Request), new(Request)
-	l.attempt(rr, first).Release(Failed) // at a
-	b := l.attempt(rr, second)
-	l.Drain("b")
-	c := l.take(rr)
-	l.waits(rr, first) // for c
-	a := l.take(rr)
-	b.Release(Failed)
-	l.waits(rr, second)
-	a.Release(Failed)
-	l.expectGiven(second, "")
-	l.Leave(first)
-	l.expectGiven(second, "a")
-	c.Release(Answered)
-}
-
 // The same when the other one begins to cool down, or drains, meanwhile.
 func TestNoOtherCanComeAnyMore(t *testing.T) {
 	for what, goes := range map[string]func(l *lab, b Lease){
@@ -345,6 +326,49 @@ func TestNoOtherCanComeAnyMore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request that waits for a worker that it has not tried holds up no other one
+// that has not tried the worker that is free.
+func TestWaitingForAnotherHoldsUpNobody(t *testing.T) {
+	l := newLimitedLab(t, 1, 1, 1)
+	first, second := new(Request), new(Request)
+	l.attempt(rr, first).Release(Failed) // at a
+	b := l.attempt(rr, second)
+	l.Drain("b")
+	c := l.take(rr)
+	l.waits(rr, first) // for c
+	a := l.take(rr)
+	b.Release(Failed)
+	l.waits(rr, second)
+	a.Release(Failed)
+	l.expectGiven(first, "")
+	l.expectGiven(second, "a").Release(Answered)
+	c.Release(Answered)
+}
+
+// Not many are passed over at a time. When one of them leaves, the next one is
+// looked at.
+func TestLeavingLetsTheNextOneChoose(t *testing.T) {
+	l := newLimitedLab(t, 1, 1)
+	l.fail("a", 1)
+	places := l.takeAll()
+	a, b := places[0], places[1]
+	passed := make([]*Request, maxPassed)
+	for i := range passed {
+		passed[i] = new(Request)
+		passed[i].add(l.members[0]) // so they wait for b
+		l.waits(rr, passed[i])
+	}
+	last := new(Request)
+	last.add(l.members[1])
+	l.waits(rr, last)
+	a.Release(Failed)
+	l.expectGiven(last, "")
+	l.Leave(passed[3])
+	l.expectGiven(last, "a").Release(Failed)
+	b.Release(Answered)
+	l.expectGiven(passed[0], "b").Release(Answered)
 }
 
 // At every moment: no worker has more than its limit; no new request waits while

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -222,7 +223,11 @@ func TestClientsLeave(t *testing.T) {
 			reset(come(text))
 		}
 	}
-	l.broker.linesLike(`^\[Broker\] Refused \('127\.0\.0\.1', \d+\): `, 6) // none for those that sent nothing
+	refused := 6 // none for those that sent nothing
+	if runtime.GOOS == "windows" {
+		refused = 3 // there a connection that was reset may be gone before it is accepted
+	}
+	l.broker.linesLike(`^\[Broker\] Refused \('127\.0\.0\.1', \d+\): `, refused)
 	for i, w := range workers {
 		if n := w.connections(); n != 0 {
 			t.Errorf("half a request opened %d connections to Worker-%d", n, i+1)
@@ -238,12 +243,12 @@ func TestClientsLeave(t *testing.T) {
 		conns[2*i].Close()
 		reset(conns[2*i+1])
 	}
-	l.broker.linesLike(left, 6+3) // the refused ones, and those that reset; the others may only have half-closed
+	l.broker.linesLike(left, refused+3) // the refused ones, and those that reset; the others may only have half-closed
 	for _, w := range workers {
 		close(w.release)
 	}
 	l.broker.linesLike("Response from", 9)
-	l.broker.linesLike(left, 6+6)
+	l.broker.linesLike(left, refused+6)
 	l.worksBy(shortLeast, 6) // a lease that is left shifts them
 	l.stopWith(15, 0)
 	for i, w := range workers {

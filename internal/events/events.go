@@ -188,7 +188,7 @@ func (f *Feed) done(x *broker.Exchange) {
 	defer f.mu.Unlock()
 	d, ok := f.followed[x]
 	delete(f.followed, x)
-	if k == Refused {
+	if !ok && x.Attempts == 0 && x.Queued == 0 { // it had no steps
 		d, ok = f.follow(x)
 		delete(f.followed, x)
 	}

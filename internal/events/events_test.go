@@ -113,6 +113,12 @@ func TestOtherEnds(t *testing.T) {
 	f.Done(x)
 	f.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-3"}, State: balance.Cooling, Cooling: 2 * time.Second, Cause: balance.TrialFailed})
 	all := v.events(t)
+	x = exchange(protocol.Short)
+	x.Failure = &broker.Failure{Reason: broker.AllDrain}
+	f.Done(x)
+	if got, want := short(v.events(t)), "failed 3×1"; got != want {
+		t.Errorf("a request that finds no worker at all: %s, want %s", got, want)
+	}
 	if got, want := short(all), "refused 1×1, assigned 2×1 Worker-1, left 2×1 Worker-1, state 0×0 Worker-3"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -20,6 +20,7 @@ var kinds = map[syscall.Errno]Kind{
 	10058: BrokenPipe,      // WSAESHUTDOWN
 	10053: Aborted,         // WSAECONNABORTED
 	1236:  Aborted,         // ERROR_CONNECTION_ABORTED
+	10057: Aborted,         // WSAENOTCONN: AcceptEx, of a client that has left
 	10060: TimedOut,        // WSAETIMEDOUT
 	10052: TimedOut,        // WSAENETRESET: keep-alive had no answer
 	121:   TimedOut,        // ERROR_SEM_TIMEOUT

@@ -2,6 +2,10 @@ package runs
 
 import (
 	"encoding/json"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +125,36 @@ func TestJSON(t *testing.T) {
 	}
 	expect(t, "a result", string(text), `{"name":"one queue","command":"","answered":0,"failed":0,"mean_seconds":1.5,"p50_seconds":0,"p95_seconds":0,"p99_seconds":0,`+
 		`"max_seconds":0,"most_in_flight":0,"histogram":[{"from":0,"le":1,"count":3}]}`)
+}
+
+// README.md has every field, with its place, and no other ones.
+func TestFieldsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z0-9_.\\[\\]]+)` \\|").FindAllStringSubmatch(string(text), -1) {
+		documented = append(documented, row[1])
+	}
+	fields := append(fieldsOf(reflect.TypeFor[Order](), ""), fieldsOf(reflect.TypeFor[Report](), "")...)
+	slices.Sort(documented)
+	slices.Sort(fields)
+	if !slices.Equal(documented, fields) {
+		t.Errorf("documented are\n%q\nwant\n%q", documented, fields)
+	}
+}
+
+// fieldsOf returns the fields of a type's JSON, with before in front of each.
+func fieldsOf(of reflect.Type, before string) (all []string) {
+	for i := range of.NumField() {
+		name := before + of.Field(i).Tag.Get("json")
+		all = append(all, name)
+		if t := of.Field(i).Type; t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct {
+			all = append(all, fieldsOf(t.Elem(), name+"[].")...)
+		}
+	}
+	return all
 }
 
 // Bars of several results are of the same bounds, and nothing is lost at the ends.

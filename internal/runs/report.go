@@ -17,7 +17,7 @@ type Report struct {
 	ID       int      `json:"id"`       // counted from 1; 0 before the first run
 	Part     string   `json:"part"`     // the name of its result
 	Command  string   `json:"command"`  // the client's command line that would send the same
-	Planned  int      `json:"planned"`  // requests; 0 if it goes on until it is stopped, or its time is over
+	Planned  int      `json:"planned"`  // requests; 0 if it goes on until it is stopped, or for a time without a rate
 	Sent     int      `json:"sent"`     // begun, those in flight included
 	Answered int      `json:"answered"` // of those sent
 	Failed   int      `json:"failed"`   // of those sent; a stop is no failure

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -406,7 +407,10 @@ func TestDial(t *testing.T) {
 			interrupt()
 		}
 		client.Close()
-		if _, err := peer.Read(make([]byte, 1)); errors.Is(err, io.EOF) == interrupted {
+		switch _, err := peer.Read(make([]byte, 1)); {
+		case interrupted && err == io.EOF && os.Getenv("WINEPREFIX") != "":
+			t.Log("wine takes a reset that came before the read for an end; Windows does not")
+		case errors.Is(err, io.EOF) == interrupted:
 			t.Errorf("interrupted is %v: %v", interrupted, err)
 		}
 		peer.Close()

@@ -56,8 +56,8 @@ type Totals struct {
 	Answered  int `json:"answered"`  // requests that a worker answered
 	// Failed counts the requests that no worker answered, for each approach.
 	Failed map[protocol.Approach]int `json:"failed"`
-	// Withdrawn counts the requests whose clients left while their workers
-	// worked, for each approach.
+	// Withdrawn counts the requests whose clients left while they waited or their
+	// workers worked, for each approach.
 	Withdrawn   map[protocol.Approach]int `json:"withdrawn"`
 	Refused     int                       `json:"refused"`    // texts that were no request
 	ClientsGone int                       `json:"left"`       // clients that left before their answer
@@ -182,7 +182,7 @@ const (
 	Answered Outcome = "answered" // by a worker
 	Failed   Outcome = "failed"   // no worker answered
 	Refused  Outcome = "refused"  // it was no request
-	Left     Outcome = "left"     // its client left while its worker worked
+	Left     Outcome = "left"     // its client left while it waited, or its worker worked
 )
 
 // A Request is one that is over.
