@@ -35,7 +35,7 @@ function show(s) {
   figures.show(s, fresh);
   if (!shown || names(shown) !== names(s)) dots.measure();
   beside.show(s, fresh);
-  orders.show(s);
+  orders.show(s, fresh);
   shown = s;
   feed.open();
 }
