@@ -162,8 +162,9 @@ func (x *Exchange) lap() time.Duration {
 
 // Handle serves one client and closes its connection. When ctx is done it gives
 // up. It is a [server.Handler].
-func (b *Broker) Handle(ctx context.Context, client *server.Conn) server.Handler {
+func (b *Broker) Handle(ctx context.Context, client *server.Conn) (next server.Handler) {
 	x := &Exchange{Client: client.RemoteAddr(), mark: time.Now()}
+	defer func() { b.abandonIfPanicking(x, next) }()
 	b.Observer.Connected(x.Client)
 	x.Failure = b.readRequest(client, x)
 	if x.Failure != nil {

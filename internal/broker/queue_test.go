@@ -295,3 +295,27 @@ func TestAllDrain(t *testing.T) {
 		}
 	})
 }
+
+// A request that panics in the queue leaves it, or gives back the place that it
+// has got.
+func TestPanicInTheQueue(t *testing.T) {
+	for _, at := range []string{"queued", "assigned"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, limited(1))
+			l.panicked = func(any, []byte) {}
+			l.worker("Worker-1", answers(protocol.Response, time.Second))
+			held, _ := l.Pool.Assign(int(protocol.RoundRobin), new(balance.Request))
+			l.Observer = bomb{new(record), at}
+			c := l.asks(long)
+			time.Sleep(time.Second)
+			held.Release(balance.Answered)
+			if got, _ := l.reads(c); got != "" {
+				t.Errorf("%s: the client read %q", at, got)
+			}
+			if s := l.Pool.Snapshot(); s.Queue.Waiting != 0 || s.Workers[0].InFlight != 0 {
+				t.Errorf("%s: %+v", at, s)
+			}
+			l.end()
+		})
+	}
+}
