@@ -73,7 +73,7 @@ func (c *Client) Drained(ctx context.Context, name string, removed bool) error {
 		all, err := c.Workers(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("%s goes on draining: %w", name, ctx.Err())
+			return fmt.Errorf("%s goes on draining, and is not waited for any longer", name)
 		case err != nil:
 			return err
 		}

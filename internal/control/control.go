@@ -269,6 +269,7 @@ func read(w http.ResponseWriter, r *http.Request, to any) bool {
 	case err == nil:
 		return true
 	case errors.As(err, &tooLarge):
+		w.Header().Set("Connection", "close") // or the answer waits for the rest
 		refuse(w, http.StatusRequestEntityTooLarge, fmt.Errorf("an order has at most %d bytes", maxBody))
 	case err == io.EOF:
 		refuse(w, http.StatusBadRequest, errors.New("the order is empty: want a JSON object"))

@@ -205,7 +205,7 @@ func TestDrainedGivesUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		err := r.Drained(ctx, "Worker-1", false)
-		if err == nil || err.Error() != "Worker-1 goes on draining: context deadline exceeded" {
+		if err == nil || err.Error() != "Worker-1 goes on draining, and is not waited for any longer" {
 			t.Errorf("given up with %v", err)
 		}
 		time.AfterFunc(time.Second, func() { r.pool.Up("Worker-1") })
@@ -263,5 +263,31 @@ func TestClientIsNotDeceived(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// An order that is too large is refused before the rest of it has come, whatever
+// the handler is wrapped in.
+func TestTooLargeWithoutItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network memnet.Net
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			Handler(newPool(), 0).ServeHTTP(struct{ http.ResponseWriter }{w}, r)
+		})}
+		l := network.Listen("page:1")
+		go server.Serve(l)
+		defer server.Close()
+		c, err := network.Dial(t.Context(), "page:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		fmt.Fprintf(c, "POST /workers HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n%5000s", "")
+		c.SetReadDeadline(start.Add(time.Minute))
+		text := make([]byte, len("HTTP/1.1 413"))
+		if _, err := io.ReadFull(c, text); string(text) != "HTTP/1.1 413" || time.Since(start) > 0 {
+			t.Errorf("%q, %v, after %v", text, err, time.Since(start))
+		}
+		c.Close()
 	})
 }
