@@ -79,8 +79,8 @@ type Broker struct {
 	RequestTimeout, DialTimeout, AnswerTimeout time.Duration
 	// Idle, if not nil, keeps connections to workers for the next request.
 	Idle *IdlePool
-	// QueueTimeout is how long a request waits for a place at a worker. It must
-	// be positive if any worker has a limit.
+	// QueueTimeout is how long a request waits for a place at a worker, all times
+	// together. It must be positive if any worker has a limit.
 	QueueTimeout time.Duration
 	// Redispatch sends a request to the next worker even after it was sent.
 	Redispatch bool

@@ -94,6 +94,29 @@ func TestQueueTimeout(t *testing.T) {
 	}
 }
 
+// A request that waits again, since its worker was dead, waits for what is left of
+// the time.
+func TestQueueTimeoutIsForAllWaits(t *testing.T) {
+	inLab(t, func(b *Broker) {
+		limited(2)(b)
+		b.AnswerTimeout = 90 * time.Second
+	}, func(l *lab) {
+		dies := l.worker("Worker-1", answers("one", 20*time.Second))
+		l.worker("Worker-2", hangs)
+		l.asks(long)
+		l.asks(long)
+		c := l.asks(long)
+		dies.Close()
+		if got, took := l.reads(c); got != "Error: no worker was free within 30s (1 request waits)" || took != 30*time.Second {
+			t.Errorf("%q after %v", got, took)
+		}
+		time.Sleep(2 * time.Minute)
+		if x := l.book.done[1]; x.Attempts != 1 || x.Queued != 30*time.Second {
+			t.Errorf("%+v", x)
+		}
+	})
+}
+
 // A client that leaves while its request waits loses its place soon: a reset is
 // enough, with -abort-on-close the end of its stream too.
 func TestLeavingTheQueue(t *testing.T) {
