@@ -87,6 +87,7 @@ func TestQueueTimeout(t *testing.T) {
 				t.Errorf("%q after %v\nwant %q", got, took+since, want)
 			}
 			time.Sleep(2 * time.Minute)
+			synctest.Wait()
 			if x := l.book.done[0]; x.Failure.Reason != QueueTimeout || x.Attempts != 0 || x.Queued != 30*time.Second {
 				t.Errorf("%+v", x)
 			}
@@ -111,6 +112,7 @@ func TestQueueTimeoutIsForAllWaits(t *testing.T) {
 			t.Errorf("%q after %v", got, took)
 		}
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if x := l.book.done[1]; x.Attempts != 1 || x.Queued != 30*time.Second {
 			t.Errorf("%+v", x)
 		}
