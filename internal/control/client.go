@@ -157,5 +157,8 @@ func (c *Client) unreachable(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer from the status page on %s within %v", c.Addr, timeout)
 	}
+	if network := net.Error(nil); !errors.As(err, &network) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("what answers on %s speaks no HTTP: is it the status page of a broker?", c.Addr)
+	}
 	return fmt.Errorf("ask the status page on %s: %w", c.Addr, neterr.Reason(err))
 }

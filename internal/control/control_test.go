@@ -266,6 +266,29 @@ func TestClientIsNotDeceived(t *testing.T) {
 	})
 }
 
+// What answers may be no web server at all.
+func TestClientOfAnotherProtocol(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network memnet.Net
+		l := network.Listen("page:1")
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.WriteString(conn, "SSH-2.0-other\r\n")
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}()
+		c := Client{Addr: "page:1", Dial: func(ctx context.Context, _, addr string) (net.Conn, error) { return network.Dial(ctx, addr) }}
+		_, err := c.Workers(t.Context())
+		if want := "what answers on page:1 speaks no HTTP: is it the status page of a broker?"; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	})
+}
+
 // An order that is too large is refused before the rest of it has come, whatever
 // the handler is wrapped in.
 func TestTooLargeWithoutItsEnd(t *testing.T) {
