@@ -1,4 +1,4 @@
-.PHONY: help build demo compare terminals test check nemesis bench bench-peers clean
+.PHONY: help build demo compare terminals test check nemesis simulate bench bench-peers clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ check: ## all that must hold before a change goes in, in some minutes
 
 nemesis: ## kill, stop and restart workers under load, for 30 s in each of four labs
 	go test -count=1 -v ./internal/e2e -run TestNemesis -nemesis.for 30s
+
+simulate: ## play the whole lab in simulated time, with troubles of all kinds, for a minute
+	@mkdir -p bin
+	@go test -c -o bin/simulate.test ./internal/simulate
+	@bin/simulate.test -test.run TestSimulate -simulate.for 1m
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . ./...
