@@ -24,6 +24,7 @@ type request struct {
 	tries   int
 	jobs    []*job
 	done    bool
+	doneAt  time.Duration
 	answer  string
 	failure *broker.Failure // as it was when it was done
 	worker  string
@@ -310,7 +311,10 @@ func (c *checker) Done(x *broker.Exchange) {
 	if r.held || r.done {
 		c.wrong("%v: done with a place (%v), or twice (%v)", r, r.held, r.done)
 	}
-	r.done, r.answer, r.failure = true, x.Answer, x.Failure
+	r.done, r.doneAt, r.answer, r.failure = true, c.now(), x.Answer, x.Failure
+	if x.Reading > c.lab.plan.broker.request && c.stopAt == 0 { // a stop gives another deadline
+		c.wrong("%v: its request was read for %v", r, x.Reading)
+	}
 	f := x.Failure
 	switch {
 	case f == nil:

@@ -43,6 +43,8 @@ func (l *lab) concludeClients() {
 		r := l.requests[c.conn.local]
 		switch {
 		case r == nil:
+		case r.done && c.ended > r.doneAt+2*time.Second && !c.excused():
+			l.wrong("%v: it was over at %v, and the client knew it at %v", r, r.doneAt, c.ended)
 		case !r.done:
 			l.wrong("%v: its exchange has no end", r)
 		case c.answered && (r.failure != nil || c.text != r.answer):
@@ -237,7 +239,7 @@ func (c *checker) came(client *client) {
 func (c *checker) accepted(e *end) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.conns[e.remote] = e.jobs
+	c.conns[e.remote], e.jobs.accepted = e.jobs, c.now()
 }
 
 var _ broker.Observer = (*checker)(nil)

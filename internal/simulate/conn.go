@@ -28,12 +28,13 @@ type end struct {
 	latest        time.Duration // when the latest of what was sent arrives
 
 	in       []byte
-	ended    bool        // the peer's stream has ended
-	broken   error       // why the connection is broken; nil if it is not
-	finished bool        // this side's stream has ended
-	closed   bool        // by this side
-	lost     bool        // its host has lost it: what comes for it is answered by a reset
-	harmed   atomic.Bool // by a trouble of the network
+	endedAt  time.Duration // when the end of the peer's stream came
+	ended    bool          // the peer's stream has ended
+	broken   error         // why the connection is broken; nil if it is not
+	finished bool          // this side's stream has ended
+	closed   bool          // by this side
+	lost     bool          // its host has lost it: what comes for it is answered by a reset
+	harmed   atomic.Bool   // by a trouble of the network
 
 	cut      bool      // writing was interrupted
 	deadline time.Time // for reading
@@ -184,7 +185,7 @@ func (e *end) finish() {
 		e.refuse()
 		return
 	}
-	e.ended = true
+	e.ended, e.endedAt = true, e.net.now()
 	wake(&e.changed)
 }
 
@@ -234,6 +235,13 @@ func (e *end) end() {
 		e.send(func(to *end) { to.finish() })
 	}
 	e.finished = true
+}
+
+// leftAt returns when the peer's stream ended; false if it has not.
+func (e *end) leftAt() (time.Duration, bool) {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	return e.endedAt, e.ended
 }
 
 // CloseWrite implements [socket.Conn].

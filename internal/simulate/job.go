@@ -23,8 +23,10 @@ type job struct {
 
 // jobs are those of one connection, in order.
 type jobs struct {
-	all   []*job
-	begun int
+	end      *end          // the worker's
+	accepted time.Duration // when the worker accepted it
+	all      []*job
+	begun    int
 }
 
 // A jobConn is the broker's end of a connection to a worker.
@@ -77,6 +79,7 @@ func serialOf(text string) int {
 type life struct {
 	*checker
 	host   string
+	few    bool // it has few places: connections may wait for one
 	begun  int
 	done   int
 	killed bool
@@ -94,6 +97,11 @@ func (w *life) Processing(_ protocol.Job, peer net.Addr) {
 	j := jobs.all[jobs.begun]
 	jobs.begun++
 	j.begun = true
+	// What the broker has left before the worker served it looks half-closed, and
+	// is done.
+	if at, left := jobs.end.leftAt(); left && at < w.now() && at > jobs.accepted && !w.few {
+		w.wrong("%s begins a job of %v, and the broker has left at %v", w.host, j.request, at)
+	}
 	w.tell(j.request, "begins", w.host)
 }
 
@@ -101,7 +109,13 @@ func (w *life) Processing(_ protocol.Job, peer net.Addr) {
 func (w *life) Refused(net.Addr, string) {}
 
 // Dropped implements [worker.Observer].
-func (w *life) Dropped(net.Addr) {}
+func (w *life) Dropped(peer net.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if jobs := w.conns[peer]; jobs != nil && jobs.begun < len(jobs.all) {
+		w.tell(jobs.all[jobs.begun].request, "is dropped by", w.host)
+	}
+}
 
 // finished notes that the latest job of a connection is done, and returns its
 // number.

@@ -237,7 +237,7 @@ type host struct {
 // start starts the worker.
 func (h *host) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	h.life = &life{checker: h.checker, host: h.Addr}
+	h.life = &life{checker: h.checker, host: h.Addr, few: h.maxConns > 0 && h.maxConns < 1000}
 	w := worker.Worker{
 		Work:  [protocol.NumTypes]time.Duration{protocol.Long: h.long, protocol.Short: h.short},
 		Slots: h.slots, Observer: h.life,

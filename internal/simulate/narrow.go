@@ -12,15 +12,11 @@ import (
 type narrowing struct {
 	plan *plan
 	play func(*plan) []string // returns the faults
-	runs int                  // how many were played
 }
 
-// Bounds of a narrowing: how often a smaller plan is played before it is taken
-// for right, since Go's scheduler has a say; and how many runs there are in all.
-const (
-	triesEach = 3
-	runsMax   = 600
-)
+// tries is how often a smaller plan is played before it is taken for right, since
+// Go's scheduler has a say.
+const tries = 3
 
 func (n *narrowing) narrow() *plan {
 	p := n.plan
@@ -46,10 +42,7 @@ func (n *narrowing) smaller(all []int, with func([]int) *plan) []int {
 }
 
 func (n *narrowing) wrong(p *plan) bool {
-	for range triesEach {
-		if n.runs++; n.runs > runsMax {
-			return false
-		}
+	for range tries {
 		if len(n.play(p)) > 0 {
 			return true
 		}

@@ -162,7 +162,7 @@ func (n *network) join(d *dialing, r route, l *listener, out, back *link, seed u
 	near := &end{net: n, host: r.from, local: n.address(), remote: l.addr, out: out}
 	far := &end{net: n, host: r.to, local: l.addr, remote: near.local, out: back, peer: near}
 	near.peer = far
-	near.jobs = new(jobs)
+	near.jobs = &jobs{end: far}
 	far.jobs = near.jobs
 	near.random, far.random = *rand.NewPCG(seed, 1), *rand.NewPCG(seed, 2)
 	n.open(near)

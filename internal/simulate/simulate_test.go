@@ -15,12 +15,13 @@ import (
 )
 
 var (
-	playFor  = flag.Duration("simulate.for", 2*time.Second, "for how long runs are begun, in real time")
-	firstOne = flag.Uint64("simulate.from", 0, "the first seed; 0 means one that was not played yet")
-	oneSeed  = flag.Uint64("simulate.seed", 0, "play this seed only, some times, and print its history")
-	times    = flag.Int("simulate.times", 10, "how often -simulate.seed is played")
-	onlyTrs  = flag.String("simulate.troubles", "all", "the numbers of the troubles of -simulate.seed that occur, or none")
-	onlyCls  = flag.String("simulate.clients", "all", "the numbers of the clients of -simulate.seed that come")
+	playFor   = flag.Duration("simulate.for", 2*time.Second, "for how long runs are begun, in real time")
+	narrowFor = flag.Duration("simulate.narrow", 20*time.Second, "for how long a fault is narrowed down, in real time")
+	firstOne  = flag.Uint64("simulate.from", 0, "the first seed; 0 means one that was not played yet")
+	oneSeed   = flag.Uint64("simulate.seed", 0, "play this seed only, some times, and print its history")
+	times     = flag.Int("simulate.times", 10, "how often -simulate.seed is played")
+	onlyTrs   = flag.String("simulate.troubles", "all", "the numbers of the troubles of -simulate.seed that occur, or none")
+	onlyCls   = flag.String("simulate.clients", "all", "the numbers of the clients of -simulate.seed that come")
 )
 
 // The whole lab is played from one seed after another, and nothing is wrong in
@@ -123,7 +124,13 @@ func (s *series) play(t *testing.T) {
 // show narrows a fault down, and says how to see it again.
 func (s *series) show(t *testing.T, p *plan, o *outcome) string {
 	found := time.Since(s.begun)
-	n := &narrowing{plan: p, play: func(p *plan) []string { return play(t, p).faults }}
+	until := time.Now().Add(*narrowFor)
+	n := &narrowing{plan: p, play: func(p *plan) []string {
+		if time.Now().After(until) {
+			return nil
+		}
+		return play(t, p).faults
+	}}
 	small := n.narrow()
 	var b strings.Builder
 	fmt.Fprintf(&b, "found in run %d, after %.1f s:\n", s.runs.Load(), found.Seconds())
