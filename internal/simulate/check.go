@@ -271,12 +271,16 @@ func (c *checker) released(r *request, x *broker.Exchange) {
 }
 
 // wrote notes a job that was written. Whose it is will be known in a moment.
-func (c *checker) wrote(jobs *jobs, host string) {
+func (c *checker) wrote(conn *jobConn) {
+	at, left := conn.leftAt()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	j := &job{serial: len(c.serials) + 1, host: host, written: c.now()}
+	j := &job{serial: len(c.serials) + 1, host: conn.peer.host, written: c.now()}
+	if left && at < j.written {
+		c.wrong("a job is sent on a connection that %s has closed at %v", j.host, at)
+	}
 	c.serials = append(c.serials, j)
-	jobs.all = append(jobs.all, j)
+	conn.jobs.all = append(conn.jobs.all, j)
 	c.written = append(c.written, j)
 }
 

@@ -39,12 +39,10 @@ type jobConn struct {
 func (c *jobConn) Write(p []byte) (int, error) {
 	n, err := c.end.Write(p)
 	if err == nil {
-		c.checker.wrote(c.jobs, c.remoteHost())
+		c.checker.wrote(c)
 	}
 	return n, err
 }
-
-func (c *jobConn) remoteHost() string { return c.peer.host }
 
 // An answerConn is a worker's end. It writes the number of the job into the
 // answer, so that an answer can be told from that to another job.

@@ -81,6 +81,9 @@ func (l *lab) lay() {
 	d := drawer{rand.New(rand.NewPCG(l.seed, 1))}
 	both := func(a, b string, latency time.Duration) (there, back *link) {
 		jitter := max(time.Microsecond, d.between(0, latency+1))
+		if l.coarse {
+			latency, jitter = latency.Round(10*time.Millisecond), 0
+		}
 		there, back = &link{latency: latency, jitter: jitter}, &link{latency: latency, jitter: jitter}
 		l.net.links[route{a, b}], l.net.links[route{b, a}] = there, back
 		return there, back

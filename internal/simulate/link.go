@@ -46,9 +46,9 @@ func (l *link) arrives(sent time.Duration, random *rand.PCG) (at time.Duration, 
 	return at, late
 }
 
-// upTo returns a random time from 1 ns to d.
+// upTo returns a random time below d, or 0 if d is.
 func upTo(random *rand.PCG, d time.Duration) time.Duration {
-	return 1 + time.Duration(random.Uint64()%uint64(max(d, 1)))
+	return time.Duration(random.Uint64() % uint64(max(d, 1)))
 }
 
 // chance returns true in one of n cases.

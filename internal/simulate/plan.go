@@ -22,6 +22,7 @@ type plan struct {
 	workers  []workerPlan
 	clients  []clientPlan
 	troubles []trouble
+	coarse   bool          // times are round, and links have no jitter: much happens at the same moment
 	stop     time.Duration // when the broker is told to stop; 0: when all is over
 }
 
@@ -139,7 +140,31 @@ func draw(seed uint64) *plan {
 	if d.oneOf(5) {
 		p.stop = d.between(lasts/2, lasts)
 	}
+	if d.oneOf(4) {
+		p.round()
+	}
 	return p
+}
+
+// round makes times round, so that what is planned for about the same time
+// happens at the same moment.
+func (p *plan) round() {
+	const unit = 100 * time.Millisecond
+	p.coarse = true
+	p.stop = p.stop.Round(unit)
+	p.broker.answer, p.broker.queue = p.broker.answer.Round(time.Second), p.broker.queue.Round(time.Second)
+	for i := range p.workers {
+		w := &p.workers[i]
+		w.long, w.short, w.latency = w.long.Round(unit), w.short.Round(unit), w.latency.Round(10*time.Millisecond)
+	}
+	for i := range p.clients {
+		c := &p.clients[i]
+		c.at, c.pause = c.at.Round(unit), c.pause.Round(unit)
+	}
+	for i := range p.troubles {
+		t := &p.troubles[i]
+		t.from, t.to = t.from.Round(unit), t.to.Round(unit)+unit
+	}
 }
 
 func (d drawer) broker(b *brokerPlan) {
@@ -270,7 +295,7 @@ func (p *plan) String() string {
 	for _, t := range p.troubles {
 		fmt.Fprintln(&b, t)
 	}
-	fmt.Fprintf(&b, "%d clients, stop %v\n", len(p.clients), cmp.Or(p.stop, p.end()))
+	fmt.Fprintf(&b, "%d clients, coarse %v, stop %v\n", len(p.clients), p.coarse, cmp.Or(p.stop, p.end()))
 	return b.String()
 }
 

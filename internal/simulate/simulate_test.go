@@ -133,7 +133,7 @@ func (s *series) show(t *testing.T, p *plan, o *outcome) string {
 	}}
 	small := n.narrow()
 	var b strings.Builder
-	fmt.Fprintf(&b, "found in run %d, after %.1f s:\n", s.runs.Load(), found.Seconds())
+	fmt.Fprintf(&b, "found in run %d (seed %d), after %.1f s:\n", s.runs.Load(), p.seed, found.Seconds())
 	for i, f := range o.faults[:min(3, len(o.faults))] {
 		fmt.Fprintf(&b, "  %d. %.2000s\n", i+1, f)
 	}

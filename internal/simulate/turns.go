@@ -24,9 +24,13 @@ type member struct {
 // end forgets the turns: another set may follow.
 func (t *turns) end() { t.set = t.set[:0] }
 
-// count counts a turn, and checks the shares. Of equal weights no worker is more
-// than one turn ahead. Of others a share is off by less than 2 at any moment of
-// nginx's rule, and this count may have begun at any other one.
+// off is how many turns a share may be off. With nothing else going on it is less
+// than 2 at any moment, and this count may have begun at any other one. Further
+// attempts of requests that failed cost no credit, so after some of them a worker
+// may be a few turns ahead.
+const off = 5
+
+// count counts a turn, and checks the shares.
 //
 // With limits, which workers are full changes all the time; shares are as the
 // weights say only in the long run then.
@@ -48,7 +52,7 @@ func (t *turns) count(c *checker, all []balance.Status, chosen *balance.Status) 
 	t.total++
 	for i, m := range t.set {
 		fair := float64(t.total*m.weight) / float64(sum)
-		if off := float64(t.counts[i]) - fair; math.Abs(off) > 3 {
+		if math.Abs(float64(t.counts[i])-fair) > off {
 			c.doubt("round robin gave %s %d of %d turns, fair are %.1f", m.name, t.counts[i], t.total, fair)
 			t.end()
 			return
