@@ -243,12 +243,12 @@ func TestClientsLeave(t *testing.T) {
 		conns[2*i].Close()
 		reset(conns[2*i+1])
 	}
-	l.broker.linesLike(left, 6+3) // the refused ones, and those that reset; the others may only have half-closed
+	l.broker.linesLike(left, refused+3) // the refused ones, and those that reset; the others may only have half-closed
 	for _, w := range workers {
 		close(w.release)
 	}
 	l.broker.linesLike("Response from", 9)
-	l.broker.linesLike(left, 6+6)
+	l.broker.linesLike(left, refused+6)
 	l.worksBy(shortLeast, 6) // a lease that is left shifts them
 	l.stopWith(15, 0)
 	for i, w := range workers {

@@ -154,13 +154,22 @@ const (
 // Multipath TCP is off: Go's default for listeners has broken peers that know
 // only TCP.
 func Listen(ctx context.Context, addr string) (Listener, error) {
-	config := net.ListenConfig{KeepAlive: -1}
+	l, err := ListenTCP(ctx, net.ListenConfig{KeepAlive: -1}, addr, "-listen")
+	if err != nil {
+		return nil, err
+	}
+	return accepting(l)
+}
+
+// ListenTCP is Listen for one that serves with package net. The error names the
+// flag by which a person chooses another address.
+func ListenTCP(ctx context.Context, config net.ListenConfig, addr, flag string) (*net.TCPListener, error) {
 	config.SetMultipathTCP(false)
 	l, err := whenFree(ctx, func() (net.Listener, error) { return config.Listen(ctx, "tcp", addr) })
 	if err != nil {
-		return nil, listenError(addr, err)
+		return nil, listenError(addr, flag, err)
 	}
-	return accepting(l.(*net.TCPListener))
+	return l.(*net.TCPListener), nil
 }
 
 // whenFree calls listen, and again for listenFor while the address is in use. It
@@ -182,12 +191,12 @@ func whenFree(ctx context.Context, listen func() (net.Listener, error)) (net.Lis
 }
 
 // listenError says what to do about an error that the user can mend.
-func listenError(addr string, err error) error {
+func listenError(addr, flag string, err error) error {
 	switch neterr.KindOf(err) {
 	case neterr.InUse:
-		return fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
+		return fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with %s", addr, flag)
 	case neterr.NoPermission:
-		return fmt.Errorf("listen on %s: permission denied; choose another with -listen, such as a port %s", addr, neterr.Unreserved)
+		return fmt.Errorf("listen on %s: permission denied; choose another with %s, such as a port %s", addr, flag, neterr.Unreserved)
 	}
 	return fmt.Errorf("listen on %s: %w", addr, err)
 }

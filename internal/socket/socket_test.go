@@ -440,7 +440,7 @@ func TestListenSaysWhatToDo(t *testing.T) {
 	if _, err := Listen(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "-listen") {
 		t.Errorf("a taken port: %v", err)
 	}
-	err := listenError("127.0.0.1:80", &net.OpError{Op: "listen", Err: neterr.Errno(neterr.NoPermission)})
+	err := listenError("127.0.0.1:80", "-listen", &net.OpError{Op: "listen", Err: neterr.Errno(neterr.NoPermission)})
 	if want := "listen on 127.0.0.1:80: permission denied; choose another with -listen, such as a port " + neterr.Unreserved; err.Error() != want {
 		t.Errorf("a reserved port: %v", err)
 	}
@@ -501,6 +501,25 @@ func TestListenGivesUp(t *testing.T) {
 					t.Errorf("%v after %d calls in %v; want %d in %v", err, calls, took, test.calls, test.took)
 				}
 			})
+		})
+	}
+}
+
+// What comes after an address in use ends the trying: another error, or a
+// listener.
+func TestListenEndsWithWhatComes(t *testing.T) {
+	for _, then := range []error{neterr.Errno(neterr.NoPort), nil} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			_, err := whenFree(t.Context(), func() (net.Listener, error) {
+				if time.Since(start) < 500*time.Millisecond {
+					return nil, inUse
+				}
+				return nil, then
+			})
+			if took := time.Since(start); err != then || took != 500*time.Millisecond {
+				t.Errorf("%v after %v, want %v", err, took, then)
+			}
 		})
 	}
 }

@@ -1,7 +1,7 @@
 // Round robin and least connections side by side: how long requests took since
 // this viewer's zero, or in the latest comparison.
 import { $, children, make, makeSVG, setAttr, setText } from "./elements.js";
-import { at, names, seconds, whole } from "./text.js";
+import { at, names, partName, seconds, whole } from "./text.js";
 
 const high = 60; // of a histogram
 const fewest = 10; // bars that it has
@@ -108,7 +108,7 @@ function figures(counts) {
 
 function fromResult(r) {
   return {
-    name: names[r.name] || r.name, answered: r.answered, failed: r.failed, types: { "": new Map(r.histogram.map((bar) => [bar.le, bar.count])) },
+    name: partName(r.name), answered: r.answered, failed: r.failed, types: { "": new Map(r.histogram.map((bar) => [bar.le, bar.count])) },
     p50: r.p50_seconds, p95: r.p95_seconds, p99: r.p99_seconds, worst: r.max_seconds, most: r.most_in_flight,
   };
 }

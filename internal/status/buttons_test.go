@@ -112,7 +112,7 @@ func TestComparisonStandsSideBySide(t *testing.T) {
 	want := [][]string{
 		{"Round robin", "30 answered", "1.50 s", "2.50 s", "3.50 s", "4.50 s", "7"},
 		{"Least connections", "30 answered, 1 failed", "1.50 s", "2.50 s", "3.50 s", "4.50 s", "6"},
-		{"one queue", "30 answered, 2 failed", "1.50 s", "2.50 s", "3.50 s", "4.50 s", "5"},
+		{"One queue", "30 answered, 2 failed", "1.50 s", "2.50 s", "3.50 s", "4.50 s", "5"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("side by side stand %q, want %q", got, want)

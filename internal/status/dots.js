@@ -66,7 +66,7 @@ const begins = new Set(["queued", "assigned", "refused"]);
 const steps = {
   queued(dot) { go(dot, "broker"); go(dot, "queue"); },
   assigned(dot, e) {
-    if (dot.aim !== "queue") go(dot, "broker", e.attempt > 1 && "failed here");
+    if (dot.aim !== "queue") go(dot, "broker");
     go(dot, "at " + e.worker);
   },
   sent() {},
@@ -84,10 +84,11 @@ function newDot(e) {
   return dot;
 }
 
-// go adds a leg to the way of a dot.
-function go(dot, to, event) {
+// go adds a leg to the way of a dot. One that goes back from a worker as a request
+// leaves a cross there: the attempt has failed.
+function go(dot, to) {
+  dot.legs.push({ to, failed: to === "broker" && dot.aim.startsWith("at ") });
   dot.aim = to;
-  dot.legs.push({ to, event });
 }
 
 function back(dot, as) {
@@ -138,7 +139,7 @@ function move(dot, now) {
 }
 
 function depart(dot, next, now) {
-  if (next.event === "failed here") crosses.push({ x: dot.x, y: dot.y, since: now });
+  if (next.failed) crosses.push({ x: dot.x, y: dot.y, since: now });
   if (next.as) dot.as = next.as;
   places.get(dot.place)?.taken.delete(dot.slot);
   dot.since = dot.arrived && now - dot.arrived < frame ? dot.arrived : now;

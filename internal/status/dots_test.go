@@ -93,14 +93,20 @@ func TestDotsFollowRequests(t *testing.T) {
 	b.sleeps()
 }
 
-// sleeps checks that the page draws no frames now.
+// sleeps checks that the page soon draws no more frames.
 func (b *browser) sleeps() {
 	b.t.Helper()
-	b.eval("new Promise((done) => setTimeout(done, 1500))", nil) // the last crosses fade
-	var frames int
-	b.eval(`(() => { const n = drawn.frames(); return new Promise((done) => setTimeout(() => done(drawn.frames() - n), 500)); })()`, &frames)
-	if frames > 0 {
-		b.t.Errorf("%d frames were drawn while nothing moved", frames)
+	var sleeps bool
+	b.eval(`(async () => {
+		for (const end = Date.now() + 10000; Date.now() < end;) {
+			const n = drawn.frames();
+			await new Promise((done) => setTimeout(done, 300)); // of six frames, if any are drawn
+			if (drawn.frames() === n) return true;
+		}
+		return false;
+	})()`, &sleeps)
+	if !sleeps {
+		b.t.Error("frames are drawn while nothing moves")
 	}
 }
 
@@ -127,6 +133,7 @@ func TestDotsWait(t *testing.T) {
 	clients.Go(func() { l.ask("AppID:Short:round_robin") })
 	b.await(`drawn.now().length === 2 && drawn.now().some((d) => d.place === "queue" && d.type === "Short" && !d.moves)`)
 	b.await(`document.querySelector("#queue-now").textContent === "1"`)
+	b.await(`document.querySelector("#stops .of").textContent === "L\u00a01 S\u00a00"`)
 	b.sleeps()
 	ends <- struct{}{}
 	b.await(`drawn.tally().Long.answers === 1 && drawn.now().length === 1 && drawn.now()[0].place === "at Worker-1"`)
@@ -228,4 +235,20 @@ func TestHappenedShowsHostileTextAsText(t *testing.T) {
 	if got.Images != 0 || got.Lines > 20 {
 		t.Errorf("the list has %d lines and %d images", got.Lines, got.Images)
 	}
+}
+
+// When the broker is lost nothing moves; when it is found again, without a reload,
+// dots move again.
+func TestDotsOfALostBroker(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	go l.ask("AppID:Short:round_robin")
+	l.stops["page"]()
+	b.await(`!document.querySelector("#lost").hidden && !drawn.hears() && drawn.now().length === 0`)
+	b.sleeps()
+	l.openPage()
+	b.await(`document.querySelector("#lost").hidden && drawn.hears()`)
+	l.ask("AppID:Long:round_robin")
+	b.await(`drawn.tally().Long?.answers === 1`)
 }

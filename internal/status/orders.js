@@ -2,12 +2,14 @@
 // each one does what a command line would do too; the page says which.
 import { $, make, makeButton, setText } from "./elements.js";
 import { afresh, showResult } from "./beside.js";
-import { names, seconds, whole } from "./text.js";
+import { partName, seconds, whole } from "./text.js";
 
 const patience = 5000; // ms that the broker has for an answer
 
+const none = { id: 0, running: false };
 let controlled = false; // the buttons are there
 let look = () => {};    // asks for new figures at once
+let run = none;         // the latest run that is known of
 let known = 0;          // the run whose end has been shown
 let asking = false;     // an answer to GET run is awaited
 
@@ -42,8 +44,10 @@ function say(problem) {
   setText($("refusal"), problem);
 }
 
-// show brings the buttons, or takes them away, and shows what the run does.
-export function show(s) {
+// show brings the buttons, or takes them away, and shows what the run does. If
+// fresh, the broker is another one than before, whose runs count from 1.
+export function show(s, fresh) {
+  if (fresh) { run = none; known = -1; }
   if (controlled !== Boolean(s.control)) {
     controlled = Boolean(s.control);
     if (controlled) bring(); else $("control").remove();
@@ -54,10 +58,10 @@ export function show(s) {
 function bring() {
   $("beside-section").before($("control-parts").content.firstElementChild.cloneNode(true));
   const on = (id, f) => $(id).addEventListener("click", f);
-  on("one", () => run({ n: 1, c: 1, types: [$("type").value], approaches: [$("approach").value] }));
-  on("burst", () => run({ n: 30, c: 30, types: [$("type").value], approaches: [$("approach").value] }));
-  on("stream", () => run({ ...mixed(), rate: rate(), approaches: [$("approach").value] }));
-  on("compare", () => run({ ...mixed(), n: 30, rate: rate(), compare: true }));
+  on("one", () => begin({ n: 1, c: 1, types: [$("type").value], approaches: [$("approach").value] }));
+  on("burst", () => begin({ n: 30, c: 30, types: [$("type").value], approaches: [$("approach").value] }));
+  on("stream", () => begin({ ...mixed(), rate: rate(), approaches: [$("approach").value] }));
+  on("compare", () => begin({ ...mixed(), n: 30, rate: rate(), compare: true }));
   on("stop", async () => showRun(await order("DELETE", "run")));
   on("copy", copy);
   $("rate-of").addEventListener("input", () => setText($("rate-is"), rate()));
@@ -67,7 +71,7 @@ function bring() {
 const rate = () => Number($("rate-of").value);
 const mixed = () => $("mix").value === "turn" ? { types: ["Long", "Short", "Short"] } : { mix: { Long: 1, Short: 2 }, seed: 1 };
 
-async function run(plan) {
+async function begin(plan) {
   afresh();
   const report = await order("POST", "run", plan);
   if (report) known = -1;
@@ -76,21 +80,30 @@ async function run(plan) {
 
 // follow asks how the run is going, while there is one and once when it is over.
 async function follow(r) {
-  const id = r ? r.id : 0;
-  $("stop").disabled = !(r && r.running);
-  for (const button of $("control").querySelectorAll(".starts")) button.disabled = Boolean(r && r.running);
-  if (asking || (!(r && r.running) && id === known)) return;
+  hear(r || none);
+  const { id, running } = run;
+  if (asking || (!running && id === known)) return;
   asking = true;
   try {
     const report = await ask("GET", "run");
     showRun(report);
-    known = report.running ? -1 : id;
+    known = report.running ? -1 : report.id;
   } catch (problem) { console.warn(problem); }
   asking = false;
 }
 
+// hear takes what is said of a run, unless it is older than what is known: answers
+// may overtake each other, and a run that is over does not go on. It says what can
+// be pressed then.
+function hear({ id, running }) {
+  if (id > run.id || (id === run.id && run.running)) run = { id, running };
+  $("stop").disabled = !run.running;
+  for (const button of $("control").querySelectorAll(".starts")) button.disabled = run.running;
+}
+
 function showRun(report) {
   if (!report || !report.id) return;
+  hear(report);
   setText($("progress"), progress(report));
   if (report.command) setText($("command"), report.command);
   say(report.error || "");
@@ -98,7 +111,7 @@ function showRun(report) {
 }
 
 function progress(r) {
-  const part = r.part ? (names[r.part] || r.part) + ": " : "";
+  const part = r.part ? partName(r.part) + ": " : "";
   const of = r.planned > 0 ? ` of ${whole(r.planned)}` : "";
   return `${r.running ? "Running" : "Over"}, ${part}${whole(r.sent)}${of} sent, ${whole(r.answered)} answered, ${whole(r.failed)} failed, after ${seconds(r.seconds)}.`;
 }

@@ -35,7 +35,7 @@ function show(s) {
   figures.show(s, fresh);
   if (!shown || names(shown) !== names(s)) dots.measure();
   beside.show(s, fresh);
-  orders.show(s);
+  orders.show(s, fresh);
   shown = s;
   feed.open();
 }
@@ -55,6 +55,8 @@ function lost(problem) {
   console.warn(problem);
   lostSince = new Date();
   feed.close();
+  $("legend").hidden = false;
+  $("no-stream").hidden = true; // there is more that is missing
   const text = "The broker does not answer. " +
     (shown ? "These figures are from " + at(shown.time) + "; " : "") + "this page comes back by itself.";
   setText($("lost"), text);

@@ -343,12 +343,19 @@ func TestLatestErrorIsTheReason(t *testing.T) {
 // TestPageFits looks at the page as a phone and as a screen reader do.
 func TestPageFits(t *testing.T) {
 	b := openBrowser(t)
-	l := startLab(t, time.Millisecond, time.Millisecond)
+	t.Run("without buttons", func(t *testing.T) { b.fits(t, noOrders, `cell "up answered `, `cell "not asked yet"`) })
+	t.Run("with buttons", func(t *testing.T) {
+		b.fits(t, fakedRuns, `button "Drain Worker-1"`, `spinbutton "Weight of Worker-1"`, `button "Compare"`)
+	})
+}
+
+func (b *browser) fits(t *testing.T, takes orders, wants ...string) {
+	l := startLabOf(t, 3, 0, takes, time.Millisecond, time.Millisecond)
 	l.ask("AppID:Short:round_robin")
 	l.ask("AppID:" + strings.Repeat("x", 60) + ":round_robin")
 	b.visit(l.page)
 	b.await(`document.querySelectorAll("#latest tbody tr").length === 2`)
-	for _, width := range []int{320, 390, 700, 1200} {
+	for _, width := range []int{320, 390, 700, 1200, 1920} {
 		b.look(width, "light", "reduce")
 		var outside []string
 		b.eval(`Array.from(document.querySelectorAll("main *")).filter((e) =>
@@ -357,9 +364,9 @@ func TestPageFits(t *testing.T) {
 			t.Errorf("at a width of %d these do not fit: %s", width, outside)
 		}
 		tree := b.tree()
-		for _, want := range []string{
-			`heading "Workers"`, `table "Workers"`, `table "How even is the spread?"`, `table "How long requests took, last minute"`, `table "Latest requests"`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`, `cell "up answered `, `cell "not asked yet"`,
-		} {
+		for _, want := range append([]string{
+			`heading "Workers"`, `log "What happened"`, `list "Workers, with their requests in flight"`, `table "Workers"`, `table "How even is the spread?"`, `table "How long requests took, last minute"`, `table "Latest requests"`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`,
+		}, wants...) {
 			if !strings.Contains(tree, want) {
 				t.Errorf("at a width of %d a screen reader does not get %s:\n%s", width, want, tree)
 			}
@@ -371,13 +378,13 @@ func TestPageFits(t *testing.T) {
 // 2.2 has it (4.5 to 1), in light and dark, with a worker down, live and lost.
 func TestPageContrast(t *testing.T) {
 	b := openBrowser(t)
-	l := startLab(t, time.Millisecond, time.Millisecond)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
 	l.stops["Worker-2"]()
 	for range 9 {
 		l.ask("AppID:Short:round_robin")
 	}
 	l.ask("AppID:Medium:round_robin")
-	b.visit(l.page)
 	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state.match(/cooling|trial/)`)
 	check := func(when string) {
 		for _, colours := range []string{"light", "dark"} {
@@ -390,6 +397,9 @@ func TestPageContrast(t *testing.T) {
 		}
 	}
 	check("live")
+	b.click("#burst")
+	b.await(`!document.querySelector("#stop").disabled && document.querySelector("#happened").textContent !== ""`)
+	check("running")
 	l.stops["page"]()
 	b.await(`!document.querySelector("#lost").hidden`)
 	check("lost")
@@ -475,5 +485,28 @@ func TestManyPagesBesideRequests(t *testing.T) {
 	underWine := os.Getenv("WINEPREFIX") != "" // one process then serves all sockets
 	if len(with) < 100 && !underWine {
 		t.Errorf("%d requests were answered beside the pages, want hundreds", len(with))
+	}
+}
+
+// The bar of a worker shows how much it has for its weight, or of its limit.
+func TestBarsRespectWeightsAndLimits(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Minute, time.Minute)
+	_, wrong := l.pool.SetWeight("Worker-2", 2)
+	_, wrongToo := l.pool.SetLimit("Worker-3", 1)
+	if wrong != nil || wrongToo != nil {
+		t.Fatal(wrong, wrongToo)
+	}
+	b.visit(l.page)
+	for range 3 {
+		conn, err := net.Dial("tcp", l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintln(conn, "AppID:Long:least_connections") // in flight until the workers end
+	}
+	for name, part := range map[string]int{"Worker-1": 25, "Worker-2": 12, "Worker-3": 100} {
+		b.await(fmt.Sprintf("Math.floor("+barOf+") === %d", name, part))
 	}
 }

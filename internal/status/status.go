@@ -51,7 +51,6 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -65,7 +64,7 @@ import (
 	"time"
 
 	"balancelab/internal/events"
-	"balancelab/internal/neterr"
+	"balancelab/internal/socket"
 	"balancelab/internal/stats"
 )
 
@@ -219,11 +218,22 @@ func guard(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 		if onLoopback(local) && !resolvedHere(r.Host) {
-			http.Error(w, fmt.Sprintf("host %q is not this machine: ask for localhost", r.Host), http.StatusForbidden)
+			refuseHost(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refuseHost refuses a request for a foreign host: as JSON if it is an order.
+func refuseHost(w http.ResponseWriter, r *http.Request) {
+	reason := fmt.Sprintf("host %q is not this machine: ask for localhost", r.Host)
+	if path := r.URL.Path; path != "/run" && path != "/workers" && !strings.HasPrefix(path, "/workers/") {
+		http.Error(w, reason, http.StatusForbidden)
+		return
+	}
+	text, _ := json.Marshal(map[string]string{"error": reason}) // a string can't fail
+	reply(w, http.StatusForbidden, "application/json", append(text, '\n'))
 }
 
 func onLoopback(a net.Addr) bool {
@@ -250,47 +260,11 @@ func resolvedHere(hostport string) bool {
 // for a second: the program that has it may be stopping. The error names the
 // address and says what to do.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
-	var config net.ListenConfig
-	config.SetMultipathTCP(false)
-	l, err := whileInUse(ctx, func() (net.Listener, error) { return config.Listen(ctx, "tcp", addr) })
+	l, err := socket.ListenTCP(ctx, net.ListenConfig{}, addr, "-status")
 	if err != nil {
-		return nil, fmt.Errorf("status page on %s: %w", addr, withCure(err))
+		return nil, fmt.Errorf("status page: %w", err)
 	}
 	return l, nil
-}
-
-// How long, and how often, an address that is in use is tried.
-const (
-	inUseMax   = time.Second
-	inUsePause = 20 * time.Millisecond
-)
-
-// whileInUse calls listen again while the address is in use, for a bounded time
-// and until ctx is done.
-func whileInUse(ctx context.Context, listen func() (net.Listener, error)) (net.Listener, error) {
-	for start := time.Now(); ; {
-		l, err := listen()
-		if neterr.KindOf(err) != neterr.InUse || time.Since(start) >= inUseMax {
-			return l, err
-		}
-		select {
-		case <-time.After(inUsePause):
-		case <-ctx.Done():
-			return nil, err
-		}
-	}
-}
-
-// withCure returns an error of listening in words that say what to do, if there
-// is something.
-func withCure(err error) error {
-	switch neterr.KindOf(err) {
-	case neterr.InUse:
-		return errors.New("the address is in use; stop the program that has it, or choose another with -status")
-	case neterr.NoPermission:
-		return errors.New("the port is reserved on this system; choose one " + neterr.Unreserved + " with -status")
-	}
-	return err
 }
 
 // Exposed reports whether a page at addr can be reached from other machines.

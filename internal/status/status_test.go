@@ -22,8 +22,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balancelab/internal/memnet"
-	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 	"balancelab/internal/stats"
 )
@@ -359,60 +357,6 @@ func TestListenSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestCures(t *testing.T) {
-	for kind, want := range map[neterr.Kind]string{
-		neterr.InUse:        "choose another with -status",
-		neterr.NoPermission: "choose one " + neterr.Unreserved + " with -status",
-		neterr.NoPort:       neterr.Errno(neterr.NoPort).Error(),
-	} {
-		err := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", neterr.Errno(kind))}
-		if got := withCure(err).Error(); !strings.HasSuffix(got, want) {
-			t.Errorf("%v: got %q, want %q", kind, got, want)
-		}
-	}
-}
-
-// An address that is in use is tried for a second, and no other error is.
-func TestWhileInUse(t *testing.T) {
-	inUse := os.NewSyscallError("bind", neterr.Errno(neterr.InUse))
-	other := os.NewSyscallError("bind", neterr.Errno(neterr.NoPort))
-	for _, test := range []struct {
-		name      string
-		freeAfter time.Duration
-		then      error // what listening ends in when the address is free
-		stopAfter time.Duration
-		want      error
-		took      time.Duration
-	}{
-		{"free", 0, nil, time.Hour, nil, 0},
-		{"soon free", 900 * time.Millisecond, nil, time.Hour, nil, 900 * time.Millisecond},
-		{"in use", time.Hour, nil, time.Hour, inUse, time.Second},
-		{"another error", 0, other, time.Hour, other, 0},
-		{"another error later", 500 * time.Millisecond, other, time.Hour, other, 500 * time.Millisecond},
-		{"stopped", time.Hour, nil, 300 * time.Millisecond, inUse, 300 * time.Millisecond},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), test.stopAfter)
-			defer cancel()
-			start := time.Now()
-			var n memnet.Net
-			l, err := whileInUse(ctx, func() (net.Listener, error) {
-				switch {
-				case time.Since(start) < test.freeAfter:
-					return nil, inUse
-				case test.then != nil:
-					return nil, test.then
-				}
-				return n.Listen("page"), nil
-			})
-			took := time.Since(start)
-			if err != test.want || (l == nil) != (err != nil) || took < test.took || took > test.took+inUsePause {
-				t.Errorf("%s: got %v, %v after %v, want %v after %v", test.name, l, err, took, test.want, test.took)
-			}
-		})
-	}
-}
-
 func TestExposed(t *testing.T) {
 	for addr, want := range map[string]bool{
 		"127.0.0.1:8080": false, "127.9.9.9:8080": false, "[::1]:8080": false, "[::ffff:127.0.0.1]:80": false,
@@ -503,13 +447,16 @@ func TestOrdersAreShownAtOnce(t *testing.T) {
 	})
 }
 
-// Orders are guarded as the page is.
+// Orders are guarded as the page is, and refused as orders are.
 func TestOrdersOfAnotherHost(t *testing.T) {
 	h := Handler(Site{Snapshot: sample, Orders: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("an order was taken") })})
-	r := httptest.NewRequest("DELETE", "http://evil.example/workers/Worker-1", nil)
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))))
-	if w.Code != 403 {
-		t.Errorf("%d %s", w.Code, w.Body)
+	for _, path := range []string{"/workers", "/workers/Worker-1", "/run"} {
+		r := httptest.NewRequest("DELETE", "http://evil.example"+path, nil)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))))
+		want := `{"error":"host \"evil.example\" is not this machine: ask for localhost"}` + "\n"
+		if w.Code != 403 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }

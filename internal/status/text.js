@@ -2,6 +2,9 @@
 
 export const names = { round_robin: "Round robin", least_connections: "Least connections" };
 
+// partName is the name of a part of a run.
+export const partName = (name) => names[name] || name.slice(0, 1).toUpperCase() + name.slice(1);
+
 export const whole = new Intl.NumberFormat("en").format;
 
 export function seconds(s) {
