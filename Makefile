@@ -1,4 +1,4 @@
-.PHONY: help build demo lab compare terminals test check nemesis churn bench bench-peers clean
+.PHONY: help build demo lab compare terminals test check nemesis churn simulate bench bench-peers clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ nemesis: ## kill, stop and restart workers under load, for 30 s in each of four 
 
 churn: ## add, drain, restart and remove workers under load, for 30 s in each of two labs
 	go test -count=1 -v ./internal/e2e -run TestChurn -churn.for 30s
+
+simulate: ## play the whole lab in simulated time, with troubles of all kinds, for a minute
+	@mkdir -p bin
+	@go test -c -o bin/simulate.test ./internal/simulate
+	@bin/simulate.test -test.run TestSimulate -simulate.for 1m
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . ./...

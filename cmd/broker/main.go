@@ -108,15 +108,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	if f.control {
 		page.control, page.atOnce, page.orders = true, f.atOnce, control.Handler(b.Pool, f.perWorker)
 	}
-	b.Pool.OnChange = func(c balance.Change) {
-		if c.State == balance.Draining || c.State == balance.Drained {
-			b.Idle.Drop(c.Index)
-		}
-		if page != nil {
-			page.feed.Changed(c)
-		}
-		log.Changed(c)
-	}
+	b.Pool.OnChange = func(c balance.Change) { changed(c, b.Idle, page, log) }
 	log.Listening(l.Addr())
 	if page != nil {
 		log.StatusPage(status.URL(page.Addr()))
@@ -131,6 +123,18 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	err = s.Serve(page.afterRuns(ctx), l)
 	log.Summary(b.Pool.Snapshot())
 	return err
+}
+
+// changed tells all what has happened to a worker. One that drains needs no idle
+// connection any more.
+func changed(c balance.Change, idle *broker.IdlePool, page *page, log observer) {
+	if c.State == balance.Draining || c.State == balance.Drained {
+		idle.Drop(c.Index)
+	}
+	if page != nil {
+		page.feed.Changed(c)
+	}
+	log.Changed(c)
 }
 
 // runWatch runs w, also while the broker drains, until stop is called.

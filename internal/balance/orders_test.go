@@ -76,6 +76,7 @@ func TestUpWhileItDrains(t *testing.T) {
 func TestDrainKeepsACoolDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 1, 1)
+		changes := l.told()
 		must := ordered(t)
 		l.fail("a", 3)
 		expect(t, "while it cools", briefly(must(l.Drain("a"))), "a drained, 0 in flight")
@@ -88,7 +89,40 @@ func TestDrainKeepsACoolDown(t *testing.T) {
 		expect(t, "no trial while it drains", l.ask(rr, 3, Answered), "bbb")
 		expect(t, "after the cool-down", must(l.Up("a")).State.String(), "due for a trial")
 		expect(t, "its trial", l.ask(rr, 2, Answered), "ab")
+		expect(t, "all changes", written(*changes), `a cooling down: 3 failures in a row
+a draining: as ordered
+a drained: as ordered
+a cooling down: as ordered
+a draining: as ordered
+a drained: as ordered
+a due for a trial: as ordered
+a up: it answered`)
+		if d := (*changes)[3].Cooling; d != 400*time.Millisecond {
+			t.Errorf("it goes on to cool for %v", d)
+		}
 	})
+}
+
+// Nobody is told that a worker which drains is up, or cools down.
+func TestDrainDuringATrial(t *testing.T) {
+	for outcome, want := range map[Outcome]string{
+		Answered: "a draining: as ordered\na drained: as ordered\na up: as ordered",
+		Failed:   "a draining: as ordered\na drained: as ordered\na cooling down: as ordered",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 1, 1)
+			must := ordered(t)
+			l.fail("a", 3)
+			time.Sleep(time.Second)
+			trial := l.take(lc)
+			expect(t, "on trial", l.state("a").State.String(), "on trial")
+			changes := l.told()
+			must(l.Drain("a"))
+			trial.Release(outcome)
+			must(l.Up("a"))
+			expect(t, "all changes", written(*changes), want)
+		})
+	}
 }
 
 // One that cools down, or is on trial, may be removed. What is left of its

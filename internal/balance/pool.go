@@ -92,8 +92,8 @@ func (m *member) worker() Worker {
 // A Pool is a list of workers. All methods may be called at once.
 type Pool struct {
 	// OnChange, if it is not nil, is called when a worker begins to cool down and
-	// when it is up again, and for all that the orders of orders.go change. It is
-	// set before the first Assign.
+	// when it is up again, and when it comes or goes by an order; not for a new
+	// weight or limit. It is set before the first Assign.
 	//
 	// It is called within Release, or within the method that is an order, with no
 	// lock held, so it may use the pool. It is called for one change at a time, in

@@ -122,11 +122,16 @@ func (p *Pool) queueNow(now time.Time) Queue {
 }
 
 // serve gives what places are free to those that wait. It is called whenever a
-// place may have become free. What it costs does not depend on how many wait.
+// place may have become free. It is small, so that it costs a pool without a queue
+// not even a call.
 func (p *Pool) serve() {
-	if p.queue.len() == 0 {
-		return
+	if p.queue.len() > 0 {
+		p.serveAll()
 	}
+}
+
+// serveAll is serve when requests wait. What it costs does not depend on how many.
+func (p *Pool) serveAll() {
 	p.serveFailed()
 	for first := p.queue.fresh.Front(); first != nil; first = p.queue.fresh.Front() {
 		w := first.Value.(*wait)

@@ -19,10 +19,12 @@ func (b *Broker) enqueued(client *server.Conn, x *Exchange) server.Handler {
 	}
 }
 
-// wait waits for a place. It does nothing else, so that a request that waits has
-// a small stack.
+// wait waits for a place: as long as is left of QueueTimeout, if the request has
+// waited before. It does nothing else, so that a request that waits has a small
+// stack.
 func (b *Broker) wait(ctx context.Context, client *server.Conn, x *Exchange) (next server.Handler) {
-	timer := time.NewTimer(b.QueueTimeout)
+	defer func() { b.abandonIfPanicking(x, next) }()
+	timer := time.NewTimer(b.QueueTimeout - x.Queued)
 	var lease balance.Lease
 	var failure *Failure
 	select {

@@ -99,6 +99,8 @@ func (b *Broker) Changed(c balance.Change) {
 
 func changed(c balance.Change) string {
 	switch {
+	case c.Cause == balance.Ordered && (c.State == balance.Cooling || c.State == balance.DueForTrial || c.State == balance.OnTrial):
+		return "drains no longer: it is " + c.State.String()
 	case c.State == balance.Cooling:
 		return "cools down for " + c.Cooling.String() + ": " + c.Cause.String()
 	case c.State == balance.Draining:

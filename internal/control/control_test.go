@@ -86,9 +86,12 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/workers", `{"addr":"a:1","limit":-1}`, 400, "a limit must be from 0, which means none, to 1000000: -1"},
 		{"POST", "/workers", `{"addr":"a:1","limit":1000001}`, 400, "a limit must be from 0"},
 		{"POST", "/workers", `{"addr":"a:1","name":"Worker-9"}`, 400, `this is no order: unknown field "name"`},
-		{"POST", "/workers", `{"addr":1}`, 400, "this is no order: cannot unmarshal number"},
+		{"POST", "/workers", `{"addr":1}`, 400, "this is no order: addr is of the type number, want a string"},
+		{"POST", "/workers", `{"addr":"a:1","weight":"2"}`, 400, "this is no order: weight is of the type string, want a whole number"},
+		{"POST", "/workers", `{"addr":"a:1","weight":1.5}`, 400, "this is no order: weight is of the type number 1.5, want a whole number"},
+		{"POST", "/workers", `["a:1"]`, 400, "this is no order: it is of the type array, want an object"},
 		{"POST", "/workers", `{"addr":"a:1"}{}`, 400, "this is no order: there is something behind it"},
-		{"POST", "/workers", `{"addr"`, 400, "this is no order: unexpected EOF"},
+		{"POST", "/workers", `{"addr"`, 400, "this is no order: it breaks off"},
 		{"POST", "/workers", "", 400, "the order is empty: want a JSON object"},
 		{"POST", "/workers", `{"addr":"` + strings.Repeat("a", maxBody) + `:1"}`, 413, "an order has at most 4096 bytes"},
 		{"PATCH", "/workers/Worker-1", `{}`, 400, "nothing is to be changed: want weight, limit or state"},
@@ -202,7 +205,7 @@ func TestDrainedGivesUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		err := r.Drained(ctx, "Worker-1", false)
-		if err == nil || err.Error() != "Worker-1 goes on draining: context deadline exceeded" {
+		if err == nil || err.Error() != "Worker-1 goes on draining, and is not waited for any longer" {
 			t.Errorf("given up with %v", err)
 		}
 		time.AfterFunc(time.Second, func() { r.pool.Up("Worker-1") })
@@ -225,6 +228,7 @@ func TestClientFails(t *testing.T) {
 		"nobody":    {"page:2", nil, "no status page on page:2: start the broker with -status page:2 -control, or name another address with -status"},
 		"no broker": {"page:1", http.NotFound, "what answers on page:1 takes no orders (404 Not Found): is it the status page of a broker?"},
 		"no JSON":   {"page:1", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, "what answers on page:1 takes no orders (200 OK): is it the status page of a broker?"},
+		"an object": {"page:1", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }, "what answers on page:1 takes no orders (200 OK): is it the status page of a broker?"},
 		"no answer": {"page:1", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "no answer from the status page on page:1 within 10s"},
 		"an end":    {"page:1", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "ask the status page on page:1: EOF"},
 	} {
@@ -236,4 +240,77 @@ func TestClientFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A program that is no broker may answer with JSON. Nor has a worker a name that a
+// path can't end with.
+func TestClientIsNotDeceived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, func(*balance.Pool) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"status":"ok"}`) })
+		})
+		for name, want := range map[string]string{
+			"a":  "what answers on page:1 takes no orders (200 OK): is it the status page of a broker?",
+			"":   `no such worker: ""`,
+			".":  `no such worker: "."`,
+			"..": `no such worker: ".."`,
+		} {
+			_, changed := r.Change(t.Context(), name, Change{State: Draining})
+			_, removed := r.Remove(t.Context(), name)
+			for _, err := range []error{changed, removed} {
+				if err == nil || err.Error() != want {
+					t.Errorf("%q: %v, want %s", name, err, want)
+				}
+			}
+		}
+	})
+}
+
+// What answers may be no web server at all.
+func TestClientOfAnotherProtocol(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network memnet.Net
+		l := network.Listen("page:1")
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.WriteString(conn, "SSH-2.0-other\r\n")
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}()
+		c := Client{Addr: "page:1", Dial: func(ctx context.Context, _, addr string) (net.Conn, error) { return network.Dial(ctx, addr) }}
+		_, err := c.Workers(t.Context())
+		if want := "what answers on page:1 speaks no HTTP: is it the status page of a broker?"; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	})
+}
+
+// An order that is too large is refused before the rest of it has come, whatever
+// the handler is wrapped in.
+func TestTooLargeWithoutItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network memnet.Net
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			Handler(newPool(), 0).ServeHTTP(struct{ http.ResponseWriter }{w}, r)
+		})}
+		l := network.Listen("page:1")
+		go server.Serve(l)
+		defer server.Close()
+		c, err := network.Dial(t.Context(), "page:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		fmt.Fprintf(c, "POST /workers HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n%5000s", "")
+		c.SetReadDeadline(start.Add(time.Minute))
+		text := make([]byte, len("HTTP/1.1 413"))
+		if _, err := io.ReadFull(c, text); string(text) != "HTTP/1.1 413" || time.Since(start) > 0 {
+			t.Errorf("%q, %v, after %v", text, err, time.Since(start))
+		}
+		c.Close()
+	})
 }

@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"runs", "status"},
 	{"cli"},
 	{"control", "programs"},
-	{"house"},
+	{"house", "simulate"},
 }
 
 // Imports go one way, and no room is forgotten.

@@ -218,11 +218,22 @@ func guard(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 		if onLoopback(local) && !resolvedHere(r.Host) {
-			http.Error(w, fmt.Sprintf("host %q is not this machine: ask for localhost", r.Host), http.StatusForbidden)
+			refuseHost(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refuseHost refuses a request for a foreign host: as JSON if it is an order.
+func refuseHost(w http.ResponseWriter, r *http.Request) {
+	reason := fmt.Sprintf("host %q is not this machine: ask for localhost", r.Host)
+	if path := r.URL.Path; path != "/run" && path != "/workers" && !strings.HasPrefix(path, "/workers/") {
+		http.Error(w, reason, http.StatusForbidden)
+		return
+	}
+	text, _ := json.Marshal(map[string]string{"error": reason}) // a string can't fail
+	reply(w, http.StatusForbidden, "application/json", append(text, '\n'))
 }
 
 func onLoopback(a net.Addr) bool {

@@ -447,13 +447,16 @@ func TestOrdersAreShownAtOnce(t *testing.T) {
 	})
 }
 
-// Orders are guarded as the page is.
+// Orders are guarded as the page is, and refused as orders are.
 func TestOrdersOfAnotherHost(t *testing.T) {
 	h := Handler(Site{Snapshot: sample, Orders: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("an order was taken") })})
-	r := httptest.NewRequest("DELETE", "http://evil.example/workers/Worker-1", nil)
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))))
-	if w.Code != 403 {
-		t.Errorf("%d %s", w.Code, w.Body)
+	for _, path := range []string{"/workers", "/workers/Worker-1", "/run"} {
+		r := httptest.NewRequest("DELETE", "http://evil.example"+path, nil)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))))
+		want := `{"error":"host \"evil.example\" is not this machine: ask for localhost"}` + "\n"
+		if w.Code != 403 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }

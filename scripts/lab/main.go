@@ -183,6 +183,7 @@ type lab struct {
 	opener  func(url string) *exec.Cmd // opens the page; nil: nothing does
 	ready   func(url string)           // is told when all runs; nil: nobody is
 	set     programs.Set               // the workers, and then the broker
+	broker  *programs.Program          // nil if it has not started
 }
 
 func (l *lab) say(format string, args ...any) {
@@ -210,6 +211,9 @@ func (l *lab) show(ctx context.Context) error {
 		l.say("Stopping...")
 		err = nil // whatever was going on was to end
 	}
+	if l.broker != nil {
+		err = cmp.Or(err, l.broker.Stop()) // before the workers: what waits in it needs them
+	}
 	if err = cmp.Or(err, l.set.Stop()); err == nil {
 		l.say("Everything is stopped.")
 	}
@@ -224,6 +228,7 @@ func (l *lab) perform(ctx context.Context) error {
 		return err
 	}
 	broker, url, err := l.startBroker(ctx, workers)
+	l.broker = broker
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,458 @@
+package simulate
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"balancelab/internal/balance"
+	"balancelab/internal/broker"
+	"balancelab/internal/neterr"
+	"balancelab/internal/protocol"
+	"balancelab/internal/server"
+)
+
+// A request is one exchange of the broker as the checker knows it.
+type request struct {
+	number  int
+	client  *client // nil until the client is known
+	held    bool    // it has a lease
+	queued  bool    // it waits in the queue
+	since   time.Duration
+	sent    bool // the latest attempt was sent
+	tries   int
+	jobs    []*job
+	done    bool
+	doneAt  time.Duration
+	answer  string
+	failure *broker.Failure // as it was when it was done
+	worker  string
+	reason  broker.Reason
+	text    string // of the failure
+	gone    bool
+}
+
+func (r *request) String() string {
+	switch {
+	case r == nil:
+		return "somebody"
+	case r.client != nil:
+		return fmt.Sprintf("client %d", r.client.number)
+	}
+	return fmt.Sprintf("connection %d", r.number)
+}
+
+// place is a number to sort by, the same in each replay.
+func (r *request) place() int {
+	switch {
+	case r == nil:
+		return 0
+	case r.client != nil:
+		return r.client.number
+	}
+	return -r.number
+}
+
+// A checker is the broker's observer, and the workers'. It looks at every step,
+// and writes the history. What is checked in it is exact, since the clock is
+// fake: a bound of 5 s is 5 s, and not a little more.
+//
+// Things that happen at the same nanosecond may be seen in another order than
+// they happened. Such a finding is doubtful, and dropped.
+type checker struct {
+	lab  *lab
+	pool *balance.Pool
+	next broker.Observer
+
+	mu       sync.Mutex // guards all below
+	all      []*client
+	requests map[net.Addr]*request
+	byAddr   map[net.Addr]*client
+	conns    map[net.Addr]*jobs // of the connections to workers
+	serials  []*job
+	written  []*job // at this moment, and not known whose
+	resting  map[string]bool
+	busy     map[*host]bool
+	addrs    map[string]string // of the workers, by name
+	extra    int               // numbers of clients that are not in the plan
+	stopAt   time.Duration
+	turns    turns
+
+	touched  time.Duration // when the latest step was that concerns the pool
+	doubtful []string      // found at that time
+	again    int           // requests that wait though they had a worker
+
+	connected, answered, failed, refused, noRequest, withdrawn, gone int
+
+	faults  []string
+	history history
+}
+
+func newChecker(l *lab) *checker {
+	return &checker{
+		lab: l, requests: map[net.Addr]*request{}, byAddr: map[net.Addr]*client{}, conns: map[net.Addr]*jobs{},
+		resting: map[string]bool{}, busy: map[*host]bool{}, addrs: map[string]string{},
+	}
+}
+
+// fault notes that something is wrong.
+func (c *checker) fault(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrong(format, args...)
+}
+
+// wrong is fault for a caller that holds the lock.
+func (c *checker) wrong(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	c.faults = append(c.faults, fmt.Sprintf("at %v: %s", c.now(), text))
+	c.history.add(c.now(), nil, "FAULT", text)
+}
+
+// doubt notes something that is wrong unless another step is taken at the same
+// moment.
+func (c *checker) doubt(format string, args ...any) {
+	c.doubtful = append(c.doubtful, fmt.Sprintf(format, args...))
+}
+
+// touch is called for each step that concerns the pool. It reports whether it is
+// the first one of its moment.
+func (c *checker) touch() (first bool) {
+	now := c.now()
+	first = now > c.touched
+	if first {
+		c.settle()
+	}
+	c.doubtful = nil
+	c.touched = now
+	return first
+}
+
+// settle takes what was doubtful for certain: nothing else happened then.
+func (c *checker) settle() {
+	for _, text := range c.doubtful {
+		c.wrong("%s (at %v)", text, c.touched)
+	}
+	c.doubtful = nil
+}
+
+func (c *checker) now() time.Duration { return c.lab.net.now() }
+
+// tell adds to the history what a request comes to. The caller holds the lock.
+func (c *checker) tell(r *request, what, detail string) { c.history.add(c.now(), r, what, detail) }
+
+// Connected implements [broker.Observer].
+func (c *checker) Connected(client net.Addr) {
+	c.mu.Lock()
+	c.connected++
+	r := &request{number: c.connected, client: c.byAddr[client]}
+	c.requests[client] = r
+	c.tell(r, "is accepted", "")
+	c.mu.Unlock()
+	c.next.Connected(client)
+}
+
+// Unreachable implements [broker.Observer].
+func (c *checker) Unreachable(worker string, err error) {
+	c.mu.Lock()
+	c.history.add(c.now(), nil, "could not be asked: "+worker, neterr.Reason(err).Error())
+	if c.resting[worker] {
+		c.wrong("%s had drained, and could not be asked: %v", worker, err)
+	}
+	c.mu.Unlock()
+	c.next.Unreachable(worker, err)
+}
+
+// Redispatched implements [broker.Observer].
+func (c *checker) Redispatched(worker string, err error) {
+	c.mu.Lock()
+	c.history.add(c.now(), nil, "is asked no longer: "+worker, neterr.Reason(err).Error())
+	if !c.lab.plan.broker.redispatch {
+		c.wrong("handed on without -redispatch, after %s: %v", worker, err)
+	}
+	c.mu.Unlock()
+	c.next.Redispatched(worker, err)
+}
+
+// Step implements [broker.Observer].
+func (c *checker) Step(x *broker.Exchange, s broker.Step) {
+	c.mu.Lock()
+	r := c.requests[x.Client]
+	if r.done {
+		c.wrong("%v: a step after the end", r)
+	}
+	switch s {
+	case broker.Queued:
+		c.waits(r)
+	case broker.Assigned:
+		c.assigned(r, x)
+	case broker.Sent:
+		c.sent(r, x)
+	case broker.Released:
+		c.released(r, x)
+	}
+	c.mu.Unlock()
+	c.next.Step(x, s)
+}
+
+func (c *checker) waits(r *request) {
+	first := c.touch()
+	c.tell(r, "waits", "")
+	if r.held || r.queued {
+		c.wrong("%v: it waits, and has a place", r)
+	}
+	r.queued, r.since = true, c.now()
+	if r.tries > 0 {
+		c.again++
+	}
+	c.look(first, r, nil)
+}
+
+// leavesQueue checks how long a request has waited.
+func (c *checker) leavesQueue(r *request) (waited bool) {
+	if !r.queued {
+		return false
+	}
+	r.queued = false
+	if r.tries > 0 {
+		c.again--
+	}
+	if took := c.now() - r.since; took > c.lab.plan.broker.queue {
+		c.wrong("%v: it waited for %v", r, took)
+	}
+	return true
+}
+
+func (c *checker) assigned(r *request, x *broker.Exchange) {
+	first := c.touch()
+	c.tell(r, "is assigned to", x.Worker)
+	if r.held {
+		c.wrong("%v: it has two places", r)
+	}
+	waited := c.leavesQueue(r)
+	r.tries++
+	r.held, r.sent, r.since, r.worker = true, false, c.now(), x.Worker
+	if c.resting[x.Worker] {
+		c.doubt("%v: assigned to %s, which has drained", r, x.Worker)
+	}
+	if waited || r.tries > 1 {
+		c.turns.end()
+		c.look(first, nil, nil)
+		return
+	}
+	c.look(first, nil, x)
+}
+
+func (c *checker) sent(r *request, x *broker.Exchange) {
+	c.tell(r, "is sent to", x.Worker)
+	now := c.now()
+	if took := now - r.since; !r.sent && took > c.lab.plan.broker.dial {
+		c.wrong("%v: sent after %v", r, took)
+	}
+	r.sent, r.since = true, now
+	c.claim(r)
+}
+
+func (c *checker) released(r *request, x *broker.Exchange) {
+	c.touch()
+	c.tell(r, "gives back its place at", x.Worker)
+	if !r.held {
+		c.wrong("%v: it gives back a place that it has not", r)
+	}
+	r.held = false
+	limit := c.lab.plan.broker.dial
+	if r.sent {
+		limit = c.lab.plan.broker.answer
+	}
+	if took := c.now() - r.since; took > limit {
+		c.wrong("%v: %s held it for %v, longer than %v", r, x.Worker, took, limit)
+	}
+}
+
+// wrote notes a job that was written. Whose it is will be known in a moment.
+func (c *checker) wrote(conn *jobConn) {
+	at, left := conn.leftAt()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	j := &job{serial: len(c.serials) + 1, host: conn.peer.host, written: c.now()}
+	if left && at < j.written {
+		c.wrong("a job is sent on a connection that %s has closed at %v", j.host, at)
+	}
+	c.serials = append(c.serials, j)
+	conn.jobs.all = append(conn.jobs.all, j)
+	c.written = append(c.written, j)
+}
+
+// claim finds the job that was just written for r. If several were written to its
+// worker at this moment, none of them can be told from the others.
+func (c *checker) claim(r *request) {
+	now, host := c.now(), c.lab.addr(r.worker)
+	var found []*job
+	for _, j := range c.written {
+		if j.written == now && j.host == host {
+			found = append(found, j)
+		}
+	}
+	if len(found) == 1 {
+		found[0].request = r
+		r.jobs = append(r.jobs, found[0])
+	}
+	left := c.written[:0]
+	for _, j := range c.written {
+		if j.written == now && j.host != host || len(found) > 1 && j.written == now {
+			left = append(left, j)
+		}
+	}
+	c.written = left
+}
+
+// Done implements [broker.Observer].
+func (c *checker) Done(x *broker.Exchange) {
+	c.mu.Lock()
+	r := c.requests[x.Client]
+	c.leavesQueue(r)
+	if r.held || r.done {
+		c.wrong("%v: done with a place (%v), or twice (%v)", r, r.held, r.done)
+	}
+	r.done, r.doneAt, r.answer, r.failure = true, c.now(), x.Answer, x.Failure
+	if x.Reading > c.lab.plan.broker.request && c.stopAt == 0 { // a stop gives another deadline
+		c.wrong("%v: its request was read for %v", r, x.Reading)
+	}
+	f := x.Failure
+	switch {
+	case f == nil:
+		c.answered++
+		c.tell(r, "has its answer from", x.Worker)
+		c.owns(r)
+	case f.Reason == broker.NoRequest:
+		c.noRequest++
+	case f.Unread():
+		c.refused++
+	case f.Reason == broker.ClientLeft:
+		c.withdrawn++
+	default:
+		c.failed++
+	}
+	if f != nil {
+		r.reason, r.text = f.Reason, f.Error()
+		c.tell(r, "is refused", r.text)
+		c.failedRightly(r, f)
+	}
+	c.mu.Unlock()
+	c.next.Done(x)
+}
+
+// failedRightly checks that a failure may be.
+func (c *checker) failedRightly(r *request, f *broker.Failure) {
+	switch {
+	case f.Reason == broker.CutOff && c.stopAt == 0:
+		c.wrong("%v: cut off, and the broker does not stop", r)
+	case f.Reason == broker.CutOff && c.lab.plan.broker.drain >= time.Minute:
+		c.wrong("%v: cut off, and there was time", r)
+	case f.Reason == broker.WorkerFailed && c.resting[r.worker]:
+		c.wrong("%v: %s had drained, and %v", r, r.worker, f)
+	case f.Reason == broker.WorkerFailed && c.lab.plan.broker.redispatch:
+		c.wrong("%v: not handed on, with -redispatch", r)
+	}
+}
+
+// owns checks that an answer is that to the request's latest job.
+func (c *checker) owns(r *request) {
+	serial := serialOf(r.answer)
+	switch {
+	case serial == 0 || serial > len(c.serials):
+		c.wrong("%v: an answer of no job: %q", r, r.answer)
+	case c.serials[serial-1].request == nil: // not known
+	case c.serials[serial-1].request != r:
+		c.wrong("%v: it gets the answer to %v", r, c.serials[serial-1].request)
+	case r.jobs[len(r.jobs)-1].serial != serial:
+		c.wrong("%v: it gets the answer to an earlier attempt", r)
+	}
+}
+
+// ClientGone implements [broker.Observer].
+func (c *checker) ClientGone(x *broker.Exchange, err error) {
+	c.mu.Lock()
+	c.gone++
+	r := c.requests[x.Client]
+	if !r.done || r.gone {
+		c.wrong("%v: gone before it was done (%v), or twice (%v)", r, !r.done, r.gone)
+	}
+	r.gone = true
+	c.tell(r, "has left", err.Error())
+	if r.client != nil && !r.client.excused() && err == server.ErrPeerGone {
+		c.wrong("%v: it has not left", r)
+	}
+	c.mu.Unlock()
+	c.next.ClientGone(x, err)
+}
+
+// look checks the pool as it is after a step: of a request that begins to wait,
+// or of an exchange that was given its first choice.
+func (c *checker) look(first bool, waiting *request, x *broker.Exchange) {
+	s := c.pool.Snapshot()
+	for i := range s.Workers {
+		w := &s.Workers[i]
+		if w.Assigned != w.InFlight+w.Failed+w.Withdrawn+answeredBy(w) {
+			c.wrong("%s: assigned is not the sum: %+v", w.Name, *w)
+		}
+		if s.Queue.Waiting > 0 && c.again == 0 && open(w) {
+			c.doubt("%d wait, and %s has a place: %+v", s.Queue.Waiting, w.Name, *w)
+		}
+	}
+	if x == nil {
+		return
+	}
+	chosen := find(s.Workers, x.Worker)
+	if chosen == nil || chosen.State == balance.Cooling || chosen.InFlight == 0 {
+		return
+	}
+	if x.Request.Approach == protocol.RoundRobin {
+		c.turns.count(c, s.Workers, chosen)
+		return
+	}
+	if !first {
+		return
+	}
+	if chosen.Limit > 0 && chosen.InFlight > chosen.Limit {
+		c.doubt("%s has more than its limit: %+v", x.Worker, *chosen)
+	}
+	for i := range s.Workers {
+		w := &s.Workers[i]
+		if open(w) && w.InFlight*chosen.Weight < (chosen.InFlight-1)*w.Weight {
+			c.doubt("least connections chose %s (%d by %d) and not %s (%d by %d)",
+				chosen.Name, chosen.InFlight-1, chosen.Weight, w.Name, w.InFlight, w.Weight)
+		}
+	}
+}
+
+// open reports whether a worker may be chosen for anything.
+func open(w *balance.Status) bool {
+	return (w.State == balance.Up || w.State == balance.DueForTrial) && (w.Limit == 0 || w.InFlight < w.Limit)
+}
+
+func find(all []balance.Status, name string) *balance.Status {
+	for i := range all {
+		if all[i].Name == name {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+func answeredBy(w *balance.Status) (n int) {
+	for _, a := range w.Answered {
+		n += a
+	}
+	return n
+}
+
+// changed is called for each change of a worker's state.
+func (c *checker) changed(change balance.Change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.touch()
+	c.turns.end()
+	c.history.add(c.now(), nil, change.Name+": "+change.State.String(), change.Cause.String())
+}

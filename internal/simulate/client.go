@@ -1,0 +1,188 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"balancelab/internal/protocol"
+)
+
+// patience is how long a client waits at most: in a lab that works, all is over
+// long before.
+const patience = 100 * time.Hour
+
+// A client is one that asks once.
+type client struct {
+	*lab
+	clientPlan
+	probe bool // all is well: it must be answered
+
+	conn                    *end // nil if it could not connect
+	began, connected, ended time.Duration
+	text                    string // all that it read
+	err                     error  // why it read no more; nil for the end of the stream
+	left                    bool   // it left of its own accord
+	answered                bool   // what it read is no refusal
+}
+
+// startClients starts them, each at its time.
+func (l *lab) startClients() *sync.WaitGroup {
+	var asked sync.WaitGroup
+	l.all = make([]*client, 0, len(l.clients))
+	for _, plan := range l.clients {
+		c := &client{lab: l, clientPlan: plan}
+		l.all = append(l.all, c)
+	}
+	asked.Go(func() {
+		for _, c := range l.all[:len(l.clients)] {
+			l.sleepUntil(c.at)
+			asked.Go(c.ask)
+		}
+	})
+	return &asked
+}
+
+// ask connects, and does what the client's behaviour is.
+func (c *client) ask() {
+	c.began = c.net.now()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if c.behaviour == usual {
+		c.usual(ctx)
+	} else if conn, err := c.connect(ctx); err == nil {
+		c.behave(conn)
+		conn.Close()
+	} else {
+		c.err = err
+	}
+	c.ended = c.net.now()
+	c.came(c)
+}
+
+func (c *client) connect(ctx context.Context) (net.Conn, error) {
+	e, err := c.net.dial(ctx, route{clientsHost, brokerHost}, uint64(c.number)<<20, patience)
+	if err != nil {
+		return nil, err
+	}
+	c.conn, c.connected = e, c.net.now()
+	c.connects(c)
+	return e, nil
+}
+
+// usual asks as cmd/client does.
+func (c *client) usual(ctx context.Context) {
+	c.text, c.err = protocol.Ask(ctx, c.connect, c.request)
+	var refusal *protocol.RefusalError
+	if errors.As(c.err, &refusal) {
+		c.text, c.err = protocol.Refusal(refusal.Reason), nil
+		return
+	}
+	c.answered = c.err == nil
+}
+
+func (c *client) behave(conn net.Conn) {
+	e := c.conn
+	e.SetDeadline(time.Now().Add(patience))
+	text := c.clientPlan.request.String()
+	switch c.behaviour {
+	case halfClose:
+		io.WriteString(e, text)
+		e.CloseWrite()
+	case bytewise:
+		c.dribble(text, 1)
+	case slow:
+		c.dribble(text, 1+len(text)/2)
+	case deaf, leaver, resetter:
+		c.left = true
+		io.WriteString(e, text)
+		time.Sleep(c.pause)
+		if c.behaviour == resetter {
+			e.Reset()
+		}
+		return
+	case visitor:
+		c.left = true
+		time.Sleep(c.pause)
+		return
+	case rubbish:
+		io.WriteString(e, c.clientPlan.text)
+	case talker:
+		io.WriteString(e, text+strings.Repeat("\nand more", c.number%50))
+	}
+	b, err := io.ReadAll(conn)
+	c.text, c.err = string(b), err
+	_, refused := protocol.CutRefusal(c.text)
+	c.answered = err == nil && !refused && c.text != "" && !strings.HasPrefix(c.text, "HTTP/")
+}
+
+// dribble sends text in pieces, with the client's pause spread between them.
+func (c *client) dribble(text string, n int) {
+	pieces := (len(text) + n - 1) / n
+	for i := 0; i < len(text); i += n {
+		if i > 0 {
+			time.Sleep(c.pause / time.Duration(pieces))
+		}
+		if _, err := io.WriteString(c.conn, text[i:min(i+n, len(text))]); err != nil {
+			return
+		}
+	}
+}
+
+// excused reports whether a client may have ended without an answer and without a
+// refusal: its connection was harmed, or it left, or it sent more when it had
+// been refused already, or the broker stopped before it was accepted. The caller
+// holds the checker's lock.
+func (c *client) excused() bool {
+	b := &c.plan.broker
+	switch {
+	case c.left, c.behaviour == halfClose && b.abortOnClose, c.conn != nil && c.conn.harmed.Load():
+		return true
+	case (c.behaviour == slow || c.behaviour == bytewise) && c.pause > b.request-2*time.Second:
+		return true
+	case c.stopAt == 0 || c.ended < c.stopAt:
+		return false
+	}
+	return c.conn == nil || c.requests[c.conn.local] == nil || c.connected > c.stopAt-2*time.Second || b.maxConns > 0 || b.drain < time.Minute
+}
+
+// bound returns how long the client may have waited at most. A broker with few
+// places may have let it wait to be accepted for as long as others had theirs.
+func (c *client) bound() time.Duration {
+	b := c.plan.broker
+	if b.maxConns > 0 && b.maxConns < 1000 {
+		return patience
+	}
+	n := time.Duration(len(c.hosts) + 3)
+	return c.pause + b.request + n*(b.dial+b.answer+b.queue) + 2*c.longestOutage() + 10*time.Second
+}
+
+func (l *lab) longestOutage() (longest time.Duration) {
+	for _, t := range l.troubles {
+		longest = max(longest, t.to-t.from)
+	}
+	return longest
+}
+
+// check says what is wrong with how the client ended.
+func (c *client) check() error {
+	took := c.ended - c.began
+	switch {
+	case took > c.bound():
+		return fmt.Errorf("it waited for %v", took)
+	case c.probe && !c.answered:
+		return fmt.Errorf("all is well, and it got %q, %v", c.text, c.err)
+	case c.excused():
+		return nil
+	case c.err != nil:
+		return fmt.Errorf("it got neither an answer nor a refusal: %q, %w", c.text, c.err)
+	case c.text == "":
+		return errors.New("its connection was closed without a word")
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package simulate
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"balancelab/internal/protocol"
+)
+
+// A job is one that was written to a worker. The wire says nowhere for which
+// request it is, so the checker notes it: an observer is told of Sent at the very
+// moment of the write.
+type job struct {
+	serial   int
+	host     string
+	written  time.Duration
+	request  *request // nil if no request could be named for certain
+	begun    bool
+	answered bool
+}
+
+// jobs are those of one connection, in order.
+type jobs struct {
+	end      *end          // the worker's
+	accepted time.Duration // when the worker accepted it
+	all      []*job
+	begun    int
+}
+
+// A jobConn is the broker's end of a connection to a worker.
+type jobConn struct {
+	*end
+	checker *checker
+}
+
+// Write implements [net.Conn].
+func (c *jobConn) Write(p []byte) (int, error) {
+	n, err := c.end.Write(p)
+	if err == nil {
+		c.checker.wrote(c)
+	}
+	return n, err
+}
+
+// An answerConn is a worker's end. It writes the number of the job into the
+// answer, so that an answer can be told from that to another job.
+type answerConn struct {
+	*end
+	life *life
+}
+
+const tag = " to job "
+
+// Write implements [net.Conn].
+func (c *answerConn) Write(p []byte) (int, error) {
+	if !strings.Contains(string(p), protocol.Response) {
+		return c.end.Write(p)
+	}
+	text := strings.Replace(string(p), protocol.Response, protocol.Response+tag+c.life.finished(c.jobs), 1)
+	if n, err := c.end.Write([]byte(text)); err != nil {
+		return min(n, len(p)), err
+	}
+	return len(p), nil
+}
+
+// serialOf returns the number of the job to which text is the answer, or 0.
+func serialOf(text string) int {
+	_, number, _ := strings.Cut(text, tag)
+	n, _ := strconv.Atoi(number)
+	return n
+}
+
+// A life is the time of one worker from its start to its end. It implements
+// [worker.Observer].
+type life struct {
+	*checker
+	host   string
+	few    bool // it has few places: connections may wait for one
+	begun  int
+	done   int
+	killed bool
+}
+
+// Processing implements [worker.Observer].
+func (w *life) Processing(_ protocol.Job, peer net.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	jobs := w.conns[peer]
+	if w.killed || jobs == nil || jobs.begun == len(jobs.all) {
+		return
+	}
+	w.begun++
+	j := jobs.all[jobs.begun]
+	jobs.begun++
+	j.begun = true
+	// What the broker has left before the worker served it looks half-closed, and
+	// is done.
+	if at, left := jobs.end.leftAt(); left && at < w.now() && at > jobs.accepted && !w.few {
+		w.wrong("%s begins a job of %v, and the broker has left at %v", w.host, j.request, at)
+	}
+	w.tell(j.request, "begins", w.host)
+}
+
+// Refused implements [worker.Observer].
+func (w *life) Refused(net.Addr, string) {}
+
+// Dropped implements [worker.Observer].
+func (w *life) Dropped(peer net.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if jobs := w.conns[peer]; jobs != nil && jobs.begun < len(jobs.all) {
+		w.tell(jobs.all[jobs.begun].request, "is dropped by", w.host)
+	}
+}
+
+// finished notes that the latest job of a connection is done, and returns its
+// number.
+func (w *life) finished(jobs *jobs) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if jobs.begun == 0 {
+		return "0"
+	}
+	j := jobs.all[jobs.begun-1]
+	if !w.killed && !j.answered {
+		w.done++
+	}
+	j.answered = true
+	return strconv.Itoa(j.serial)
+}
+
+func (w *life) kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.killed = true
+}
