@@ -65,7 +65,7 @@ type checker struct {
 	pool *balance.Pool
 	next broker.Observer
 
-	mu       sync.Mutex // guards all below
+	mu       sync.Mutex // guards all below; taken before the network's, never after
 	all      []*client
 	requests map[net.Addr]*request
 	byAddr   map[net.Addr]*client

@@ -13,8 +13,8 @@ import (
 	"balancelab/internal/protocol"
 )
 
-// patience is how long a client waits at most: in a lab that works, all is over
-// long before.
+// patience is how long anything is waited for at most: in a lab that works, all is
+// over long before.
 const patience = 100 * time.Hour
 
 // A client is one that asks once.
