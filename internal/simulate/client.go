@@ -23,12 +23,12 @@ type client struct {
 	clientPlan
 	probe bool // all is well: it must be answered
 
-	conn                    *end // nil if it could not connect
-	began, connected, ended time.Duration
-	text                    string // all that it read
-	err                     error  // why it read no more; nil for the end of the stream
-	left                    bool   // it left of its own accord
-	answered                bool   // what it read is no refusal
+	conn             *end // nil if it could not connect
+	connected, ended time.Duration
+	text             string // all that it read
+	err              error  // why it read no more; nil for the end of the stream
+	left             bool   // it left of its own accord
+	answered         bool   // what it read is no refusal
 }
 
 // startClients starts them, each at its time.
@@ -50,7 +50,6 @@ func (l *lab) startClients() *sync.WaitGroup {
 
 // ask connects, and does what the client's behaviour is.
 func (c *client) ask() {
-	c.began = c.net.now()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if c.behaviour == usual {
@@ -151,6 +150,18 @@ func (c *client) excused() bool {
 	return c.conn == nil || c.requests[c.conn.local] == nil || c.connected > c.stopAt-2*time.Second || b.maxConns > 0 || b.drain < time.Minute
 }
 
+// waited returns how long the client has waited since it was connected, and its
+// connection had no trouble any more.
+func (c *client) waited() time.Duration {
+	switch {
+	case c.conn == nil:
+		return 0
+	case c.conn.harmed.Load():
+		return c.ended - max(c.connected, c.plan.end())
+	}
+	return c.ended - c.connected
+}
+
 // bound returns how long the client may have waited at most. A broker with few
 // places may have let it wait to be accepted for as long as others had theirs.
 func (c *client) bound() time.Duration {
@@ -159,22 +170,14 @@ func (c *client) bound() time.Duration {
 		return patience
 	}
 	n := time.Duration(len(c.hosts) + 3)
-	return c.pause + b.request + n*(b.dial+b.answer+b.queue) + 2*c.longestOutage() + 10*time.Second
-}
-
-func (l *lab) longestOutage() (longest time.Duration) {
-	for _, t := range l.troubles {
-		longest = max(longest, t.to-t.from)
-	}
-	return longest
+	return c.pause + b.request + n*(b.dial+b.answer+b.queue) + 10*time.Second
 }
 
 // check says what is wrong with how the client ended.
 func (c *client) check() error {
-	took := c.ended - c.began
 	switch {
-	case took > c.bound():
-		return fmt.Errorf("it waited for %v", took)
+	case c.waited() > c.bound():
+		return fmt.Errorf("it waited for %v", c.waited())
 	case c.probe && !c.answered:
 		return fmt.Errorf("all is well, and it got %q, %v", c.text, c.err)
 	case c.excused():
