@@ -147,28 +147,26 @@ func (c *client) excused() bool {
 	case c.stopAt == 0 || c.ended < c.stopAt:
 		return false
 	}
-	return c.conn == nil || c.requests[c.conn.local] == nil || c.connected > c.stopAt-2*time.Second || b.maxConns > 0 || b.drain < time.Minute
+	return c.conn == nil || c.requests[c.conn.local] == nil || c.connected+c.pause > c.stopAt-2*time.Second || b.maxConns > 0 || b.drain < time.Minute
 }
 
-// waited returns how long the client has waited since it was connected, and its
-// connection had no trouble any more.
+// waited returns how long the client has waited since it was accepted, and its
+// connection had no trouble any more. How long it takes to be accepted depends on
+// the broker's places and files.
 func (c *client) waited() time.Duration {
-	switch {
-	case c.conn == nil:
+	if c.conn == nil || c.requests[c.conn.local] == nil {
 		return 0
-	case c.conn.harmed.Load():
-		return c.ended - max(c.connected, c.plan.end())
 	}
-	return c.ended - c.connected
+	since := c.requests[c.conn.local].accepted
+	if c.conn.harmed.Load() {
+		since = max(since, c.plan.end())
+	}
+	return c.ended - since
 }
 
-// bound returns how long the client may have waited at most. A broker with few
-// places may have let it wait to be accepted for as long as others had theirs.
+// bound returns how long the client may have waited at most.
 func (c *client) bound() time.Duration {
 	b := c.plan.broker
-	if b.maxConns > 0 && b.maxConns < 1000 {
-		return patience
-	}
 	n := time.Duration(len(c.hosts) + 3)
 	return c.pause + b.request + n*(b.dial+b.answer+b.queue) + 10*time.Second
 }
