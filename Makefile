@@ -1,4 +1,4 @@
-.PHONY: help build demo lab compare terminals test check nemesis churn simulate bench bench-peers clean
+.PHONY: help build demo lab compare terminals test check nemesis churn simulate bench bench-peers picture clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: ## run all benchmarks
 
 bench-peers: ## compare the broker with HAProxy and nginx, in about two minutes; needs Linux
 	@go run ./scripts/benchpeers
+
+picture: ## draw the picture at the top of README.md anew; needs Chromium
+	go test -count=1 -v ./internal/status -run 'TestPicture$$' -picture page.png
 
 clean: ## remove what build made
 	rm -rf bin
