@@ -764,6 +764,17 @@ func TestKnee(t *testing.T) {
 	})
 }
 
+// A ramp may be so steep that its time is nothing.
+func TestRampInNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := taking(time.Second).run(t.Context(), Config{Plan: Plan{N: 2, Rate: 1, RateTo: 1e12}, C: 2})
+		expect(t, "ok", r.Requests.OK, 2)
+		expect(t, "parts", len(r.Parts), 10)
+		expect(t, "p99 of the last part", *r.Parts[9].P99, Span(time.Second))
+		parsed(t, r)
+	})
+}
+
 // A ramp that is stopped has kept its rate, if it did until then.
 func TestStoppedRamp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

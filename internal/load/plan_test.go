@@ -249,13 +249,14 @@ func TestParse(t *testing.T) {
 		"fast": "0 0 want a number, or a ramp such as 10..200", "1..": "0 0 want a number, or a ramp such as 10..200",
 		"..1": "0 0 want a number, or a ramp such as 10..200", "-1": "0 0 want a number of at least 0", "NaN": "0 0 want a number of at least 0",
 		"Inf": "0 0 want a number of at least 0", "1..-1": "0 0 want a number of at least 0",
-		"10..0": "0 0 want a ramp that ends above 0, such as 10..200",
+		"10..0": "0 0 want a ramp that ends above 0, such as 10..200", "10...20": "0 0 want a number, or a ramp such as 10..200",
+		"1e9": "1e+09 0 <nil>", "1.1e9": "0 0 want a number of at most 1000000000", "1..1e308": "0 0 want a number of at most 1000000000",
 	} {
 		from, to, err := ParseRate(text)
 		expect(t, "rate "+text, fmt.Sprint(from, to, err), want)
 	}
 	for text, want := range map[string]string{
-		"Long=1,Short=2": "[Long=1 Short=2] <nil>", "Short=1000000": "[Short=1000000] <nil>",
+		"Long=1,Short=2": "[Long=1 Short=2] <nil>", "Short=1000000": "[Short=1000000] <nil>", " Long = 1, Short=2": "[Long=1 Short=2] <nil>",
 		"Long":          "[] want a type and a whole number from 1 to 1000000, such as Long=1,Short=2",
 		"Long=0":        "[] want a type and a whole number from 1 to 1000000, such as Long=1,Short=2",
 		"Long=1000001":  "[] want a type and a whole number from 1 to 1000000, such as Long=1,Short=2",
