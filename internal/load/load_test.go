@@ -792,6 +792,24 @@ func TestStoppedRamp(t *testing.T) {
 	})
 }
 
+// The end of a falling ramp has long gaps. That the last answer comes in one of
+// them makes no lower rate of the whole.
+func TestFallingRamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 0 {
+				return protocol.Response, pause(ctx, 30*time.Millisecond) // the next one is planned at 10 ms
+			}
+			return protocol.Response, nil
+		})
+		r := g.run(t.Context(), Config{Plan: Plan{For: Span(time.Second), Rate: 100, RateTo: 10}, C: 1})
+		expect(t, "late", r.Rate.Late, 1)
+		expect(t, "asked", r.Rate.Asked, 55)
+		expect(t, "achieved", rateText(r.Rate.Achieved), "55/s")
+		expect(t, "kept", r.Rate.Kept, true)
+	})
+}
+
 // Approaches that are sent in turn have a row each.
 func TestApproachRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

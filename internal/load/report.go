@@ -187,8 +187,12 @@ func (r *run) requests(all *tally) Requests {
 }
 
 func (r *run) rate(all *tally, began starts, overdue int64, stopped, took time.Duration) Rate {
+	until := stopped
+	if r.known && all.sent() == int64(r.n) {
+		until = r.Plan.Length() // which is later than the last answer, if the last gap is long
+	}
 	rate := Rate{
-		Asked:    r.Plan.meanUntil(stopped),
+		Asked:    r.Plan.meanUntil(until),
 		Achieved: r.Plan.achieved(all.sent(), began, stopped),
 		Answered: perSecond(all.outcomes[Answered], took),
 		Late:     began.late, Latest: Span(began.latest),
