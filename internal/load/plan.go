@@ -131,7 +131,8 @@ func (p Plan) Paced() bool { return p.Rate > 0 || p.RateTo > 0 }
 // Random reports whether the plan depends on its seed.
 func (p Plan) Random() bool { return p.Arrivals == Poisson && p.Paced() || len(p.Mix) > 0 }
 
-// Count returns the number of requests. It is not known if only the time is.
+// Count returns the number of requests. It is not known if only the time is. In
+// any time above 0 at least one is planned, at its start.
 func (p Plan) Count() (n int, known bool) {
 	if p.For == 0 {
 		return p.N, true
@@ -140,8 +141,11 @@ func (p Plan) Count() (n int, known bool) {
 		return 0, false
 	}
 	const rounding = 1e-6 // of a request: no start is at the very end because of it
-	return int(min(math.Ceil(p.total()-rounding), math.MaxInt32)), true
+	return int(min(max(1, math.Ceil(p.total()-rounding)), maxCount)), true
 }
+
+// maxCount is a number of requests that a float64 has exactly, and an int too.
+const maxCount = min(1<<53, math.MaxInt>>10<<10)
 
 // Length returns for how long requests are started, by the plan. It is 0 if that
 // is not known.
