@@ -494,6 +494,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"-d -1s Short round_robin":                  "-d must be above 0: -1s",
 		"-d 5 Short round_robin":                    `invalid value "5" for flag -d: want a unit, such as 5s`,
 		"-n 2 -arrivals poisson Short round_robin":  "-arrivals poisson takes -rate",
+		"-n 2 -csv= Short round_robin":              "-csv takes the name of a file, or -",
 		"-n 2 -arrivals odd Short round_robin":      `invalid value "odd" for flag -arrivals: want even or poisson`,
 		"-arrivals even Short round_robin":          "-arrivals takes -n, the number of requests, or -d, the time",
 		"-seed 1 Short round_robin":                 "-seed takes -n, the number of requests, or -d, the time",
@@ -668,6 +669,19 @@ func TestCSV(t *testing.T) {
 	got = f.client("-csv", "-", "-json", "Short", "round_robin")
 	expect(t, "of one request: lines", strings.Count(got.stdout, "\n"), 2)
 	contains(t, got.stderr, `"sent": 1,`)
+	expect(t, "a report that a program can read", json.Valid([]byte(got.stderr)), true)
+}
+
+// A report that can't be written is a failure, on standard error too.
+func TestReportThatCannotBeWritten(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	for _, flags := range []string{"-csv -", "-csv - -json", "-csv - -q"} {
+		full := console.NewWriter(writerFunc(func([]byte) (int, error) { return 0, errors.New("no space left on device") }), nil)
+		args := strings.Fields("-broker " + f.addr + " -n 2 " + flags + " Short round_robin")
+		var stdout bytes.Buffer
+		expect(t, flags+": exit code", run(t.Context(), args, &stdout, full), 1)
+		expect(t, flags+": rows", strings.Count(stdout.String(), "\n"), 3)
+	}
 }
 
 // Rows that can't be written are a failure, after the report.

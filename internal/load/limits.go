@@ -17,7 +17,7 @@ type Limiter string
 
 // The limiters.
 const (
-	ByStop    Limiter = "stop"    // the run was stopped before all requests were sent
+	ByStop    Limiter = "stop"    // the run was stopped before all requests were sent, or before its time was over
 	ByTime    Limiter = "time"    // the time of the plan was over before all requests had begun
 	ByAtOnce  Limiter = "at_once" // the rate was not kept: as many requests as allowed were in flight
 	ByMachine Limiter = "machine" // the rate was not kept, or requests failed: the machine that sends was busy, or ran out of something
@@ -28,7 +28,12 @@ const (
 func (r *Report) limits(over bool) []Limit {
 	limits := []Limit{}
 	q := r.Requests
+	_, known := r.Plan.Count()
 	switch unsent := int64(q.Asked) - q.Sent; {
+	case !known && !over:
+		limits = append(limits, Limit{ByStop, fmt.Sprintf("The run was stopped after %v of %v.", r.Duration, r.Plan.For)})
+	case !known && q.Sent == 0:
+		limits = append(limits, Limit{ByTime, "The time was over before a request had begun."})
 	case unsent <= 0:
 	case over:
 		limits = append(limits, Limit{ByTime, fmt.Sprintf("The time was over before %d of %d requests had begun.", unsent, q.Asked)})

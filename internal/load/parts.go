@@ -47,8 +47,13 @@ func (p *parts) add(d Done) {
 	p.latency[min(p.at(d.Start), numParts-1)].Add(d.Latency())
 }
 
-// at returns the number of the part at t; numParts or more is after the last one.
-func (p *parts) at(t time.Duration) int { return int(numParts * t.Seconds() / p.length.Seconds()) }
+// at returns the number of the part at t; numParts is after the last one.
+func (p *parts) at(t time.Duration) int {
+	if t >= p.length { // which may be 0, if the rate is very high
+		return numParts
+	}
+	return int(numParts * t.Seconds() / p.length.Seconds())
+}
 
 // table returns a row for each part; none if p is nil.
 func (p *parts) table(plan Plan) []Part {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"time"
 
 	"balancelab/internal/histogram"
@@ -138,8 +139,12 @@ type Counts struct {
 	Latency     *Latency `json:"latency"` // nil when none was answered
 }
 
-// Complete reports whether every request was sent and answered.
-func (r *Report) Complete() bool { return r.Requests.OK == int64(r.Requests.Asked) }
+// Complete reports whether every request was sent and answered. A run for a time
+// must not have been stopped before, and must have sent something.
+func (r *Report) Complete() bool {
+	cut := slices.ContainsFunc(r.Limits, func(l Limit) bool { return l.By == ByStop || l.By == ByTime })
+	return !cut && r.Requests.OK == int64(r.Requests.Asked)
+}
 
 func (r *run) report(took time.Duration) Report {
 	cells, all, began := r.recorder.sum()
@@ -187,8 +192,12 @@ func (r *run) requests(all *tally) Requests {
 }
 
 func (r *run) rate(all *tally, began starts, overdue int64, stopped, took time.Duration) Rate {
+	until := stopped
+	if r.known && all.sent() == int64(r.n) {
+		until = r.Plan.Length() // which is later than the last answer, if the last gap is long
+	}
 	rate := Rate{
-		Asked:    r.Plan.meanUntil(stopped),
+		Asked:    r.Plan.meanUntil(until),
 		Achieved: r.Plan.achieved(all.sent(), began, stopped),
 		Answered: perSecond(all.outcomes[Answered], took),
 		Late:     began.late, Latest: Span(began.latest),

@@ -15,22 +15,23 @@ import (
 
 // A request is one exchange of the broker as the checker knows it.
 type request struct {
-	number  int
-	client  *client // nil until the client is known
-	held    bool    // it has a lease
-	queued  bool    // it waits in the queue
-	since   time.Duration
-	sent    bool // the latest attempt was sent
-	tries   int
-	jobs    []*job
-	done    bool
-	doneAt  time.Duration
-	answer  string
-	failure *broker.Failure // as it was when it was done
-	worker  string
-	reason  broker.Reason
-	text    string // of the failure
-	gone    bool
+	number   int
+	client   *client // nil until the client is known
+	accepted time.Duration
+	held     bool // it has a lease
+	queued   bool // it waits in the queue
+	since    time.Duration
+	sent     bool // the latest attempt was sent
+	tries    int
+	jobs     []*job
+	done     bool
+	doneAt   time.Duration
+	answer   string
+	failure  *broker.Failure // as it was when it was done
+	worker   string
+	reason   broker.Reason
+	text     string // of the failure
+	gone     bool
 }
 
 func (r *request) String() string {
@@ -65,7 +66,7 @@ type checker struct {
 	pool *balance.Pool
 	next broker.Observer
 
-	mu       sync.Mutex // guards all below
+	mu       sync.Mutex // guards all below; taken before the network's, never after
 	all      []*client
 	requests map[net.Addr]*request
 	byAddr   map[net.Addr]*client
@@ -146,7 +147,7 @@ func (c *checker) tell(r *request, what, detail string) { c.history.add(c.now(),
 func (c *checker) Connected(client net.Addr) {
 	c.mu.Lock()
 	c.connected++
-	r := &request{number: c.connected, client: c.byAddr[client]}
+	r := &request{number: c.connected, client: c.byAddr[client], accepted: c.now()}
 	c.requests[client] = r
 	c.tell(r, "is accepted", "")
 	c.mu.Unlock()
@@ -261,9 +262,13 @@ func (c *checker) released(r *request, x *broker.Exchange) {
 		c.wrong("%v: it gives back a place that it has not", r)
 	}
 	r.held = false
-	limit := c.lab.plan.broker.dial
-	if r.sent {
-		limit = c.lab.plan.broker.answer
+	b := c.lab.plan.broker
+	limit := b.dial
+	switch {
+	case r.sent && b.keepalive: // the job was not taken, and the worker could not be connected to again
+		limit += b.answer
+	case r.sent:
+		limit = b.answer
 	}
 	if took := c.now() - r.since; took > limit {
 		c.wrong("%v: %s held it for %v, longer than %v", r, x.Worker, took, limit)

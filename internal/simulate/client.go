@@ -13,8 +13,8 @@ import (
 	"balancelab/internal/protocol"
 )
 
-// patience is how long a client waits at most: in a lab that works, all is over
-// long before.
+// patience is how long anything is waited for at most: in a lab that works, all is
+// over long before.
 const patience = 100 * time.Hour
 
 // A client is one that asks once.
@@ -23,12 +23,12 @@ type client struct {
 	clientPlan
 	probe bool // all is well: it must be answered
 
-	conn                    *end // nil if it could not connect
-	began, connected, ended time.Duration
-	text                    string // all that it read
-	err                     error  // why it read no more; nil for the end of the stream
-	left                    bool   // it left of its own accord
-	answered                bool   // what it read is no refusal
+	conn             *end // nil if it could not connect
+	connected, ended time.Duration
+	text             string // all that it read
+	err              error  // why it read no more; nil for the end of the stream
+	left             bool   // it left of its own accord
+	answered         bool   // what it read is no refusal
 }
 
 // startClients starts them, each at its time.
@@ -50,7 +50,6 @@ func (l *lab) startClients() *sync.WaitGroup {
 
 // ask connects, and does what the client's behaviour is.
 func (c *client) ask() {
-	c.began = c.net.now()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if c.behaviour == usual {
@@ -148,33 +147,35 @@ func (c *client) excused() bool {
 	case c.stopAt == 0 || c.ended < c.stopAt:
 		return false
 	}
-	return c.conn == nil || c.requests[c.conn.local] == nil || c.connected > c.stopAt-2*time.Second || b.maxConns > 0 || b.drain < time.Minute
+	return c.conn == nil || c.requests[c.conn.local] == nil || c.connected+c.pause > c.stopAt-2*time.Second || b.maxConns > 0 || b.drain < time.Minute
 }
 
-// bound returns how long the client may have waited at most. A broker with few
-// places may have let it wait to be accepted for as long as others had theirs.
+// waited returns how long the client has waited since it was accepted, and its
+// connection had no trouble any more. How long it takes to be accepted depends on
+// the broker's places and files.
+func (c *client) waited() time.Duration {
+	if c.conn == nil || c.requests[c.conn.local] == nil {
+		return 0
+	}
+	since := c.requests[c.conn.local].accepted
+	if c.conn.harmed.Load() {
+		since = max(since, c.plan.end())
+	}
+	return c.ended - since
+}
+
+// bound returns how long the client may have waited at most.
 func (c *client) bound() time.Duration {
 	b := c.plan.broker
-	if b.maxConns > 0 && b.maxConns < 1000 {
-		return patience
-	}
 	n := time.Duration(len(c.hosts) + 3)
-	return c.pause + b.request + n*(b.dial+b.answer+b.queue) + 2*c.longestOutage() + 10*time.Second
-}
-
-func (l *lab) longestOutage() (longest time.Duration) {
-	for _, t := range l.troubles {
-		longest = max(longest, t.to-t.from)
-	}
-	return longest
+	return c.pause + b.request + n*(b.dial+b.answer+b.queue) + 10*time.Second
 }
 
 // check says what is wrong with how the client ended.
 func (c *client) check() error {
-	took := c.ended - c.began
 	switch {
-	case took > c.bound():
-		return fmt.Errorf("it waited for %v", took)
+	case c.waited() > c.bound():
+		return fmt.Errorf("it waited for %v", c.waited())
 	case c.probe && !c.answered:
 		return fmt.Errorf("all is well, and it got %q, %v", c.text, c.err)
 	case c.excused():

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -82,7 +83,7 @@ func (l *lab) lay() {
 	both := func(a, b string, latency time.Duration) (there, back *link) {
 		jitter := max(time.Microsecond, d.between(0, latency+1))
 		if l.coarse {
-			latency, jitter = latency.Round(10*time.Millisecond), 0
+			latency, jitter = max(latency.Round(10*time.Millisecond), time.Microsecond), 0
 		}
 		there, back = &link{latency: latency, jitter: jitter}, &link{latency: latency, jitter: jitter}
 		l.net.links[route{a, b}], l.net.links[route{b, a}] = there, back
@@ -334,9 +335,7 @@ func (h *host) again(t trouble) {
 // fails for that.
 func (h *host) drainUp(t trouble) {
 	h.order(h.pool.Drain(h.name))
-	for h.inFlight(h.name) > 0 {
-		time.Sleep(50 * time.Millisecond)
-	}
+	h.until(h.name+" has drained", func() bool { return h.inFlight(h.name) == 0 })
 	h.rest(h.name, true)
 	h.stop()
 	h.ended()
@@ -350,15 +349,14 @@ func (h *host) drainUp(t trouble) {
 func (h *host) addRemove(t trouble) {
 	h.order(h.pool.Remove(h.name))
 	h.sleepUntil(t.to)
-	for {
+	h.until(h.name+" is removed", func() bool {
 		w, err := h.pool.Add(balance.Worker{Addr: h.Addr, Weight: h.Weight, Limit: h.Limit})
 		if err == nil {
 			h.name = w.Name
 			h.order(w, nil)
-			return
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return err == nil
+	})
 }
 
 // inFlight returns how many requests a worker has.
@@ -374,28 +372,31 @@ func (l *lab) inFlight(name string) int {
 // longestCoolDown is balance's.
 const longestCoolDown = 30 * time.Second
 
-// rested waits until no request is in flight, and no worker has anything left to
-// do: a worker at its limit of connections may begin jobs that nobody awaits.
-func (l *lab) rested() {
-	for {
-		busy := false
-		for _, w := range l.pool.Snapshot().Workers {
-			busy = busy || w.InFlight > 0
-		}
-		for _, h := range l.hosts {
-			busy = busy || l.net.busy(h.Addr)
-		}
-		if !busy {
+// until waits until something holds. What never does is a fault.
+func (l *lab) until(what string, holds func() bool) {
+	for giveUp := l.net.now() + patience; !holds(); time.Sleep(100 * time.Millisecond) {
+		if l.net.now() > giveUp {
+			l.fault("it never was so: %s", what)
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// atRest reports whether no request is in flight, and no worker has anything left
+// to do: one at its limit of connections may begin jobs that nobody awaits.
+func (l *lab) atRest() bool {
+	for _, w := range l.pool.Snapshot().Workers {
+		if w.InFlight > 0 {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(l.hosts, func(h *host) bool { return l.net.busy(h.Addr) })
 }
 
 // recover checks that after all troubles, and the longest cool-down, every worker
 // is used again, and everything is answered.
 func (l *lab) recover() {
-	l.rested()
+	l.until("nothing is in flight", l.atRest)
 	time.Sleep(longestCoolDown + time.Second)
 	l.note("check", "all is well again: every worker must be used", "")
 	turns := len(l.hosts)

@@ -12,6 +12,7 @@ import (
 type narrowing struct {
 	plan *plan
 	play func(*plan) []string // returns the faults
+	over func() bool          // there is no time to go on
 }
 
 // tries is how often a smaller plan is played before it is taken for right, since
@@ -28,7 +29,7 @@ func (n *narrowing) narrow() *plan {
 
 func (n *narrowing) smaller(all []int, with func([]int) *plan) []int {
 	for size := (len(all) + 1) / 2; size > 0; size /= 2 {
-		for from := 0; from < len(all); {
+		for from := 0; from < len(all) && !n.over(); {
 			left := append([]int{}, all[:from]...) // not nil, which would be all
 			left = append(left, all[min(from+size, len(all)):]...)
 			if n.wrong(with(left)) {

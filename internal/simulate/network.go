@@ -245,8 +245,8 @@ type listener struct {
 	queue   []*end
 	closed  bool
 	expired bool
-	changed chan struct{} // closed at each change; nil unless somebody waits
-	wrap    func(*end) net.Conn
+	changed chan struct{}       // closed at each change; nil unless somebody waits
+	wrap    func(*end) net.Conn // if not nil, what Accept returns
 }
 
 var _ socket.Listener = (*listener)(nil)
@@ -254,15 +254,21 @@ var _ socket.Listener = (*listener)(nil)
 // Accept implements [net.Listener].
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		conn, wait, err := l.tryAccept()
-		if wait == nil {
-			return conn, err
+		e, wait, err := l.tryAccept()
+		switch {
+		case wait != nil:
+			<-wait
+		case err != nil:
+			return nil, err
+		case l.wrap != nil:
+			return l.wrap(e), nil
+		default:
+			return e, nil
 		}
-		<-wait
 	}
 }
 
-func (l *listener) tryAccept() (net.Conn, <-chan struct{}, error) {
+func (l *listener) tryAccept() (*end, <-chan struct{}, error) {
 	l.net.mu.Lock()
 	defer l.net.mu.Unlock()
 	switch {
@@ -273,9 +279,6 @@ func (l *listener) tryAccept() (net.Conn, <-chan struct{}, error) {
 	case len(l.queue) > 0:
 		e := l.queue[0]
 		l.queue = l.queue[1:]
-		if l.wrap != nil {
-			return l.wrap(e), nil, nil
-		}
 		return e, nil, nil
 	case l.expired:
 		return nil, nil, os.ErrDeadlineExceeded

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -262,14 +261,27 @@ func (d drawer) troubles(p *plan, lasts time.Duration) {
 // only leaves the troubles and the clients with these numbers; nil leaves all.
 func (p *plan) only(troubles, clients []int) *plan {
 	q := *p
-	q.troubles, q.clients = slices.Clone(p.troubles), slices.Clone(p.clients)
 	if troubles != nil {
-		q.troubles = slices.DeleteFunc(q.troubles, func(t trouble) bool { return !slices.Contains(troubles, t.number) })
+		q.troubles = keep(p.troubles, troubles, func(t trouble) int { return t.number })
 	}
 	if clients != nil {
-		q.clients = slices.DeleteFunc(q.clients, func(c clientPlan) bool { return !slices.Contains(clients, c.number) })
+		q.clients = keep(p.clients, clients, func(c clientPlan) int { return c.number })
 	}
 	return &q
+}
+
+// keep returns those of all that have one of some numbers.
+func keep[T any](all []T, numbers []int, number func(T) int) (kept []T) {
+	wanted := map[int]bool{}
+	for _, n := range numbers {
+		wanted[n] = true
+	}
+	for _, one := range all {
+		if wanted[number(one)] {
+			kept = append(kept, one)
+		}
+	}
+	return kept
 }
 
 // end returns when the last trouble is over and the last client has come.

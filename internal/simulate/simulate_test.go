@@ -125,12 +125,11 @@ func (s *series) play(t *testing.T) {
 func (s *series) show(t *testing.T, p *plan, o *outcome) string {
 	found := time.Since(s.begun)
 	until := time.Now().Add(*narrowFor)
-	n := &narrowing{plan: p, play: func(p *plan) []string {
-		if time.Now().After(until) {
-			return nil
-		}
-		return play(t, p).faults
-	}}
+	n := &narrowing{
+		plan: p,
+		play: func(p *plan) []string { return play(t, p).faults },
+		over: func() bool { return time.Now().After(until) },
+	}
 	small := n.narrow()
 	var b strings.Builder
 	fmt.Fprintf(&b, "found in run %d (seed %d), after %.1f s:\n", s.runs.Load(), p.seed, found.Seconds())

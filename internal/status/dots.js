@@ -25,15 +25,13 @@ const pictures = new Map(); // the shapes
 let context = null, scale = 1, radius = 9;
 let hears = false; // events come
 let timer = 0, request = 0, frames = 0;
-let tally = newTally();
+let tally = {};
 
 // ---- what is drawn, for tests and for the curious: a canvas has no elements
 // that one could look at. The tally counts what has been drawn since the stream
 // began, not what was heard of.
 //
 // tally: { Long: { shape, sent, at: { "Worker-1": n }, queued, answers, crosses }, … }
-
-function newTally() { return {}; }
 
 function count(dot, what, place) {
   const t = tally[dot.type || "?"] ||= { shape: shapes[dot.type] || "circle", sent: 0, at: {}, queued: 0, answers: 0, crosses: 0 };
@@ -101,7 +99,7 @@ function back(dot, as) {
 function clear() {
   dots.clear();
   crosses.length = 0;
-  tally = newTally();
+  tally = {};
   for (const p of places.values()) p.taken.clear();
   paint();
 }

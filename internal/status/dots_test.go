@@ -3,7 +3,6 @@ package status_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"sync"
@@ -205,11 +204,9 @@ func TestPageWithoutStream(t *testing.T) {
 	b.await(fmt.Sprintf(`document.querySelector("#answered").textContent === "%d"`, before+1))
 }
 
-// A hostile worker's error stays text in the list of what happened, as do words
-// of the stream.
-func TestHappenedShowsHostileTextAsText(t *testing.T) {
-	b := openBrowser(t)
-	l := startLab(t, time.Millisecond, time.Millisecond)
+// streaming has a lab's page hear these events, and none of the lab's.
+func (l *lab) streaming(all []string) {
+	l.t.Helper()
 	l.wrap = func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/events" {
@@ -217,10 +214,8 @@ func TestHappenedShowsHostileTextAsText(t *testing.T) {
 				return
 			}
 			w.Header().Set("Content-Type", "text/event-stream")
-			io.WriteString(w, `data: {"event":"hello","at":0}`+"\n\n")
-			for i := range 40 {
-				fmt.Fprintf(w, `data: {"event":"note","at":1,"text":"<img src=x> %d"}`+"\n\n", i)
-				fmt.Fprintf(w, `data: {"event":"assigned","at":1,"id":%d,"n":1,"type":"<b>","worker":"__proto__","attempt":1}`+"\n\n", i)
+			for _, text := range append([]string{`{"event":"hello","at":0}`}, all...) {
+				fmt.Fprintf(w, "data: %s\n\n", text)
 			}
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
@@ -228,6 +223,42 @@ func TestHappenedShowsHostileTextAsText(t *testing.T) {
 	}
 	l.stops["page"]()
 	l.openPage()
+}
+
+// A dot that stands for several requests counts as many. A viewer that was too
+// slow is told how much it has missed, and old dots go.
+func TestDotsOfManyRequests(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	l.streaming([]string{
+		`{"event":"assigned","at":1,"id":1,"n":1,"type":"Short","worker":"Worker-1","attempt":1}`,
+		`{"event":"lost","at":2,"n":1234}`,
+		`{"event":"answered","at":3,"id":1,"n":1,"type":"Short"}`,
+		`{"event":"assigned","at":3,"id":2,"n":7,"type":"Long","worker":"Worker-2","attempt":1}`,
+	})
+	b.watching(l)
+	b.await(`drawn.tally().Long.at["Worker-2"] === 7`)
+	b.await(`document.querySelector("#happened").textContent.includes("missed 1,234 steps")`)
+	var now []struct {
+		ID, N int
+		Place string
+	}
+	b.eval("drawn.now()", &now)
+	if len(now) != 1 || now[0].ID != 2 || now[0].N != 7 || now[0].Place != "at Worker-2" {
+		t.Errorf("drawn is %+v, want one dot for seven", now)
+	}
+}
+
+// Words of the stream stay text, and the list of them is bounded.
+func TestHappenedShowsHostileTextAsText(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	var all []string
+	for i := range 40 {
+		all = append(all, fmt.Sprintf(`{"event":"note","at":1,"text":"<img src=x> %d"}`, i),
+			fmt.Sprintf(`{"event":"assigned","at":1,"id":%d,"n":1,"type":"<b>","worker":"__proto__","attempt":1}`, i))
+	}
+	l.streaming(all)
 	b.watching(l)
 	b.await(`document.querySelector("#happened li span").textContent === "<img src=x> 39"`)
 	var got struct{ Images, Lines int }

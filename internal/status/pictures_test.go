@@ -6,12 +6,16 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"balancelab/internal/console"
+	"balancelab/internal/protocol"
+	"balancelab/internal/worker"
 )
 
 var shots = flag.String("shots", "", "write pictures of the page into this `directory`")
 
 // TestPagePictures draws pictures for looking at them, and page.png for the
-// README. That one takes a minute, to have a minute of history on it:
+// README, in the middle of a comparison:
 //
 //	go test ./internal/status -run Pictures -shots DIR
 func TestPagePictures(t *testing.T) {
@@ -22,6 +26,7 @@ func TestPagePictures(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) { pictures(t, n) })
 	}
 	t.Run("full", picturesOfAQueue)
+	t.Run("comparison", pictureOfAComparison)
 }
 
 // shootAll draws the page in light and dark, on a screen, a phone and a projector.
@@ -52,17 +57,10 @@ func pictures(t *testing.T, n int) {
 		answered(n)
 	}
 	b.shootAll(name("load"))
-	if n == 3 {
-		for _, n := range []int{600, 800, 1000, 1200} {
-			answered(n)
-		}
-	}
 	l.ask("AppID:<b>Longer</b>:round_robin")
 	if n == 3 {
 		l.stops["Worker-2"]()
 		b.await(`document.querySelector('#stops [data-at="Worker-2"]').dataset.state === "cooling down"`)
-		b.look(960, "light", "no-preference")
-		b.shoot(filepath.Join(*shots, "page.png"), "#workers")
 	}
 	if n > 3 {
 		if _, err := l.pool.Drain("Worker-2"); err != nil {
@@ -81,18 +79,44 @@ func pictures(t *testing.T, n int) {
 // picturesOfAQueue has the workers full, and the buttons there.
 func picturesOfAQueue(t *testing.T) {
 	b := openBrowser(t)
-	l := startLabOf(t, 3, 2, realRuns, 2*time.Second, 400*time.Millisecond)
+	l := startLabOf(t, 3, 2, fakedRuns, 2*time.Second, 400*time.Millisecond)
 	b.look(1200, "light", "no-preference")
 	b.visit(l.page)
 	b.await(`document.querySelector("#link-text").textContent === "live"`)
-	b.await(`document.querySelector("#compare")`)
-	b.eval(`document.querySelector("#rate-of").value = 4`, nil)
-	b.click("#compare")
-	b.await(`document.querySelector("#progress").textContent.includes("Least connections: 1")`)
-	b.shootAll("comparing-3")
-	b.await(`document.querySelector("#progress").textContent.startsWith("Over")`)
-	b.shootAll("compared-3")
 	l.load(40)
 	b.await(`Number(document.querySelector("#queue-now").textContent) > 10 && Number(document.querySelector("#answered").textContent) > 20`)
 	b.shootAll("full-3")
+}
+
+// pictureOfAComparison has workers that do one job at a time, as make lab has.
+func pictureOfAComparison(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, realRuns, 0, 0)
+	for _, w := range l.json().Workers {
+		l.stops[w.Name]()
+		slow := worker.Worker{
+			Work:  [protocol.NumTypes]time.Duration{protocol.Long: 2 * time.Second, protocol.Short: 400 * time.Millisecond},
+			Slots: 1, Observer: console.Off{},
+		}
+		l.serve(w.Name, w.Addr, slow.Handle)
+	}
+	b.watching(l)
+	b.await(`document.querySelector("#compare")`)
+	b.eval(`document.querySelector("#rate-of").value = 2`, nil)
+	b.eval(`document.querySelector("#rate-of").dispatchEvent(new Event("input"))`, nil)
+	b.click("#compare")
+	progress := func(pattern string) {
+		b.await(fmt.Sprintf(`/%s/.test(document.querySelector("#progress").textContent)`, pattern))
+	}
+	progress("Round robin: 2. of")
+	b.shootAll("comparing")
+	for _, pattern := range []string{"Round robin: 30", "Round robin: .* 2[6-9] answered", "Least connections", "Least connections: 2. of"} {
+		progress(pattern)
+	}
+	b.look(1000, "light", "no-preference")
+	b.await(`drawn.now().filter((d) => d.moves).length > 1`)
+	b.shoot(filepath.Join(*shots, "page.png"), "#beside")
+	progress("Least connections: .* (2[4-9]|30) answered")
+	progress("^Over")
+	b.shootAll("compared")
 }
