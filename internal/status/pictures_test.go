@@ -14,8 +14,7 @@ import (
 
 var shots = flag.String("shots", "", "write pictures of the page into this `directory`")
 
-// TestPagePictures draws pictures for looking at them, and page.png for the
-// README, in the middle of a comparison:
+// TestPagePictures draws pictures for looking at them:
 //
 //	go test ./internal/status -run Pictures -shots DIR
 func TestPagePictures(t *testing.T) {
@@ -113,9 +112,6 @@ func pictureOfAComparison(t *testing.T) {
 	for _, pattern := range []string{"Round robin: 30", "Round robin: .* 2[6-9] answered", "Least connections", "Least connections: 2. of"} {
 		progress(pattern)
 	}
-	b.look(1000, "light", "no-preference")
-	b.await(`drawn.now().filter((d) => d.moves).length > 1`)
-	b.shoot(filepath.Join(*shots, "page.png"), "#beside")
 	progress("Least connections: .* (2[4-9]|30) answered")
 	progress("^Over")
 	b.shootAll("compared")
