@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -41,7 +42,7 @@ func (r *Report) limits(over bool) []Limit {
 		limits = append(limits, Limit{ByStop, fmt.Sprintf("The run was stopped: %d of %d requests were not sent.", unsent, q.Asked)})
 	}
 	if !r.Rate.Kept {
-		limits = append(limits, r.notKept())
+		limits = append(limits, r.notKept(over))
 	}
 	if q.FailedLocally > 0 {
 		limits = append(limits, Limit{ByMachine, fmt.Sprintf("Requests that failed because this machine ran out of something: %d. See their causes.", q.FailedLocally)})
@@ -49,8 +50,22 @@ func (r *Report) limits(over bool) []Limit {
 	return limits
 }
 
+// limitedBy reports whether by is one of the limits.
+func (r *Report) limitedBy(by Limiter) bool {
+	return slices.ContainsFunc(r.Limits, func(l Limit) bool { return l.By == by })
+}
+
+// end says in words when the last request could begin of a run that was cut
+// short.
+func end(over bool) string {
+	if over {
+		return "the time was over"
+	}
+	return "the run was stopped"
+}
+
 // notKept says in what the rate was not kept, and what to change.
-func (r *Report) notKept() Limit {
+func (r *Report) notKept(over bool) Limit {
 	var reasons []string
 	if r.Rate.slow() {
 		reasons = append(reasons, fmt.Sprintf("achieved %s of %s", rateText(r.Rate.Achieved), rateText(r.Rate.Asked)))
@@ -64,7 +79,7 @@ func (r *Report) notKept() Limit {
 	}
 	text += ".\n"
 	if r.Rate.Overdue > 0 {
-		text += fmt.Sprintf("%d more were due when the run was stopped, and had not begun.\n", r.Rate.Overdue)
+		text += fmt.Sprintf("%d more were due when %s, and had not begun.\n", r.Rate.Overdue, end(over))
 	}
 	by, advice := r.Requests.advice()
 	return Limit{by, text + advice}

@@ -700,6 +700,9 @@ func TestForATime(t *testing.T) {
 				t.Errorf("%s: one began at %v", test.name, last)
 			}
 			got := ""
+			if text := written(t, r); strings.Contains(text, "stopped") {
+				t.Errorf("%s: nothing was stopped, but the report says\n%s", test.name, text)
+			}
 			if len(r.Limits) > 0 {
 				got = fmt.Sprintf("%s: %s", r.Limits[0].By, r.Limits[0].Text)
 			}

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"slices"
 	"time"
 
 	"balancelab/internal/histogram"
@@ -142,8 +141,7 @@ type Counts struct {
 // Complete reports whether every request was sent and answered. A run for a time
 // must not have been stopped before, and must have sent something.
 func (r *Report) Complete() bool {
-	cut := slices.ContainsFunc(r.Limits, func(l Limit) bool { return l.By == ByStop || l.By == ByTime })
-	return !cut && r.Requests.OK == int64(r.Requests.Asked)
+	return !r.limitedBy(ByStop) && !r.limitedBy(ByTime) && r.Requests.OK == int64(r.Requests.Asked)
 }
 
 func (r *run) report(took time.Duration) Report {

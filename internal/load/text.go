@@ -105,7 +105,7 @@ func (r *Report) writeWaiting(b *bytes.Buffer) {
 	if highest := w.Max.String(); highest != within {
 		within += " to " + highest
 	}
-	fmt.Fprintf(b, "waiting    %d when the run was stopped, for %s", w.Count, within)
+	fmt.Fprintf(b, "waiting    %d when %s, for %s", w.Count, end(r.limitedBy(ByTime)), within)
 	if r.Rate.Overdue > 0 {
 		fmt.Fprintf(b, ": %d interrupted, %d due but not begun", r.Requests.Interrupted, r.Rate.Overdue)
 	}
