@@ -132,9 +132,9 @@ func (l *lab) harm(t trouble, in, out *link) {
 	}
 }
 
-// startBroker does what cmd/broker does. The function that it returns ends all
-// but the server, which has been stopped before.
-func (l *lab) startBroker() (end func()) {
+// newBroker puts a broker together, with all that is told what it does: the
+// checker, the page's events and figures, and the log.
+func (l *lab) newBroker() {
 	var workers []balance.Worker
 	for _, w := range l.workers {
 		workers = append(workers, w.Worker)
@@ -163,6 +163,12 @@ func (l *lab) startBroker() (end func()) {
 		feed.Changed(c)
 		l.log.Changed(c)
 	}
+}
+
+// startBroker does what cmd/broker does. The function that it returns ends all
+// but the server, which has been stopped before.
+func (l *lab) startBroker() (end func()) {
+	l.newBroker()
 	stopping, stop := context.WithCancel(context.Background())
 	beside, cancel := context.WithCancel(context.Background())
 	l.stopped = stop
@@ -170,7 +176,7 @@ func (l *lab) startBroker() (end func()) {
 	watching.Go(func() { l.broker.Watch.Run(beside) })
 	watching.Go(func() { l.recorder.Watch(beside) })
 	s := server.Server{
-		Handle: l.broker.Handle, DrainTimeout: f.drain, MaxConns: f.maxConns,
+		Handle: l.broker.Handle, DrainTimeout: l.plan.broker.drain, MaxConns: l.plan.broker.maxConns,
 		Paused: l.log.Paused, Panicked: l.panicked,
 	}
 	listener := l.net.listen(brokerHost)

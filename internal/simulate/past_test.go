@@ -105,7 +105,7 @@ func (e edit) apply(t *testing.T, files map[string]string) {
 
 var (
 	foundIn = regexp.MustCompile(`found in run (\d+) \(seed \d+\), after ([\d.]+) s`)
-	foundAs = regexp.MustCompile(`(?m)^ +1\. (.*)$`)
+	foundAs = regexp.MustCompile(`(?m)^ +1\. at [^ ]+: ([^{|\n]{1,110})`)
 )
 
 // find looks for a fault, with some files as they were, and prints a row of the
@@ -129,7 +129,7 @@ func (f pastFault) find(t *testing.T, files map[string]string) {
 	if in == nil || as == nil {
 		t.Fatalf("not found: %.2000s", out)
 	}
-	fmt.Printf("| %s | %s | %s | %.120s |\n", f.name, in[1], in[2], as[1])
+	fmt.Printf("| %s | %s | %s | %s |\n", f.name, in[1], in[2], as[1])
 }
 
 func write(t *testing.T, name string, text []byte) {
