@@ -11,7 +11,7 @@ demo: ## play the course notes' session and check which worker answers
 	@go run ./scripts/demo
 
 lab: ## three workers, the broker, and its page in a browser; Ctrl-C ends it
-	@go build -o bin/ ./scripts/lab && bin/lab # go run would make a failure of each Ctrl-C
+	@go run ./scripts/lab
 
 compare: ## show why least connections exists, in under a minute
 	@go run ./scripts/compare

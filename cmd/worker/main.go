@@ -145,7 +145,7 @@ func tellBroker(line *cli.Line, id int, addr string) {
 	} else {
 		workers[id-1] = addr
 	}
-	line.Note("tell the broker of this worker: broker -workers %s", strings.Join(workers, ","))
+	line.Note("tell the broker of this worker: broker -workers %s; or if it runs with -control: broker workers add %s", strings.Join(workers, ","), addr)
 }
 
 // An observer is what -log chooses.

@@ -92,7 +92,7 @@ func TestRunAgreesWithStatus(t *testing.T) {
 		}
 	}
 	for _, result := range r.Results {
-		got := run(t, "client", append([]string{"-q"}, strings.Fields(result.Command)[1:]...)...)
+		got := run(t, "client", append([]string{"-q"}, strings.Fields(strings.ReplaceAll(result.Command, "'", ""))[1:]...)...)
 		if got.code != 0 || !strings.Contains(got.stdout, "12") {
 			t.Errorf("%s: %+v", result.Command, got)
 		}

@@ -206,11 +206,15 @@ func (o Order) command(addr string, p load.Plan, most int) string {
 	return strings.Join(append(line, words(p.Approaches)), " ")
 }
 
-// words returns a list as a command line has it.
+// words returns a list as a command line has it. One of several is quoted, since
+// PowerShell takes a comma for the end of an argument.
 func words[T fmt.Stringer](list []T) string {
 	var all []string
 	for _, e := range list {
 		all = append(all, e.String())
+	}
+	if len(all) > 1 {
+		return "'" + strings.Join(all, ",") + "'"
 	}
 	return strings.Join(all, ",")
 }

@@ -71,13 +71,13 @@ func TestCommand(t *testing.T) {
 	for order, want := range map[string]string{
 		`{"n":1,"c":1,"types":["Long"],"approaches":["round_robin"]}`:                                        "client Long round_robin",
 		`{"n":1,"c":5,"types":["Long"],"approaches":["round_robin"]}`:                                        "client Long round_robin",
-		`{"n":30,"c":30,"types":["Long","Short"],"approaches":["round_robin"]}`:                              "client -n 30 -c 30 Long,Short round_robin",
-		`{"n":9,"types":["Short"],"approaches":["round_robin","least_connections"]}`:                         "client -n 9 Short round_robin,least_connections",
+		`{"n":30,"c":30,"types":["Long","Short"],"approaches":["round_robin"]}`:                              "client -n 30 -c 30 'Long,Short' round_robin",
+		`{"n":9,"types":["Short"],"approaches":["round_robin","least_connections"]}`:                         "client -n 9 Short 'round_robin,least_connections'",
 		`{"rate":1.5,"types":["Long"],"approaches":["round_robin"]}`:                                         "client -d 1h0m0s -c 100 -rate 1.5 Long round_robin",
 		`{"rate":200,"types":["Long"],"approaches":["round_robin"]}`:                                         "client -d 8m20s -c 100 -rate 200 Long round_robin",
 		`{"types":["Long"],"approaches":["round_robin"]}`:                                                    "client -n 100000 Long round_robin",
 		`{"seconds":30,"c":3,"types":["Long"],"approaches":["round_robin"]}`:                                 "client -d 30s -c 3 Long round_robin",
-		`{"n":9,"c":9,"mix":{"Short":2,"Long":1},"approaches":["round_robin"],"seed":7}`:                     "client -n 9 -c 9 -mix Long=1,Short=2 -seed 7 round_robin",
+		`{"n":9,"c":9,"mix":{"Short":2,"Long":1},"approaches":["round_robin"],"seed":7}`:                     "client -n 9 -c 9 -mix 'Long=1,Short=2' -seed 7 round_robin",
 		`{"n":9,"rate":2,"arrivals":"poisson","types":["Long"],"approaches":["least_connections"],"seed":7}`: "client -n 9 -c 100 -rate 2 -arrivals poisson -seed 7 Long least_connections",
 		`{"n":9,"rate":2,"arrivals":"even","types":["Long"],"approaches":["least_connections"],"seed":7}`:    "client -n 9 -c 100 -rate 2 Long least_connections",
 	} {

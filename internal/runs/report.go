@@ -182,7 +182,10 @@ func (p *part) sentence() string {
 		all = n
 	}
 	text := fmt.Sprintf("%d of %s answered", m.result.Answered, were(all))
-	if m.result.Answered > 0 {
+	switch {
+	case m.result.Answered == 1:
+		text += fmt.Sprintf(" in %v", load.Span(m.longest))
+	case m.result.Answered > 1:
 		text += fmt.Sprintf(": half of them within %v, 95 %% within %v, the longest took %v; at most %d in flight at one worker",
 			load.Span(m.median), load.Span(m.outcome.P95), load.Span(m.longest), m.result.Most)
 	}

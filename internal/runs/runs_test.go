@@ -280,7 +280,7 @@ least_connections: 18 ok, 0 failed, mean 2.46s p95 5s max 5s, most 2`))
 			"while Worker-2 never had more than 1; least connections sees which worker is not done yet, and no worker had more than 2 at once; "+
 			"the mean was 4.23s under round_robin and 2.46s under least_connections, a factor of 1.7.")
 		expect(t, "the commands", r.Results[0].Command+", "+r.Results[1].Command,
-			"client -n 18 -c 50 -rate 1.1 Long,Short,Short round_robin, client -n 18 -c 50 -rate 1.1 Long,Short,Short least_connections")
+			"client -n 18 -c 50 -rate 1.1 'Long,Short,Short' round_robin, client -n 18 -c 50 -rate 1.1 'Long,Short,Short' least_connections")
 		a, b := r.Results[0].Bars, r.Results[1].Bars
 		if len(a) != len(b) || a[0].From != b[0].From || sum(a) != 18 || sum(b) != 18 {
 			t.Errorf("bars:\n%v\n%v", a, b)

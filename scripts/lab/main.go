@@ -70,6 +70,10 @@ const patience = time.Minute
 // shown: a lab may run all day.
 const kept = 64 << 10
 
+// draining is for how long the broker finishes what it has when the lab ends. The
+// lab kills programs that take longer than [programs.Grace].
+const draining = "10s"
+
 // waiting is for how long a request may wait in the broker, and at its worker: what
 // a queue does is to be seen.
 const waiting = "10m"
@@ -304,7 +308,7 @@ func (l *lab) startBroker(ctx context.Context, workers []*programs.Program) (bro
 	}
 	at := l.plan.addrs()[l.plan.workers:]
 	broker, err = l.serve(ctx, "broker", "broker", "-listen", at[0].addr, "-workers", strings.Join(list, ","), "-status", at[1].addr, "-control",
-		"-queue-timeout", waiting, "-answer-timeout", waiting)
+		"-queue-timeout", waiting, "-answer-timeout", waiting, "-drain-timeout", draining)
 	if err != nil {
 		return nil, "", err
 	}
