@@ -507,8 +507,8 @@ func TestOverdue(t *testing.T) {
 			}
 		}
 	}
-	p := Plan{For: Span(time.Hour), Rate: maxRate}
-	expect(t, "of very many", p.overdue(0, time.Minute), waits{60*maxRate - 10_000_000 + 1, lateBy, time.Minute})
+	p := Plan{For: Span(time.Hour), Rate: 1e6}
+	expect(t, "of very many", p.overdue(0, time.Minute), waits{60*1e6 - 10_000 + 1, lateBy, time.Minute})
 }
 
 // Requests may be overdue at a stop with none in flight: this machine was busy,
