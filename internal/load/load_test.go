@@ -840,6 +840,7 @@ func TestStoppedRamp(t *testing.T) {
 		}
 		expect(t, "kept", r.Rate.Kept, true)
 		expect(t, "limits", len(r.Limits), 1)
+		contains(t, written(t, r), "\n40s to 50s  9/s    9/s       0s\n... 5 after the stop\n\ntype ")
 	})
 }
 
