@@ -142,6 +142,30 @@ func TestStartAfresh(t *testing.T) {
 	b.await(most + ` === "1"`)
 }
 
+// Two runs stand side by side; a comparison starts afresh.
+func TestRunsAddUp(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, realRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#burst")`)
+	b.await(`[...document.querySelectorAll(".axis")].every((e) => e.textContent === "100 ms320 ms1.00 s")`)
+	const over = `document.querySelector("#stop").disabled && document.querySelector("#progress").textContent.startsWith("Over")`
+	b.click("#burst")
+	b.await(over)
+	b.await(`document.querySelectorAll(".side .how-many")[0].textContent === "30 answered"`)
+	b.eval(`document.querySelector("#approach").value = "least_connections"`, nil)
+	b.click("#burst")
+	b.await(`[...document.querySelectorAll(".side .how-many")].every((e) => e.textContent === "30 answered")`)
+	if got := b.text("#beside-says"); got != "Since the broker’s start." {
+		t.Errorf("after two runs the page says %q", got)
+	}
+	b.await(over)
+	b.eval(`document.querySelector("#rate-of").value = 40`, nil)
+	b.click("#compare")
+	b.await(`document.querySelector("#beside-says").textContent !== "Since the broker’s start."`)
+	b.click("#stop")
+}
+
 // A worker is drained, comes up, and gets another weight, by the buttons in its
 // row; what is refused is said.
 func TestButtonsOrderWorkers(t *testing.T) {

@@ -1,7 +1,7 @@
 // The buttons. They are there only if the broker takes orders (-control), and
 // each one does what a command line would do too; the page says which.
 import { $, make, makeButton, setText } from "./elements.js";
-import { afresh, showResult } from "./beside.js";
+import { prepare, showResult } from "./beside.js";
 import { partName, seconds, whole } from "./text.js";
 
 const patience = 5000; // ms that the broker has for an answer
@@ -72,7 +72,7 @@ const rate = () => Number($("rate-of").value);
 const mixed = () => $("mix").value === "turn" ? { types: ["Long", "Short", "Short"] } : { mix: { Long: 1, Short: 2 }, seed: 1 };
 
 async function begin(plan) {
-  afresh();
+  prepare(plan.compare);
   const report = await order("POST", "run", plan);
   if (report) known = -1;
   showRun(report);
