@@ -166,6 +166,26 @@ func TestRunsAddUp(t *testing.T) {
 	b.click("#stop")
 }
 
+// The command line is that of the latest press, also while a run goes on.
+func TestCommandOfTheLatestPress(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#stream")`)
+	b.click("#stream")
+	b.await(`document.querySelector("#command").textContent.startsWith("client ") && !document.querySelector("#stop").disabled`)
+	b.click(`#workers [data-worker="Worker-2"] .drain`)
+	b.await(`document.querySelector("#command").textContent === "broker workers drain Worker-2"`)
+	looks := l.faked.asked()
+	b.await(`document.querySelector('#workers [data-worker="Worker-2"] .drain').textContent === "Up"`)
+	for l.faked.asked() < looks+2 {
+		b.eval(`new Promise((done) => setTimeout(done, 50))`, nil)
+	}
+	if got := b.text("#command"); got != "broker workers drain Worker-2" {
+		t.Errorf("the run goes on, and the command line is %q", got)
+	}
+}
+
 // A worker is drained, comes up, and gets another weight, by the buttons in its
 // row; what is refused is said.
 func TestButtonsOrderWorkers(t *testing.T) {

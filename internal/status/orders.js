@@ -12,6 +12,7 @@ let look = () => {};    // asks for new figures at once
 let run = none;         // the latest run that is known of
 let known = 0;          // the run whose end has been shown
 let asking = false;     // an answer to GET run is awaited
+let pressed = false;    // the command is one that this viewer has pressed
 
 // onOrder says what is to be called when an order was answered.
 export function onOrder(f) { look = f; }
@@ -31,12 +32,18 @@ async function order(method, path, body, command) {
   try {
     const answer = await ask(method, path, body);
     say("");
-    if (command) setText($("command"), command);
+    if (command) press(command);
     look();
     return answer;
   } catch (problem) {
     say(problem.message);
   }
+}
+
+// press shows the command of what this viewer has pressed, until the next press.
+function press(command) {
+  pressed = true;
+  setText($("command"), command);
 }
 
 function say(problem) {
@@ -74,7 +81,7 @@ const mixed = () => $("mix").value === "turn" ? { types: ["Long", "Short", "Shor
 async function begin(plan) {
   prepare(plan.compare);
   const report = await order("POST", "run", plan);
-  if (report) known = -1;
+  if (report) { known = -1; press(report.command); }
   showRun(report);
 }
 
@@ -105,7 +112,7 @@ function showRun(report) {
   if (!report || !report.id) return;
   hear(report);
   setText($("progress"), progress(report));
-  if (report.command) setText($("command"), report.command);
+  if (report.command && !pressed) setText($("command"), report.command);
   say(report.error || "");
   if (report.results.length > 1) showResult(report);
 }
