@@ -61,6 +61,8 @@ func TestButtonsOrderRuns(t *testing.T) {
 			`const e = document.querySelector("#rate-of"); e.value = 4.5; e.dispatchEvent(new Event("input"))`, "#stream",
 			map[string]any{"rate": 4.5, "types": turn, "approaches": least},
 		},
+		{`document.querySelector("#mix").value = "short"`, "#stream", map[string]any{"rate": 4.5, "types": []any{"Short"}, "approaches": least}},
+		{`document.querySelector("#mix").value = "long"`, "#stream", map[string]any{"rate": 4.5, "types": []any{"Long"}, "approaches": least}},
 		{
 			`document.querySelector("#mix").value = "random"`, "#compare",
 			map[string]any{"n": 30.0, "rate": 4.5, "mix": map[string]any{"Long": 1.0, "Short": 2.0}, "seed": 1.0, "compare": true},
@@ -81,8 +83,18 @@ func TestButtonsOrderRuns(t *testing.T) {
 			t.Errorf("%d runs were stopped, want %d", l.faked.stops, i+1)
 		}
 	}
-	if got := b.text("#rate-is"); got != "4.5" {
+	const rate = `["#rate-is", "#rate-of"].map((e) => document.querySelector(e).value)`
+	var got []string
+	if b.eval(rate, &got); !slices.Equal(got, []string{"4.5", "4.5"}) {
 		t.Errorf("the rate is written as %q", got)
+	}
+	b.eval(`document.querySelector("#rate-is").focus()`, nil)
+	for _, c := range []struct{ typed, want string }{{"7.5", "7.5"}, {"400", "40"}, {"", "40"}} {
+		b.eval(fmt.Sprintf(`document.querySelector("#rate-is").select(); document.execCommand(%[1]q ? "insertText" : "delete", false, %[1]q)`, c.typed), nil)
+		b.press("Enter")
+		if b.eval(rate, &got); !slices.Equal(got, []string{c.want, c.want}) {
+			t.Errorf("after %q and Enter the rate is %q, want %s", c.typed, got, c.want)
+		}
 	}
 }
 

@@ -71,12 +71,23 @@ function bring() {
   on("compare", () => begin({ ...mixed(), n: 30, rate: rate(), compare: true }));
   on("stop", async () => showRun(await order("DELETE", "run")));
   on("copy", copy);
-  $("rate-of").addEventListener("input", () => setText($("rate-is"), rate()));
+  const slider = $("rate-of"), field = $("rate-is"); // the same rate: the slider keeps it within its bounds
+  slider.addEventListener("input", () => { field.value = rate(); });
+  field.addEventListener("input", () => { if (field.value) slider.value = field.value; });
+  field.addEventListener("change", () => { field.value = rate(); });
   known = -1;
 }
 
 const rate = () => Number($("rate-of").value);
-const mixed = () => $("mix").value === "turn" ? { types: ["Long", "Short", "Short"] } : { mix: { Long: 1, Short: 2 }, seed: 1 };
+
+// The types of a stream, by the values of #mix.
+const mixes = {
+  turn: { types: ["Long", "Short", "Short"] },
+  random: { mix: { Long: 1, Short: 2 }, seed: 1 },
+  short: { types: ["Short"] },
+  long: { types: ["Long"] },
+};
+const mixed = () => mixes[$("mix").value];
 
 async function begin(plan) {
   prepare(plan.compare);
