@@ -154,6 +154,29 @@ func TestStartAfresh(t *testing.T) {
 	b.await(most + ` === "1"`)
 }
 
+// The time of a single request is the same here as among the figures of the last
+// minute, and it is remembered when the minute is over.
+func TestLongestTimeIsExact(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, 101*time.Millisecond) // not the middle of its bucket
+	b.watching(l)
+	l.ask("AppID:Short:round_robin")
+	b.await(`document.querySelector(".side .how-many").textContent === "1 answered"`)
+	const took = `[...document.querySelectorAll(".side dd")].slice(0, 4).map((e) => e.textContent)`
+	var got, want, later []string
+	b.eval(took, &got)
+	b.eval(`[...document.querySelectorAll("#latency tbody tr:first-child td")].slice(1).map((e) => e.textContent)`, &want)
+	b.eval(`(async () => {
+		const s = await (await fetch("status.json")).json(), beside = await import("/beside.js");
+		for (const row of s.last_minute.latency) row.max_seconds = 0;
+		beside.show(s, false);
+		return `+took+`;
+	})()`, &later)
+	if !slices.Equal(got, want) || !slices.Equal(later, want) {
+		t.Errorf("side by side are %q, and %q after a minute; the table has %q", got, later, want)
+	}
+}
+
 // Two runs stand side by side; a comparison starts afresh.
 func TestRunsAddUp(t *testing.T) {
 	b := openBrowser(t)
