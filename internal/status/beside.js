@@ -17,6 +17,7 @@ let result = null; // of a comparison, which is shown instead
 let done = 0;     // the latest comparison that the viewer has put away
 const flights = new Map(); // requests in flight of an approach at a worker, as the stream tells it
 let most = {};             // of them at once at one worker, by approach
+let exact = {};            // the longest times in seconds, by approach, as far as they are known
 const where = new Map();   // the worker of each request
 
 $("afresh").addEventListener("click", () => afresh());
@@ -28,9 +29,14 @@ export function afresh() {
   if (result) done = result.id;
   result = null;
   most = {};
+  exact = {};
   for (const [key, n] of flights) note(key.split(" ")[0], n);
   show(latest, false);
 }
+
+// prepare prepares for a run: single ones add up, so that two of them can be
+// compared, but a comparison stands alone.
+export function prepare(compare) { if (compare || result) afresh(); }
 
 // showResult shows the result of a comparison, or of its parts so far, until afresh.
 export function showResult(report) {
@@ -78,7 +84,8 @@ function fromStatus(s, approach) {
     part.types[h.type] = counts;
     for (const [le, n] of counts) all.set(le, (all.get(le) || 0) + n);
   });
-  return Object.assign(part, figures(all));
+  const sorted = [...all].filter(([, n]) => n > 0).sort((a, b) => a[0] - b[0]);
+  return Object.assign(part, figures(sorted, longest(s, approach, sorted)));
 }
 
 // single turns buckets, which are cumulative, into counts of their own.
@@ -93,14 +100,24 @@ function single({ buckets, count }) {
   return counts;
 }
 
-const middle = 0.977; // of a bucket's upper bound is its middle: bounds are 4.7 % apart
+const lower = 0.955, middle = 0.977; // of a bucket's upper bound are its lower one and its middle
 
-function figures(counts) {
-  const sorted = [...counts].filter(([, n]) => n > 0).sort((a, b) => a[0] - b[0]);
+// longest returns the longest time exactly if it has been the longest of a last
+// minute, and undefined if it has not. It is the one that lies in the last bucket.
+function longest(s, approach, sorted) {
+  const le = sorted.length > 0 ? sorted.at(-1)[0] : 0;
+  const { max_seconds } = s.last_minute.latency.find((l) => l.approach === approach && !l.type);
+  const known = [exact[approach], max_seconds].filter((took) => took > lower * le && took <= le);
+  return exact[approach] = known.length > 0 ? Math.max(...known) : undefined;
+}
+
+// figures takes the last bucket's times as the longest one, if that is known, and
+// those of each other bucket as its middle.
+function figures(sorted, longest) {
   const answered = sorted.reduce((sum, [, n]) => sum + n, 0);
   const percentile = (p) => {
     let rest = Math.ceil(p * answered);
-    for (const [le, n] of sorted) if ((rest -= n) <= 0) return middle * le;
+    for (const [le, n] of sorted) if ((rest -= n) <= 0) return le === sorted.at(-1)[0] && longest || middle * le;
     return 0;
   };
   return { answered, p50: percentile(0.5), p95: percentile(0.95), p99: percentile(0.99), worst: percentile(1) };
@@ -117,7 +134,7 @@ function fromResult(r) {
 
 // show shows the latest figures. If fresh, a zero of another broker is no use.
 export function show(s, fresh) {
-  if (fresh) { zero = null; result = null; done = 0; }
+  if (fresh) { zero = null; result = null; done = 0; exact = {}; }
   latest = s;
   const parts = result ? result.results.map(fromResult) : Object.keys(names).map((a) => fromStatus(s, a));
   setText($("beside-says"), says());
@@ -148,7 +165,7 @@ function heights(counts) {
 function range(parts) {
   const has = (i) => parts.some((p) => Object.values(p.types).some((h) => h[i] > 0));
   const used = bounds.map((_, i) => i).filter(has);
-  if (used.length === 0) return [30, 40];
+  if (used.length === 0) return [31, 40];
   let first = used[0], last = used[used.length - 1];
   for (let up = true; last - first + 1 < fewest || (last - first) % 2 === 0; up = !up) { // an even number has a middle
     if ((up && last + 1 < bounds.length) || first === 0) last++; else first--;

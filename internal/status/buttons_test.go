@@ -61,6 +61,8 @@ func TestButtonsOrderRuns(t *testing.T) {
 			`const e = document.querySelector("#rate-of"); e.value = 4.5; e.dispatchEvent(new Event("input"))`, "#stream",
 			map[string]any{"rate": 4.5, "types": turn, "approaches": least},
 		},
+		{`document.querySelector("#mix").value = "short"`, "#stream", map[string]any{"rate": 4.5, "types": []any{"Short"}, "approaches": least}},
+		{`document.querySelector("#mix").value = "long"`, "#stream", map[string]any{"rate": 4.5, "types": []any{"Long"}, "approaches": least}},
 		{
 			`document.querySelector("#mix").value = "random"`, "#compare",
 			map[string]any{"n": 30.0, "rate": 4.5, "mix": map[string]any{"Long": 1.0, "Short": 2.0}, "seed": 1.0, "compare": true},
@@ -81,8 +83,18 @@ func TestButtonsOrderRuns(t *testing.T) {
 			t.Errorf("%d runs were stopped, want %d", l.faked.stops, i+1)
 		}
 	}
-	if got := b.text("#rate-is"); got != "4.5" {
+	const rate = `["#rate-is", "#rate-of"].map((e) => document.querySelector(e).value)`
+	var got []string
+	if b.eval(rate, &got); !slices.Equal(got, []string{"4.5", "4.5"}) {
 		t.Errorf("the rate is written as %q", got)
+	}
+	b.eval(`document.querySelector("#rate-is").focus()`, nil)
+	for _, c := range []struct{ typed, want string }{{"7.5", "7.5"}, {"400", "40"}, {"", "40"}} {
+		b.eval(fmt.Sprintf(`document.querySelector("#rate-is").select(); document.execCommand(%[1]q ? "insertText" : "delete", false, %[1]q)`, c.typed), nil)
+		b.press("Enter")
+		if b.eval(rate, &got); !slices.Equal(got, []string{c.want, c.want}) {
+			t.Errorf("after %q and Enter the rate is %q, want %s", c.typed, got, c.want)
+		}
 	}
 }
 
@@ -140,6 +152,73 @@ func TestStartAfresh(t *testing.T) {
 	}
 	const most = `document.querySelector(".side dl div:last-child dd").textContent`
 	b.await(most + ` === "1"`)
+}
+
+// The time of a single request is the same here as among the figures of the last
+// minute, and it is remembered when the minute is over.
+func TestLongestTimeIsExact(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, 101*time.Millisecond) // not the middle of its bucket
+	b.watching(l)
+	l.ask("AppID:Short:round_robin")
+	b.await(`document.querySelector(".side .how-many").textContent === "1 answered"`)
+	const took = `[...document.querySelectorAll(".side dd")].slice(0, 4).map((e) => e.textContent)`
+	var got, want, later []string
+	b.eval(took, &got)
+	b.eval(`[...document.querySelectorAll("#latency tbody tr:first-child td")].slice(1).map((e) => e.textContent)`, &want)
+	b.eval(`(async () => {
+		const s = await (await fetch("status.json")).json(), beside = await import("/beside.js");
+		for (const row of s.last_minute.latency) row.max_seconds = 0;
+		beside.show(s, false);
+		return `+took+`;
+	})()`, &later)
+	if !slices.Equal(got, want) || !slices.Equal(later, want) {
+		t.Errorf("side by side are %q, and %q after a minute; the table has %q", got, later, want)
+	}
+}
+
+// Two runs stand side by side; a comparison starts afresh.
+func TestRunsAddUp(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, realRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#burst")`)
+	b.await(`[...document.querySelectorAll(".axis")].every((e) => e.textContent === "100 ms320 ms1.00 s")`)
+	const over = `document.querySelector("#stop").disabled && document.querySelector("#progress").textContent.startsWith("Over")`
+	b.click("#burst")
+	b.await(over)
+	b.await(`document.querySelectorAll(".side .how-many")[0].textContent === "30 answered"`)
+	b.eval(`document.querySelector("#approach").value = "least_connections"`, nil)
+	b.click("#burst")
+	b.await(`[...document.querySelectorAll(".side .how-many")].every((e) => e.textContent === "30 answered")`)
+	if got := b.text("#beside-says"); got != "Since the broker’s start." {
+		t.Errorf("after two runs the page says %q", got)
+	}
+	b.await(over)
+	b.eval(`document.querySelector("#rate-of").value = 40`, nil)
+	b.click("#compare")
+	b.await(`document.querySelector("#beside-says").textContent !== "Since the broker’s start."`)
+	b.click("#stop")
+}
+
+// The command line is that of the latest press, also while a run goes on.
+func TestCommandOfTheLatestPress(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#stream")`)
+	b.click("#stream")
+	b.await(`document.querySelector("#command").textContent.startsWith("client ") && !document.querySelector("#stop").disabled`)
+	b.click(`#workers [data-worker="Worker-2"] .drain`)
+	b.await(`document.querySelector("#command").textContent === "broker workers drain Worker-2"`)
+	looks := l.faked.asked()
+	b.await(`document.querySelector('#workers [data-worker="Worker-2"] .drain').textContent === "Up"`)
+	for l.faked.asked() < looks+2 {
+		b.eval(`new Promise((done) => setTimeout(done, 50))`, nil)
+	}
+	if got := b.text("#command"); got != "broker workers drain Worker-2" {
+		t.Errorf("the run goes on, and the command line is %q", got)
+	}
 }
 
 // A worker is drained, comes up, and gets another weight, by the buttons in its

@@ -194,6 +194,7 @@ type fakeRun struct {
 	mu      sync.Mutex
 	orders  []map[string]any // the bodies that were posted
 	stops   int              // how often DELETE /run came
+	looks   int              // how often GET /run came
 	running bool
 	results []map[string]any
 }
@@ -209,6 +210,8 @@ func (f *fakeRun) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	switch r.Method {
+	case http.MethodGet:
+		f.looks++
 	case http.MethodPost:
 		body, _ := io.ReadAll(r.Body)
 		var order map[string]any
@@ -228,6 +231,13 @@ func (f *fakeRun) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"planned": 30, "sent": 12, "answered": 10, "failed": 0, "seconds": 3.2, "results": f.results,
 		"sentence": "Least connections was <b>faster</b>.", "error": "",
 	})
+}
+
+// asked returns how often a page has asked how the run goes.
+func (f *fakeRun) asked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.looks
 }
 
 // ordered returns the latest order, and how many there were.

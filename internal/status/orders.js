@@ -1,7 +1,7 @@
 // The buttons. They are there only if the broker takes orders (-control), and
 // each one does what a command line would do too; the page says which.
 import { $, make, makeButton, setText } from "./elements.js";
-import { afresh, showResult } from "./beside.js";
+import { prepare, showResult } from "./beside.js";
 import { partName, seconds, whole } from "./text.js";
 
 const patience = 5000; // ms that the broker has for an answer
@@ -12,6 +12,7 @@ let look = () => {};    // asks for new figures at once
 let run = none;         // the latest run that is known of
 let known = 0;          // the run whose end has been shown
 let asking = false;     // an answer to GET run is awaited
+let pressed = false;    // the command is one that this viewer has pressed
 
 // onOrder says what is to be called when an order was answered.
 export function onOrder(f) { look = f; }
@@ -31,12 +32,18 @@ async function order(method, path, body, command) {
   try {
     const answer = await ask(method, path, body);
     say("");
-    if (command) setText($("command"), command);
+    if (command) press(command);
     look();
     return answer;
   } catch (problem) {
     say(problem.message);
   }
+}
+
+// press shows the command of what this viewer has pressed, until the next press.
+function press(command) {
+  pressed = true;
+  setText($("command"), command);
 }
 
 function say(problem) {
@@ -64,17 +71,28 @@ function bring() {
   on("compare", () => begin({ ...mixed(), n: 30, rate: rate(), compare: true }));
   on("stop", async () => showRun(await order("DELETE", "run")));
   on("copy", copy);
-  $("rate-of").addEventListener("input", () => setText($("rate-is"), rate()));
+  const slider = $("rate-of"), field = $("rate-is"); // the same rate: the slider keeps it within its bounds
+  slider.addEventListener("input", () => { field.value = rate(); });
+  field.addEventListener("input", () => { if (field.value) slider.value = field.value; });
+  field.addEventListener("change", () => { field.value = rate(); });
   known = -1;
 }
 
 const rate = () => Number($("rate-of").value);
-const mixed = () => $("mix").value === "turn" ? { types: ["Long", "Short", "Short"] } : { mix: { Long: 1, Short: 2 }, seed: 1 };
+
+// The types of a stream, by the values of #mix.
+const mixes = {
+  turn: { types: ["Long", "Short", "Short"] },
+  random: { mix: { Long: 1, Short: 2 }, seed: 1 },
+  short: { types: ["Short"] },
+  long: { types: ["Long"] },
+};
+const mixed = () => mixes[$("mix").value];
 
 async function begin(plan) {
-  afresh();
+  prepare(plan.compare);
   const report = await order("POST", "run", plan);
-  if (report) known = -1;
+  if (report) { known = -1; press(report.command); }
   showRun(report);
 }
 
@@ -105,7 +123,7 @@ function showRun(report) {
   if (!report || !report.id) return;
   hear(report);
   setText($("progress"), progress(report));
-  if (report.command) setText($("command"), report.command);
+  if (report.command && !pressed) setText($("command"), report.command);
   say(report.error || "");
   if (report.results.length > 1) showResult(report);
 }
