@@ -225,7 +225,7 @@ func (c *checker) connects(client *client) {
 func (c *checker) came(client *client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if client.probe {
+	if client.extra {
 		c.all = append(c.all, client)
 	}
 	detail := client.text

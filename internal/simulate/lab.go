@@ -412,7 +412,7 @@ func (l *lab) recover() {
 		for range turns {
 			c := &client{lab: l, clientPlan: clientPlan{
 				number: l.lastNumber(), at: l.net.now(), request: protocol.Request{Type: protocol.Short, Approach: a},
-			}, probe: true}
+			}, extra: true, probe: true}
 			c.ask()
 		}
 	}
