@@ -209,7 +209,7 @@ func (d drawer) worker(i int, b *brokerPlan, quick bool) workerPlan {
 func (d drawer) clients(p *plan, lasts time.Duration) {
 	odd := pick(d, 0, 5, 20, 60) // percent that behave in another way than usual
 	approaches := pick(d, protocol.Approaches(), []protocol.Approach{protocol.RoundRobin}, []protocol.Approach{protocol.LeastConnections})
-	mean := d.between(20*time.Millisecond, time.Second)
+	mean := d.between(40*time.Millisecond, time.Second)
 	bursts := d.oneOf(3)
 	for at := time.Duration(0); at < lasts; {
 		n := 1
