@@ -110,7 +110,7 @@ type trouble struct {
 	kind
 	window
 	worker int // its index; for noFiles len(workers) is the broker
-	n      int // a weight or a limit; for one-way the direction
+	n      int // a weight or a limit; for links which of them, see linksOf
 }
 
 func (t trouble) String() string {
