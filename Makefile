@@ -34,7 +34,7 @@ churn: ## add, drain, restart and remove workers under load, for 30 s in each of
 simulate: ## play the whole lab in simulated time, with troubles of all kinds, for a minute
 	@mkdir -p bin
 	@go test -c -o bin/simulate.test ./internal/simulate
-	@bin/simulate.test -test.run TestSimulate -simulate.for 1m
+	@bin/simulate.test -test.run TestSimulate -simulate.from 0 -simulate.for 1m
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . ./...

@@ -15,23 +15,24 @@ import (
 
 // A request is one exchange of the broker as the checker knows it.
 type request struct {
-	number   int
+	number   int     // in the order of the broker's clients
 	client   *client // nil until the client is known
 	accepted time.Duration
-	held     bool // it has a lease
-	queued   bool // it waits in the queue
-	since    time.Duration
-	sent     bool // the latest attempt was sent
-	tries    int
-	jobs     []*job
-	done     bool
-	doneAt   time.Duration
-	answer   string
-	failure  *broker.Failure // as it was when it was done
-	worker   string
-	reason   broker.Reason
-	text     string // of the failure
-	gone     bool
+
+	queued bool          // it waits in the queue
+	held   bool          // it has a place at worker
+	sent   bool          // its job was sent there
+	since  time.Duration // when the latest of these three came to be
+	worker string        // the latest
+	tries  int           // how many places it had
+	jobs   []*job
+
+	done    bool
+	doneAt  time.Duration
+	answer  string
+	failure *broker.Failure // nil if it was answered
+	text    string          // of failure
+	gone    bool            // its client had left
 }
 
 func (r *request) String() string {
@@ -68,15 +69,15 @@ type checker struct {
 
 	mu       sync.Mutex // guards all below; taken before the network's, never after
 	all      []*client
-	requests map[net.Addr]*request
+	requests map[net.Addr]*request // by the client's address
 	byAddr   map[net.Addr]*client
-	conns    map[net.Addr]*jobs // of the connections to workers
-	serials  []*job
-	written  []*job // at this moment, and not known whose
-	resting  map[string]bool
-	busy     map[*host]bool
-	addrs    map[string]string // of the workers, by name
-	extra    int               // numbers of clients that are not in the plan
+	conns    map[net.Addr]*jobs // of the connections to workers, by the broker's address
+	serials  []*job             // all that were written: number n is at n-1
+	written  []*job             // those of this moment of which it is not known whose they are
+	resting  map[string]bool    // the workers that have drained by an order
+	busy     map[*host]bool     // those with a trouble of which there is only one at a time
+	addrs    map[string]string  // of the workers, by name
+	extra    int                // numbers of clients that are not in the plan
 	stopAt   time.Duration
 	turns    turns
 
@@ -340,7 +341,7 @@ func (c *checker) Done(x *broker.Exchange) {
 		c.failed++
 	}
 	if f != nil {
-		r.reason, r.text = f.Reason, f.Error()
+		r.text = f.Error()
 		c.tell(r, "is refused", r.text)
 		c.failedRightly(r, f)
 	}

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"balancelab/internal/load"
 	"balancelab/internal/protocol"
 )
 
@@ -21,6 +24,7 @@ const patience = 100 * time.Hour
 type client struct {
 	*lab
 	clientPlan
+	extra bool // it is not in the plan
 	probe bool // all is well: it must be answered
 
 	conn             *end // nil if it could not connect
@@ -50,6 +54,11 @@ func (l *lab) startClients() *sync.WaitGroup {
 
 // ask connects, and does what the client's behaviour is.
 func (c *client) ask() {
+	if c.behaviour == crowd {
+		c.left = true
+		c.crowd()
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if c.behaviour == usual {
@@ -72,6 +81,28 @@ func (c *client) connect(ctx context.Context) (net.Conn, error) {
 	c.conn, c.connected = e, c.net.now()
 	c.connects(c)
 	return e, nil
+}
+
+// crowd is a load run as cmd/client makes one. Its report must say what its
+// clients say.
+func (c *client) crowd() {
+	var answered, failed atomic.Int64
+	report := load.Run(context.Background(), load.Config{
+		Plan: c.load, C: c.most,
+		Do: func(_ context.Context, r protocol.Request) error {
+			one := &client{lab: c.lab, clientPlan: clientPlan{number: c.lastNumber(), at: c.net.now(), request: r}, extra: true}
+			one.ask()
+			if one.answered {
+				answered.Add(1)
+				return nil
+			}
+			failed.Add(1)
+			return cmp.Or(one.err, error(&protocol.RefusalError{Reason: one.text}))
+		},
+	})
+	if r := report.Requests; r.OK != answered.Load() || r.Failed != failed.Load() || r.OK+r.Failed != int64(c.load.N) {
+		c.fault("client %d: the report says %+v of %d requests; %d were answered, %d failed", c.number, r, c.load.N, answered.Load(), failed.Load())
+	}
 }
 
 // usual asks as cmd/client does.

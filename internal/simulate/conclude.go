@@ -1,6 +1,8 @@
 package simulate
 
 import (
+	"errors"
+	"slices"
 	"time"
 
 	"balancelab/internal/balance"
@@ -49,6 +51,8 @@ func (l *lab) concludeClients() {
 			l.wrong("%v: its exchange has no end", r)
 		case c.answered && (r.failure != nil || c.text != r.answer):
 			l.wrong("%v: it read %q, and not %q", r, c.text, r.answer)
+		case !c.answered && r.failure != nil && !c.excused() && c.text != protocol.Refusal(r.text) && !errors.Is(r.failure, protocol.ErrHTTP):
+			l.wrong("%v: it read %q, and not that %s", r, c.text, r.text)
 		case !c.answered && r.failure == nil && !c.excused():
 			l.wrong("%v: it was answered, and read %q", r, c.text)
 		}
@@ -56,18 +60,21 @@ func (l *lab) concludeClients() {
 }
 
 // concludeJobs checks that nothing ran twice. With -redispatch it may, but not at
-// the same worker, unless the request had waited in between.
+// the same worker, unless the request had waited in between, or the worker had
+// become another one.
 func (l *lab) concludeJobs() {
+	meetOnce := !slices.ContainsFunc(l.workers, func(w workerPlan) bool { return w.Limit > 0 }) &&
+		!slices.ContainsFunc(l.troubles, func(t trouble) bool { return t.kind == relimit || t.kind == addRemove })
 	for _, r := range l.requests {
-		begun := map[string]int{}
-		total := 0
+		begun, most, total := map[string]int{}, 0, 0
 		for _, j := range r.jobs {
 			if j.begun {
 				begun[j.host]++
+				most = max(most, begun[j.host])
 				total++
 			}
 		}
-		if total > 1 && !l.plan.broker.redispatch {
+		if total > 1 && !l.plan.broker.redispatch || most > 1 && meetOnce {
 			l.wrong("%v: its job was begun %d times: %v", r, total, begun)
 		}
 	}
@@ -225,7 +232,7 @@ func (c *checker) connects(client *client) {
 func (c *checker) came(client *client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if client.probe {
+	if client.extra {
 		c.all = append(c.all, client)
 	}
 	detail := client.text

@@ -100,22 +100,11 @@ func (l *lab) lay() {
 
 // harm notes at the links what a trouble does to them.
 func (l *lab) harm(t trouble, in, out *link) {
-	host := brokerHost
-	there, back := in, out
-	if t.worker < len(l.workers) {
-		host = l.workers[t.worker].Addr
-		if t.n%3 > 0 || t.kind == partition || t.kind == oneWay || t.kind == power {
-			there, back = l.net.links[route{brokerHost, host}], l.net.links[route{host, brokerHost}]
-		}
+	if t.kind == noFiles {
+		host := l.hostOf(t)
+		l.net.noFiles[host] = append(l.net.noFiles[host], t.window)
 	}
-	links := []*link{there, back}
-	if t.kind == oneWay || t.kind == lag || t.kind == resets {
-		links = links[t.n%2 : t.n%2+1]
-	}
-	if t.kind == clientsCut {
-		links = []*link{in, out}[:1+t.n%2]
-	}
-	for _, k := range links {
+	for _, k := range l.linksOf(t, in, out) {
 		switch t.kind {
 		case lag:
 			k.lags = append(k.lags, t.window)
@@ -127,9 +116,34 @@ func (l *lab) harm(t trouble, in, out *link) {
 			k.outages = append(k.outages, t.window)
 		}
 	}
-	if t.kind == noFiles {
-		l.net.noFiles[host] = append(l.net.noFiles[host], t.window)
+}
+
+// linksOf returns the links of a trouble: those of its worker, or of the clients;
+// both directions, or one of them.
+func (l *lab) linksOf(t trouble, in, out *link) []*link {
+	host := l.hostOf(t)
+	links := []*link{l.net.links[route{brokerHost, host}], l.net.links[route{host, brokerHost}]}
+	switch t.kind {
+	case clientsCut:
+		return []*link{in, out}[:1+t.n%2]
+	case lag, cuts, resets:
+		if t.n%3 == 0 {
+			links = []*link{in, out}
+		}
 	}
+	switch t.kind {
+	case oneWay, lag, resets:
+		return links[t.n%2 : t.n%2+1]
+	}
+	return links
+}
+
+// hostOf returns the host at which a trouble is.
+func (l *lab) hostOf(t trouble) string {
+	if t.worker == len(l.workers) {
+		return brokerHost
+	}
+	return l.workers[t.worker].Addr
 }
 
 // newBroker puts a broker together, with all that is told what it does: the
@@ -291,7 +305,7 @@ func (h *host) kill(f func(host string)) {
 // trouble plays one trouble. What it does to links is in the links already.
 func (l *lab) trouble(t trouble) {
 	l.sleepUntil(t.from)
-	if t.worker >= len(l.hosts) {
+	if t.worker == len(l.hosts) {
 		l.note("trouble", kindNames[t.kind], brokerHost)
 		return
 	}
@@ -413,7 +427,7 @@ func (l *lab) recover() {
 		for range turns {
 			c := &client{lab: l, clientPlan: clientPlan{
 				number: l.lastNumber(), at: l.net.now(), request: protocol.Request{Type: protocol.Short, Approach: a},
-			}, probe: true}
+			}, extra: true, probe: true}
 			c.ask()
 		}
 	}

@@ -51,6 +51,8 @@ var pastFaults = []pastFault{
 	{"what falls is not moved in the heap of least connections", []edit{{"balance/leastconnections.go",
 		"func (l *LeastConnections) changed(m *member) { heap.Fix(&l.heap, m.heapAt) }",
 		"func (l *LeastConnections) changed(m *member) {\n	if m.heapAt == 0 {\n		heap.Fix(&l.heap, 0)\n	}\n}"}}},
+	{"least connections does not look at weights", []edit{{"balance/leastconnections.go",
+		"	if x, y := a.inFlight*b.weight, b.inFlight*a.weight; x != y {\n", "	if x, y := a.inFlight, b.inFlight; x != y {\n"}}},
 	{"a place that is given back is not handed on", []edit{{"balance/lease.go",
 		"	p.serve()\n	return len(p.untold) > 0\n", "	return len(p.untold) > 0\n"}}},
 	{"a trial that was withdrawn is not repeated", []edit{{"balance/lease.go",

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"balancelab/internal/balance"
+	"balancelab/internal/load"
 	"balancelab/internal/protocol"
 )
 
@@ -56,11 +57,12 @@ const (
 	visitor                    // sends nothing, and leaves
 	rubbish                    // sends what is no request
 	talker                     // sends more than the request
+	crowd                      // a load run: many usual clients
 	numBehaviours
 )
 
 var behaviourNames = [numBehaviours]string{
-	"usual", "half-closing", "bytewise", "slow", "deaf", "leaving", "resetting", "silent", "visiting", "rubbish", "talking",
+	"usual", "half-closing", "bytewise", "slow", "deaf", "leaving", "resetting", "silent", "visiting", "rubbish", "talking", "load run",
 }
 
 // A clientPlan is one client's one request.
@@ -71,6 +73,8 @@ type clientPlan struct {
 	behaviour
 	pause time.Duration // of the behaviour
 	text  string        // of rubbish
+	load  load.Plan     // of a crowd
+	most  int           // of a crowd's requests at once
 }
 
 // A kind is one of the troubles that there are.
@@ -106,7 +110,7 @@ type trouble struct {
 	kind
 	window
 	worker int // its index; for noFiles len(workers) is the broker
-	n      int // a weight or a limit; for one-way the direction
+	n      int // a weight or a limit; for links which of them, see linksOf
 }
 
 func (t trouble) String() string {
@@ -205,7 +209,7 @@ func (d drawer) worker(i int, b *brokerPlan, quick bool) workerPlan {
 func (d drawer) clients(p *plan, lasts time.Duration) {
 	odd := pick(d, 0, 5, 20, 60) // percent that behave in another way than usual
 	approaches := pick(d, protocol.Approaches(), []protocol.Approach{protocol.RoundRobin}, []protocol.Approach{protocol.LeastConnections})
-	mean := d.between(20*time.Millisecond, time.Second)
+	mean := d.between(40*time.Millisecond, time.Second)
 	bursts := d.oneOf(3)
 	for at := time.Duration(0); at < lasts; {
 		n := 1
@@ -224,8 +228,19 @@ func (d drawer) clients(p *plan, lasts time.Duration) {
 				c.behaviour = behaviour(d.IntN(int(numBehaviours)))
 			}
 			c.text = pick(d, "AppID:Medium:round_robin", "GET / HTTP/1.1\r\n\r\n", "\n", "AppID:Long:", "\xff\xfe", strings.Repeat("x", 3000), "AppID::")
+			if c.behaviour == crowd {
+				c.load, c.most = d.load(approaches), 1+d.IntN(20)
+			}
 			p.clients = append(p.clients, c)
 		}
+	}
+}
+
+// load draws a load run.
+func (d drawer) load(approaches []protocol.Approach) load.Plan {
+	return load.Plan{
+		N: 1 + d.IntN(60), Rate: float64(d.IntN(3)) * (1 + 20*d.Float64()), Arrivals: pick(d, load.Even, load.Poisson),
+		Types: protocol.Types(), Approaches: approaches, Seed: d.Uint64(),
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 var (
 	playFor   = flag.Duration("simulate.for", 2*time.Second, "for how long runs are begun, in real time")
 	narrowFor = flag.Duration("simulate.narrow", 20*time.Second, "for how long a fault is narrowed down, in real time")
-	firstOne  = flag.Uint64("simulate.from", 0, "the first seed; 0 means one that was not played yet")
+	firstOne  = flag.Uint64("simulate.from", 1, "the first seed; 0 means a random one")
 	oneSeed   = flag.Uint64("simulate.seed", 0, "play this seed only, some times, and print its history")
 	times     = flag.Int("simulate.times", 10, "how often -simulate.seed is played")
 	onlyTrs   = flag.String("simulate.troubles", "all", "the numbers of the troubles of -simulate.seed that occur, or none")
