@@ -507,8 +507,8 @@ func TestOverdue(t *testing.T) {
 			}
 		}
 	}
-	p := Plan{For: Span(time.Hour), Rate: maxRate}
-	expect(t, "of very many", p.overdue(0, time.Minute), waits{60*maxRate - 10_000_000 + 1, lateBy, time.Minute})
+	p := Plan{For: Span(time.Hour), Rate: 1e6}
+	expect(t, "of very many", p.overdue(0, time.Minute), waits{60*1e6 - 10_000 + 1, lateBy, time.Minute})
 }
 
 // Requests may be overdue at a stop with none in flight: this machine was busy,
@@ -840,6 +840,7 @@ func TestStoppedRamp(t *testing.T) {
 		}
 		expect(t, "kept", r.Rate.Kept, true)
 		expect(t, "limits", len(r.Limits), 1)
+		contains(t, written(t, r), "\n40s to 50s  9/s    9.05/s    0s\n... 5 after the stop\n\ntype ")
 	})
 }
 
@@ -858,6 +859,19 @@ func TestFallingRamp(t *testing.T) {
 		expect(t, "asked", r.Rate.Asked, 55)
 		expect(t, "achieved", rateText(r.Rate.Achieved), "55/s")
 		expect(t, "kept", r.Rate.Kept, true)
+	})
+}
+
+// The part in which a ramp is stopped counts until then.
+func TestRampStoppedInAPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+		defer cancel()
+		r := taking(0).run(ctx, Config{Plan: Plan{For: Span(100 * time.Second), RateTo: 20}, C: 1000})
+		if got := r.Parts[4].Answered; math.Abs(got-8.5) > 0.3 { // the rate at 42.5 s
+			t.Errorf("%v answered a second, want 8.5", got)
+		}
+		expect(t, "answered after the stop", r.Parts[5].Answered, 0)
 	})
 }
 

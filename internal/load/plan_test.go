@@ -83,7 +83,7 @@ func TestPlanForATime(t *testing.T) {
 			t.Errorf("%s: the last one starts at %v", what, last)
 		}
 	}
-	if n, _ := (Plan{For: Span(24 * time.Hour), Rate: 30_000}).Count(); n != 24*3600*30_000 && math.MaxInt > math.MaxInt32 {
+	if n, _ := (Plan{For: Span(24 * time.Hour), Rate: 30_000}).Count(); int64(n) != 24*3600*30_000 && math.MaxInt > math.MaxInt32 {
 		t.Errorf("a long plan has %d requests", n)
 	}
 	_, known := Plan{For: 1}.Count()

@@ -146,17 +146,14 @@ func (r *Report) Complete() bool {
 
 func (r *run) report(took time.Duration) Report {
 	cells, all, began := r.recorder.sum()
-	stopped := took // when no more requests were begun
-	if r.Plan.For > 0 {
-		stopped = min(took, time.Duration(r.Plan.For))
-	}
+	stopped := r.stopped(all.sent(), took)
 	overdue := r.Plan.overdue(all.sent(), stopped)
 	report := Report{
 		Plan: r.Plan, Requests: r.requests(all),
 		Rate:     r.rate(all, began, overdue.n, stopped, took),
 		Duration: Span(took), LatencyFrom: ActualStart,
 		Latency: newLatency(all.latency), Histogram: newBars(all.latency),
-		Parts: r.recorder.parts.table(r.Plan), Errors: r.causes.table(),
+		Parts: r.recorder.parts.table(r.Plan, stopped), Errors: r.causes.table(),
 	}
 	if r.Plan.Paced() {
 		report.LatencyFrom = PlannedStart
@@ -177,6 +174,19 @@ func (r *run) report(took time.Duration) Report {
 	return report
 }
 
+// stopped returns when no more requests began, in a run that took took. If all
+// were sent that is the end of the plan: it is later than the last answer, if the
+// last gap is long.
+func (r *run) stopped(sent int64, took time.Duration) time.Duration {
+	switch {
+	case r.Plan.Paced() && sent == int64(r.n):
+		return r.Plan.Length()
+	case r.Plan.For > 0:
+		return min(took, time.Duration(r.Plan.For))
+	}
+	return took
+}
+
 func (r *run) requests(all *tally) Requests {
 	asked := r.n
 	if !r.known {
@@ -190,12 +200,8 @@ func (r *run) requests(all *tally) Requests {
 }
 
 func (r *run) rate(all *tally, began starts, overdue int64, stopped, took time.Duration) Rate {
-	until := stopped
-	if r.known && all.sent() == int64(r.n) {
-		until = r.Plan.Length() // which is later than the last answer, if the last gap is long
-	}
 	rate := Rate{
-		Asked:    r.Plan.meanUntil(until),
+		Asked:    r.Plan.meanUntil(stopped),
 		Achieved: r.Plan.achieved(all.sent(), began, stopped),
 		Answered: perSecond(all.outcomes[Answered], took),
 		Late:     began.late, Latest: Span(began.latest),

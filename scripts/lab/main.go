@@ -70,13 +70,13 @@ const patience = time.Minute
 // shown: a lab may run all day.
 const kept = 64 << 10
 
-// draining is for how long the broker finishes what it has when the lab ends. The
-// lab kills programs that take longer than [programs.Grace].
-const draining = "10s"
-
 // waiting is for how long a request may wait in the broker, and at its worker: what
 // a queue does is to be seen.
 const waiting = "10m"
+
+// finishing is for how long Ctrl-C waits for requests. A queue may hold minutes of
+// work, and a program that takes longer than [programs.Grace] would be killed.
+const finishing = 5 * time.Second
 
 // name is what this program calls itself, in front of its own lines.
 const name = "lab"
@@ -85,7 +85,7 @@ func main() { cli.Main(cli.Checked(name, run)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	line := cli.NewLine(name, usage, stdout, stderr)
-	var p plan
+	p := plan{drain: finishing}
 	line.IntVar(&p.workers, "workers", 3, "")
 	line.IntVar(&p.slots, "slots", 1, "")
 	line.DurationVar(&p.long, "long", 2*time.Second, "")
@@ -114,7 +114,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type plan struct {
 	workers, slots    int
 	long, short       time.Duration
-	port, page, first int // 0 for any
+	port, page, first int           // 0 for any
+	drain             time.Duration // how long a program finishes what it has, when it is to stop
 }
 
 // check returns what is wrong with a plan, or nil.
@@ -216,12 +217,28 @@ func (l *lab) show(ctx context.Context) error {
 		err = nil // whatever was going on was to end
 	}
 	if l.broker != nil {
-		err = cmp.Or(err, l.broker.Stop()) // before the workers: what waits in it needs them
+		err = cmp.Or(err, stop(l.broker)) // before the workers: what waits in it needs them
 	}
-	if err = cmp.Or(err, l.set.Stop()); err == nil {
+	if err = cmp.Or(err, stop(l.set.Started()...), l.set.Stop()); err == nil {
 		l.say("Everything is stopped.")
 	}
 	return err
+}
+
+// stop stops programs. One that could not finish all of its work in time says so
+// itself, which is no failure of the lab.
+func stop(all ...*programs.Program) error {
+	errs := make([]error, len(all))
+	var stopping sync.WaitGroup
+	for i, p := range all {
+		stopping.Go(func() {
+			if err := p.Stop(); p.Code() != cli.Failed {
+				errs[i] = err
+			}
+		})
+	}
+	stopping.Wait()
+	return cmp.Or(errs...)
 }
 
 // perform starts the programs, and returns when ctx is done, or the broker has
@@ -291,7 +308,7 @@ func tell(ctx context.Context, p *programs.Program, ended chan<- *programs.Progr
 func (l *lab) startWorkers(ctx context.Context) (all []*programs.Program, err error) {
 	for i, a := range l.plan.addrs()[:l.plan.workers] {
 		w, err := l.serve(ctx, a.name, "worker", "-listen", a.addr, "-slots", strconv.Itoa(l.plan.slots),
-			"-long", l.plan.long.String(), "-short", l.plan.short.String(), strconv.Itoa(i+1))
+			"-long", l.plan.long.String(), "-short", l.plan.short.String(), "-drain-timeout", l.plan.drain.String(), strconv.Itoa(i+1))
 		if err != nil {
 			return nil, err
 		}
@@ -308,7 +325,7 @@ func (l *lab) startBroker(ctx context.Context, workers []*programs.Program) (bro
 	}
 	at := l.plan.addrs()[l.plan.workers:]
 	broker, err = l.serve(ctx, "broker", "broker", "-listen", at[0].addr, "-workers", strings.Join(list, ","), "-status", at[1].addr, "-control",
-		"-queue-timeout", waiting, "-answer-timeout", waiting, "-drain-timeout", draining)
+		"-queue-timeout", waiting, "-answer-timeout", waiting, "-drain-timeout", l.plan.drain.String())
 	if err != nil {
 		return nil, "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"balancelab/internal/cli"
 	"balancelab/internal/programs"
@@ -23,7 +25,7 @@ import (
 // when nothing runs. ready is called when all runs.
 func newLab(ready func(l *lab, url string)) (*lab, *bytes.Buffer) {
 	shown := new(bytes.Buffer)
-	l := &lab{plan: plan{workers: 2, slots: 1}, listing: &programs.Listing{W: shown}}
+	l := &lab{plan: plan{workers: 2, slots: 1, drain: finishing}, listing: &programs.Listing{W: shown}}
 	l.ready = func(url string) { ready(l, url) }
 	return l, shown
 }
@@ -87,10 +89,60 @@ func TestLab(t *testing.T) {
 			t.Errorf("%s: %s", p.Name, p.State())
 		}
 	}
-	contains(t, shown.String(), "lab      | Building", "worker-1 $ worker -listen 127.0.0.1:0 -slots 1 -long 0s -short 0s 1\n",
+	contains(t, shown.String(), "lab      | Building", "worker-1 $ worker -listen 127.0.0.1:0 -slots 1 -long 0s -short 0s -drain-timeout 5s 1\n",
 		"worker-1 | [Worker-1] Listening on port ", "worker-2 $ ", "broker   $ broker -listen 127.0.0.1:0 -workers 127.0.0.1:", " -control",
 		"broker   | [Broker] Listening", "lab      | The page is at http://127.0.0.1:", "lab      | Stopping...",
 		"broker   | [Broker] Worker-2: answered", "worker-2 | worker: stopping", "lab      | Everything is stopped.\n")
+}
+
+// Ctrl-C in the middle of a comparison, and with more work from clients than can be
+// finished, ends all in order too.
+func TestInterruptedWork(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	l, shown := newLab(func(l *lab, url string) {
+		defer interrupt()
+		client, err := net.Dial("tcp", l.broker.Addr())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { client.Close() })
+		fmt.Fprintf(client, "AppID:Long:round_robin")
+		const order = `{"n":8,"c":8,"types":["Long"],"compare":true}`
+		reply, err := http.Post(url+"run", "application/json", strings.NewReader(order))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		reply.Body.Close()
+		for s := (stats.Snapshot{}); inFlight(s) < 9; {
+			reply, err := http.Get(url + "status.json")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			err = json.NewDecoder(reply.Body).Decode(&s)
+			reply.Body.Close()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	l.plan.long, l.plan.drain = time.Hour, time.Second
+	if err := l.show(ctx); err != nil {
+		t.Error(err)
+	}
+	l.gone(t, 3)
+	contains(t, shown.String(), "lab      | Stopping...", "lab      | Everything is stopped.\n")
+}
+
+func inFlight(s stats.Snapshot) (n int) {
+	for _, w := range s.Workers {
+		n += w.InFlight
+	}
+	return n
 }
 
 // A worker that is killed is part of the lesson; a broker that is killed ends it.
