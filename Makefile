@@ -1,4 +1,4 @@
-.PHONY: help build demo compare terminals test check nemesis simulate bench bench-peers clean
+.PHONY: help build demo lab compare terminals test check nemesis churn simulate bench bench-peers picture clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,10 +10,13 @@ build: ## build client, broker and worker into bin/
 demo: ## play the course notes' session and check which worker answers
 	@go run ./scripts/demo
 
+lab: ## three workers, the broker, and its page in a browser; Ctrl-C ends it
+	@go run ./scripts/lab
+
 compare: ## show why least connections exists, in under a minute
 	@go run ./scripts/compare
 
-terminals: ## open the lab in tmux: three workers, the broker, a prompt
+terminals: ## open the lab in tmux: three workers, the broker with its page, a prompt
 	@scripts/terminals.sh
 
 test: ## run all tests; needs nothing but Go
@@ -25,6 +28,9 @@ check: ## all that must hold before a change goes in, in some minutes
 nemesis: ## kill, stop and restart workers under load, for 30 s in each of four labs
 	go test -count=1 -v ./internal/e2e -run TestNemesis -nemesis.for 30s
 
+churn: ## add, drain, restart and remove workers under load, for 30 s in each of two labs
+	go test -count=1 -v ./internal/e2e -run TestChurn -churn.for 30s
+
 simulate: ## play the whole lab in simulated time, with troubles of all kinds, for a minute
 	@mkdir -p bin
 	@go test -c -o bin/simulate.test ./internal/simulate
@@ -35,6 +41,9 @@ bench: ## run all benchmarks
 
 bench-peers: ## compare the broker with HAProxy and nginx, in about two minutes; needs Linux
 	@go run ./scripts/benchpeers
+
+picture: ## draw the picture at the top of README.md anew; needs Chromium
+	go test -count=1 -v ./internal/status -run 'TestPicture$$' -picture page.png
 
 clean: ## remove what build made
 	rm -rf bin

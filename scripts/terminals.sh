@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Opens the lab in tmux: three workers, the broker, and a prompt for the client.
+# Opens the lab in tmux: three workers, the broker with its page, and a prompt for
+# the client.
 # A second call comes back to the session that the first one opened.
 
 set -euo pipefail
+
+page=127.0.0.1:8080
 
 usage='usage: scripts/terminals.sh [session]
 
   [session]  a name for the tmux session (default balancelab)
 
 In the last pane: client Long least_connections
+In a browser:     http://'$page'/
 '
 
 # pane runs inside a pane: a program, if there is one, and then a prompt that
@@ -34,6 +38,7 @@ leaving() {
     cat <<END
 Try:         client Long least_connections
              client Short round_robin
+The page:    http://$page/
 Leave:       $prefix d   (scripts/terminals.sh $session comes back)
 End it all:  tmux kill-session -t '=$session'
 END
@@ -49,7 +54,7 @@ start() {
     label worker-1
     split worker-2 worker 2
     split worker-3 worker 3
-    split broker broker
+    split broker broker -status "$page" -control
     split client
     tmux set-option -w -t "=$session:lab" pane-border-status top >/dev/null
     tmux set-option -w -t "=$session:lab" pane-border-format ' #{@program} ' >/dev/null

@@ -21,6 +21,7 @@ type flags struct {
 	queue                        time.Duration
 	maxConns                     int // with the default worked out
 	viewers                      int // connections to the live page at once
+	atOnce                       int // requests of a run, with control
 	perWorker                    int // the limit of a worker that has none of its own
 	control, check               bool
 	redispatch, keepalive        bool
@@ -101,7 +102,7 @@ func onLoopback(addr string) bool {
 func (f *flags) setMaxConns(line *cli.Line) {
 	limit, limited := cli.OpenFiles()
 	b := f.budget(limit, limited)
-	f.viewers = b.viewers
+	f.viewers, f.atOnce = b.viewers, f.ownClients(limit, limited)
 	if limited && f.maxConns > b.clients {
 		line.Note("-max-conns %d needs more than the %d open files that are allowed; it is lowered to %d, and more clients wait (see ulimit -n)",
 			f.maxConns, limit, b.clients)

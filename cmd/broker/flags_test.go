@@ -129,3 +129,23 @@ func TestIdle(t *testing.T) {
 		}
 	}
 }
+
+// Orders are taken on a loopback address only, however it is written.
+func TestControlIsOnLoopback(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:8080", "127.1.2.3:0", "[::1]:8080", "[::ffff:127.0.0.1]:8080", "localhost:8080", "LocalHost:8080"} {
+		if f, _ := parse(t, "-control", "-status", addr); !f.control {
+			t.Errorf("%s: no control", addr)
+		}
+	}
+	const only = "-control takes orders on a loopback address only, such as -status 127.0.0.1:8080: -status is "
+	for addr, reason := range map[string]string{
+		"": "-control needs -status, such as -status 127.0.0.1:8080", ":8080": only + `":8080"`, "0.0.0.0:8080": only + `"0.0.0.0:8080"`,
+		"[::]:8080": only + `"[::]:8080"`, "192.0.2.1:8080": only + `"192.0.2.1:8080"`, "localhost.example:8080": only + `"localhost.example:8080"`,
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), []string{"-control", "-status", addr}, &stdout, &stderr)
+		if want := "broker: " + reason + " (see broker -h)\n"; code != cli.Usage || stdout.Len() > 0 || stderr.String() != want {
+			t.Errorf("%q: exit code %d, %q, %q, want %q", addr, code, stdout.String(), stderr.String(), want)
+		}
+	}
+}

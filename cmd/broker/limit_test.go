@@ -48,6 +48,8 @@ func TestBudget(t *testing.T) {
 		{"few files, with the page", flags{workers: three, status: "x"}, 128, true, budget{38, 32}},
 		{"few files, with the page and kept connections", flags{workers: three, status: "x", keepalive: true}, 128, true, budget{25, 32}},
 		{"more files, with kept connections", flags{workers: three, keepalive: true}, 2017, true, budget{807, 0}},
+		{"few files, with runs", flags{workers: three, status: "x", control: true}, 128, true, budget{30, 32}},
+		{"any number of workers", flags{workers: three, keepalive: true, control: true}, 2017, true, budget{582, 0}},
 		{"next to none", flags{workers: three, status: "x", keepalive: true}, 10, true, budget{1, 2}},
 	} {
 		if got := test.flags.budget(test.limit, test.limited); got != test.want {

@@ -47,8 +47,9 @@ const usage = `usage: broker [flags]
   -keepalive             keep connections to workers that can (not the original)
   -status addr           where to show a live page, such as 127.0.0.1:8080;
                          /status.json and /metrics are there too (default: none)
-  -control               let "broker workers" add, drain and remove workers,
-                         through -status, which must be a loopback address
+  -control               let "broker workers" add, drain and remove workers, and
+                         the page send requests; both through -status, which
+                         must be a loopback address
   -log format            text, json or off (default text)
   -check                 say whether the command line is right and the workers'
                          hosts are found, and exit
@@ -97,7 +98,7 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 	}
 	defer runWatch(ctx, b.Watch)()
 	if f.keepalive {
-		b.Idle = broker.NewIdlePool(f.idle())
+		b.Idle = f.idlePool()
 		defer b.Idle.Close()
 	}
 	page, err := openPage(ctx, line, f.status)
@@ -105,17 +106,9 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		return err
 	}
 	if f.control {
-		page.control, page.orders = true, control.Handler(b.Pool, f.perWorker)
+		page.control, page.atOnce, page.orders = true, f.atOnce, control.Handler(b.Pool, f.perWorker)
 	}
-	b.Pool.OnChange = func(c balance.Change) {
-		if c.State == balance.Draining || c.State == balance.Drained {
-			b.Idle.Drop(c.Index)
-		}
-		if page != nil {
-			page.feed.Changed(c)
-		}
-		log.Changed(c)
-	}
+	b.Pool.OnChange = func(c balance.Change) { changed(c, b.Idle, page, log) }
 	log.Listening(l.Addr())
 	if page != nil {
 		log.StatusPage(status.URL(page.Addr()))
@@ -123,13 +116,25 @@ func serve(ctx context.Context, line *cli.Line, f flags, log observer) error {
 		defer page.close()
 	}
 	s := server.Server{
-		Handle: b.Handle, DrainTimeout: f.drain, MaxConns: f.maxConns,
-		Paused: log.Paused, Panicked: line.Panicked,
+		Handle: b.Handle, MaxConns: f.maxConns,
+		Stopping: func(n int) time.Duration { return line.Finishing(ctx, n, "request", f.drain) },
+		Paused:   log.Paused, Panicked: line.Panicked,
 	}
-	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "request", f.drain) }
-	err = s.Serve(ctx, l)
+	err = s.Serve(page.afterRuns(ctx), l)
 	log.Summary(b.Pool.Snapshot())
 	return err
+}
+
+// changed tells all what has happened to a worker. One that drains needs no idle
+// connection any more.
+func changed(c balance.Change, idle *broker.IdlePool, page *page, log observer) {
+	if c.State == balance.Draining || c.State == balance.Drained {
+		idle.Drop(c.Index)
+	}
+	if page != nil {
+		page.feed.Changed(c)
+	}
+	log.Changed(c)
 }
 
 // runWatch runs w, also while the broker drains, until stop is called.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 
 	"balancelab/internal/balance"
@@ -12,6 +13,7 @@ import (
 	"balancelab/internal/cli"
 	"balancelab/internal/control"
 	"balancelab/internal/events"
+	"balancelab/internal/runs"
 	"balancelab/internal/stats"
 	"balancelab/internal/status"
 )
@@ -23,6 +25,8 @@ type page struct {
 	line    *cli.Line    // is told what goes wrong
 	control bool         // orders are taken
 	orders  http.Handler // takes them, or says why not
+	atOnce  int          // how many requests of a run are in flight at once
+	runs    *runs.Runner // nil unless orders are taken
 	feed    *events.Feed
 	running sync.WaitGroup
 	cancel  context.CancelFunc
@@ -58,10 +62,11 @@ func exposedURL(given string, at net.Addr) string {
 func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Addr, log observer, viewers int) broker.Observer {
 	recorder := stats.New(pool, log)
 	p.feed = events.New(recorder)
+	observer := p.takeRuns(pool, listen)
 	handler := status.Handler(status.Site{Orders: p.orders, Events: p.feed, Snapshot: func() stats.Snapshot {
 		s := recorder.Snapshot()
 		s.Listen, s.Stopping, s.Control = listen.String(), stopping.Err() != nil, p.control
-		s.Totals.LinesDropped = log.NotShown()
+		s.Run, s.Totals.LinesDropped = p.run(), log.NotShown()
 		return s
 	}})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
@@ -75,13 +80,68 @@ func (p *page) start(stopping context.Context, pool *balance.Pool, listen net.Ad
 			p.line.Fail(err)
 		}
 	})
-	return p.feed
+	return observer
+}
+
+// takeRuns adds runs to the orders, if any are taken, and returns the observer
+// that the broker is to tell.
+func (p *page) takeRuns(pool *balance.Pool, listen net.Addr) broker.Observer {
+	if !p.control {
+		return p.feed
+	}
+	addr := ownAddr(listen)
+	p.runs = runs.New(runs.Config{
+		Pool: pool, Addr: addr, Dial: runs.Dial(addr), Observer: p.feed, MaxAtOnce: p.atOnce, Note: p.feed.Note,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/run", control.Runs(p.runs))
+	mux.Handle("/", p.orders)
+	p.orders = mux
+	return p.runs
+}
+
+// ownAddr returns where the broker connects to itself, if it listens at addr.
+func ownAddr(addr net.Addr) string {
+	at, err := netip.ParseAddrPort(addr.String())
+	if err == nil && at.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
+	}
+	return addr.String()
+}
+
+// run returns what a snapshot says of the latest run.
+func (p *page) run() *stats.Run {
+	if p.runs == nil {
+		return nil
+	}
+	id, part, running := p.runs.Latest()
+	if id == 0 {
+		return nil
+	}
+	return &stats.Run{ID: id, Running: running, Part: part}
+}
+
+// afterRuns returns a context that is done when ctx is, and the run that goes on
+// then was stopped. So the broker does not wait for requests of its own.
+func (p *page) afterRuns(ctx context.Context) context.Context {
+	if p == nil || p.runs == nil {
+		return ctx
+	}
+	after, done := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		p.runs.Close()
+		done(context.Cause(ctx))
+	})
+	return after
 }
 
 // streams returns how many of the viewers' connections may be streams of events.
 func streams(viewers int) int { return min(events.MaxViewers, viewers/2) }
 
 func (p *page) close() {
+	if p.runs != nil {
+		p.runs.Close()
+	}
 	p.cancel()
 	p.running.Wait()
 }

@@ -165,6 +165,26 @@ func (l lingering) Accept() (net.Conn, error) {
 	return conn, err
 }
 
+// A broker connects to itself where it listens, or over the loopback if that is
+// everywhere.
+func TestOwnAddr(t *testing.T) {
+	for listens, want := range map[string]string{
+		"127.0.0.1:8000":   "127.0.0.1:8000",
+		"192.168.1.5:8000": "192.168.1.5:8000",
+		"[::1]:8000":       "[::1]:8000",
+		"0.0.0.0:8000":     "127.0.0.1:8000",
+		"[::]:8000":        "127.0.0.1:8000",
+	} {
+		addr, err := net.ResolveTCPAddr("tcp", listens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ownAddr(addr); got != want {
+			t.Errorf("%s: %s, want %s", listens, got, want)
+		}
+	}
+}
+
 // The page takes samples of what is in flight while it is open. When it is
 // closed, nothing of it is running.
 func TestPageRunsUntilItIsClosed(t *testing.T) {

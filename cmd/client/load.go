@@ -70,6 +70,8 @@ func (f flags) check(line *cli.Line) error {
 		return fmt.Errorf("%s takes -n, the number of requests, or -d, the time", alone)
 	case line.IsSet("n") && line.IsSet("d"):
 		return errors.New("-d says for how long: leave out -n")
+	case line.IsSet("csv") && f.csv == "":
+		return fmt.Errorf("-csv takes the name of a file, or %s", standardOutput)
 	case line.IsSet("d") && f.lasts <= 0:
 		return fmt.Errorf("-d must be above 0: %v", f.lasts)
 	case f.arrivals == load.Poisson && f.rate == 0 && f.rateTo == 0:
@@ -125,7 +127,7 @@ func loadRun(ctx context.Context, line *cli.Line, f flags, stdout, stderr io.Wri
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
-	if !f.quiet {
+	if !f.quiet && !f.jsonOnStderr() {
 		showProgress(&config, stderr)
 	}
 	rows, err := f.openRows(stdout)
@@ -158,20 +160,45 @@ func showProgress(config *load.Config, stderr io.Writer) {
 	}
 }
 
+// jsonOnStderr reports whether the report is JSON on standard error. Then nothing
+// else is to be there, so that a program can read it.
+func (f flags) jsonOnStderr() bool { return f.json && f.csv == standardOutput }
+
 // print prints the report where the rows are not.
 func (f flags) print(report load.Report, stdout, stderr io.Writer) error {
-	to, name := stdout, "standard output"
-	if f.csv == standardOutput {
-		to, name = stderr, "standard error"
-	} else if w, ok := stderr.(*console.Writer); ok {
-		w.Close() // the progress is to be complete before the report, which may go to the same terminal
-	}
 	write := report.WriteText
 	if f.json {
 		write = report.WriteJSON
 	}
-	if err := write(to); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	if f.csv == standardOutput {
+		return printOnStderr(write, stderr)
+	}
+	if w, ok := stderr.(*console.Writer); ok {
+		w.Close() // the progress is to be complete before the report, which may go to the same terminal
+	}
+	if err := write(stdout); err != nil {
+		return fmt.Errorf("standard output: %w", err)
+	}
+	return nil
+}
+
+// printOnStderr has write write the report there. A [console.Writer] never fails,
+// and tells afterwards what it dropped.
+func printOnStderr(write func(io.Writer) error, stderr io.Writer) error {
+	w, drops := stderr.(*console.Writer)
+	before := 0
+	if drops {
+		before = w.NotShown()
+	}
+	if err := write(stderr); err != nil {
+		return fmt.Errorf("standard error: %w", err)
+	}
+	if !drops {
+		return nil
+	}
+	w.Close()
+	if w.NotShown() > before {
+		return errors.New("standard error: the report was not written whole")
 	}
 	return nil
 }
@@ -202,6 +229,9 @@ func cause(err error) error {
 		return &load.LocalError{Err: errors.New("no local port is free: open connections and those closed within a minute hold them all; ask for less")}
 	case neterr.ProcessFiles:
 		return &load.LocalError{Err: errors.New("too many open files here: ask for less at once, or raise ulimit -n")}
+	}
+	if neterr.Exhausted(err) {
+		return &load.LocalError{Err: neterr.Reason(err)}
 	}
 	return neterr.Reason(err)
 }

@@ -494,6 +494,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"-d -1s Short round_robin":                  "-d must be above 0: -1s",
 		"-d 5 Short round_robin":                    `invalid value "5" for flag -d: want a unit, such as 5s`,
 		"-n 2 -arrivals poisson Short round_robin":  "-arrivals poisson takes -rate",
+		"-n 2 -csv= Short round_robin":              "-csv takes the name of a file, or -",
 		"-n 2 -arrivals odd Short round_robin":      `invalid value "odd" for flag -arrivals: want even or poisson`,
 		"-arrivals even Short round_robin":          "-arrivals takes -n, the number of requests, or -d, the time",
 		"-seed 1 Short round_robin":                 "-seed takes -n, the number of requests, or -d, the time",
@@ -649,7 +650,7 @@ func TestCSV(t *testing.T) {
 			}
 		}
 	}
-	name := filepath.Join(tempDir(t), "run.csv")
+	name := filepath.Join(t.TempDir(), "run.csv")
 	got := f.client("-n", "30", "-rate", "1e4", "-csv", name, "Short", "round_robin")
 	expect(t, "exit code", got.code, 0)
 	contains(t, got.stdout, "requests   30 sent, 30 ok, 0 failed")
@@ -668,18 +669,19 @@ func TestCSV(t *testing.T) {
 	got = f.client("-csv", "-", "-json", "Short", "round_robin")
 	expect(t, "of one request: lines", strings.Count(got.stdout, "\n"), 2)
 	contains(t, got.stderr, `"sent": 1,`)
+	expect(t, "a report that a program can read", json.Valid([]byte(got.stderr)), true)
 }
 
-// tempDir returns a directory for the time of a test. That of t.TempDir can't be
-// removed under wine 8, which fails the test.
-func tempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "client")
-	if err != nil {
-		t.Fatal(err)
+// A report that can't be written is a failure, on standard error too.
+func TestReportThatCannotBeWritten(t *testing.T) {
+	f := newFake(t, always(protocol.Response))
+	for _, flags := range []string{"-csv -", "-csv - -json", "-csv - -q"} {
+		full := console.NewWriter(writerFunc(func([]byte) (int, error) { return 0, errors.New("no space left on device") }), nil)
+		args := strings.Fields("-broker " + f.addr + " -n 2 " + flags + " Short round_robin")
+		var stdout bytes.Buffer
+		expect(t, flags+": exit code", run(t.Context(), args, &stdout, full), 1)
+		expect(t, flags+": rows", strings.Count(stdout.String(), "\n"), 3)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }
 
 // Rows that can't be written are a failure, after the report.
@@ -692,7 +694,7 @@ func TestCSVThatCannotBeWritten(t *testing.T) {
 	contains(t, stderr.String(), "requests   30 sent, 30 ok, 0 failed")
 	contains(t, stderr.String(), "\nclient: standard output: not all rows were written: no space left on device\n")
 
-	nowhere := filepath.Join(tempDir(t), "no", "run.csv")
+	nowhere := filepath.Join(t.TempDir(), "no", "run.csv")
 	before := len(f.requests)
 	got := f.client("-n", "2", "-csv", nowhere, "Short", "round_robin")
 	expect(t, "exit code", got.code, 1)
@@ -710,10 +712,13 @@ func TestCSVThatCannotBeWritten(t *testing.T) {
 
 // Where this machine has run out of something, the report says so at its top.
 func TestLocalFailures(t *testing.T) {
-	for _, kind := range []neterr.Kind{neterr.NoPort, neterr.ProcessFiles} {
+	for _, kind := range []neterr.Kind{neterr.NoPort, neterr.InUse, neterr.ProcessFiles, neterr.NoBuffer, neterr.NoMemory} {
 		err := cause(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", neterr.Errno(kind))})
 		if !errors.As(err, new(*load.LocalError)) {
 			t.Errorf("%v is not local", err)
 		}
+	}
+	if err := cause(neterr.Errno(neterr.Refused)); errors.As(err, new(*load.LocalError)) {
+		t.Errorf("%v is local", err)
 	}
 }

@@ -45,56 +45,72 @@ func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	line := cli.NewLine("worker", usage, stdout, stderr)
-	listen := line.String("listen", "", "")
-	long := line.Duration("long", 5*time.Second, "")
-	short := line.Duration("short", time.Second, "")
-	slots := line.Int("slots", 0, "")
-	drain := line.Duration("drain-timeout", 30*time.Second, "")
-	format := line.String("log", "text", "")
-	if code, ok := line.Parse(args, "id"); !ok {
+	f, code, ok := parseFlags(line, args)
+	if !ok {
 		return code
 	}
-	const lastID = 65535 - firstPort
-	id, err := strconv.Atoi(line.Arg(0))
-	if err != nil || id < 1 || id > lastID {
-		return line.Wrong("<id> is %q, want a number from 1 to %d", line.Arg(0), lastID)
-	}
-	if min(*long, *short, *drain) < 0 {
-		return line.Wrong("a time must not be negative")
-	}
-	if line.IsSet("listen") && cli.CheckListen(*listen) != nil {
-		return line.Wrong("-listen: %v", cli.CheckListen(*listen))
-	}
-	if *slots < 0 {
-		return line.Wrong("-slots must not be negative: %d", *slots)
-	}
-	log, err := newLog(*format, stdout)
+	log, err := newLog(f.log, stdout)
 	if err != nil {
 		return line.Wrong("%v", err)
 	}
-	if *listen == "" {
-		*listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+id))
-	}
 	defer log.Close()
-	l, err := socket.Listen(ctx, *listen)
+	l, err := socket.Listen(ctx, f.listen)
 	if err != nil {
 		return line.Fail(err)
 	}
-	log.Listening(id, l.Addr())
-	tellBroker(line, id, l.Addr().String())
+	log.Listening(f.id, l.Addr())
+	tellBroker(line, f.id, l.Addr().String())
 	w := worker.Worker{
-		Work:  [protocol.NumTypes]time.Duration{protocol.Long: *long, protocol.Short: *short},
-		Slots: *slots, Observer: log,
+		Work:  [protocol.NumTypes]time.Duration{protocol.Long: f.long, protocol.Short: f.short},
+		Slots: f.slots, Observer: log,
 	}
 	s := server.Server{
-		Handle: w.Handle, DrainTimeout: *drain,
-		Paused: log.Paused, Panicked: line.Panicked, MaxConns: maxConns(),
+		Handle: w.Handle, MaxConns: maxConns(),
+		Stopping: func(n int) time.Duration { return line.Finishing(ctx, n, "job", f.drain) },
+		Paused:   log.Paused, Panicked: line.Panicked,
 	}
-	s.Stopping = func(n int) { s.DrainTimeout = line.Finishing(ctx, n, "job", *drain) }
 	if err := s.Serve(ctx, l); err != nil {
 		return line.Fail(err)
 	}
 	return cli.OK
+}
+
+// flags are what the command line says; the usage text says what each means.
+type flags struct {
+	id                 int
+	listen, log        string
+	long, short, drain time.Duration
+	slots              int
+}
+
+// parseFlags reports false when the program is to exit with code.
+func parseFlags(line *cli.Line, args []string) (f flags, code int, ok bool) {
+	line.StringVar(&f.listen, "listen", "", "")
+	line.DurationVar(&f.long, "long", 5*time.Second, "")
+	line.DurationVar(&f.short, "short", time.Second, "")
+	line.IntVar(&f.slots, "slots", 0, "")
+	line.DurationVar(&f.drain, "drain-timeout", 30*time.Second, "")
+	line.StringVar(&f.log, "log", "text", "")
+	if code, ok := line.Parse(args, "id"); !ok {
+		return f, code, false
+	}
+	const lastID = 65535 - firstPort
+	id, err := strconv.Atoi(line.Arg(0))
+	switch {
+	case err != nil || id < 1 || id > lastID:
+		return f, line.Wrong("<id> is %q, want a number from 1 to %d", line.Arg(0), lastID), false
+	case min(f.long, f.short, f.drain) < 0:
+		return f, line.Wrong("a time must not be negative"), false
+	case line.IsSet("listen") && cli.CheckListen(f.listen) != nil:
+		return f, line.Wrong("-listen: %v", cli.CheckListen(f.listen)), false
+	case f.slots < 0:
+		return f, line.Wrong("-slots must not be negative: %d", f.slots), false
+	}
+	f.id = id
+	if f.listen == "" {
+		f.listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+id))
+	}
+	return f, cli.OK, true
 }
 
 // maxConns returns how many connections the limit on open files allows.
@@ -129,7 +145,7 @@ func tellBroker(line *cli.Line, id int, addr string) {
 	} else {
 		workers[id-1] = addr
 	}
-	line.Note("tell the broker of this worker: broker -workers %s", strings.Join(workers, ","))
+	line.Note("tell the broker of this worker: broker -workers %s; or if it runs with -control: broker workers add %s", strings.Join(workers, ","), addr)
 }
 
 // An observer is what -log chooses.

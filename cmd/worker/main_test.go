@@ -70,9 +70,9 @@ func TestTellBroker(t *testing.T) {
 	}{
 		{1, "127.0.0.1:9002", ""},
 		{3, "127.0.0.1:9004", ""},
-		{4, "127.0.0.1:9005", "worker: tell the broker of this worker: broker -workers 127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:9004,127.0.0.1:9005\n"},
-		{2, "127.0.0.1:7000", "worker: tell the broker of this worker: broker -workers 127.0.0.1:9002,127.0.0.1:7000,127.0.0.1:9004\n"},
-		{3, "127.0.0.1:7000", "worker: tell the broker of this worker: broker -workers 127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:7000\n"},
+		{4, "127.0.0.1:9005", "worker: tell the broker of this worker: broker -workers 127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:9004,127.0.0.1:9005; or if it runs with -control: broker workers add 127.0.0.1:9005\n"},
+		{2, "127.0.0.1:7000", "worker: tell the broker of this worker: broker -workers 127.0.0.1:9002,127.0.0.1:7000,127.0.0.1:9004; or if it runs with -control: broker workers add 127.0.0.1:7000\n"},
+		{3, "127.0.0.1:7000", "worker: tell the broker of this worker: broker -workers 127.0.0.1:9002,127.0.0.1:9003,127.0.0.1:7000; or if it runs with -control: broker workers add 127.0.0.1:7000\n"},
 		{2, "[::]:9003", ""},
 		{2, "0.0.0.0:9003", ""},
 	} {
@@ -108,7 +108,7 @@ func TestRun(t *testing.T) {
 		if got.code != cli.OK || !regexp.MustCompile(line).MatchString(got.stdout) || (format == "off") != (got.stdout == "") {
 			t.Errorf("-log %s: %+v", format, got)
 		}
-		want := "worker: tell the broker of this worker: broker -workers 127.0.0.1:9002," + addr + ",127.0.0.1:9004\n" +
+		want := "worker: tell the broker of this worker: broker -workers 127.0.0.1:9002," + addr + ",127.0.0.1:9004; or if it runs with -control: broker workers add " + addr + "\n" +
 			"worker: stopping; no job is in flight\n"
 		if got.stderr != want {
 			t.Errorf("-log %s: standard error: %s", format, got.stderr)

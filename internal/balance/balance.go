@@ -51,7 +51,7 @@
 // it did before. Such an answer, to a request from before the cool-down, does
 // not end it, unless the excess is 0 by then.
 //
-// [Pool.OnChange] is told of every cool-down, every return and every order.
+// [Pool.OnChange] is told of every cool-down and every return.
 //
 // A worker that is not eligible (it cools down, or is on trial) is used all the
 // same when a request has no other worker left to try. So a pool whose workers
@@ -149,4 +149,7 @@ type Status struct {
 	Failed    int     // leases released as Failed or NotCounted
 	Withdrawn int     // leases released as Withdrawn
 	Turns     []Turns // by the selector's index
+	// RecentPeak is Peak since the latest [Pool.RestartPeaks], what was in flight
+	// then included.
+	RecentPeak int
 }

@@ -6,11 +6,12 @@ import (
 )
 
 // A Change says that a worker begins to cool down or is up again, or that it
-// comes or goes by an order.
+// comes or goes by an order. While it drains it is not told that the worker cools
+// down or answers: it gets nothing in either case.
 type Change struct {
 	Worker
 	Index   int           // as [Lease.Index]
-	State   State         // Cooling, Up, Draining, Drained or Removed
+	State   State         // what it is now
 	Cooling time.Duration // how long the cool-down lasts; 0 if it does not cool
 	Cause   Cause
 }
@@ -23,7 +24,7 @@ const (
 	FailedInARow               // it cools down
 	TooManyFailed              // it cools down: its excess has come to the limit
 	TrialFailed                // it cools down once more
-	Ordered                    // it drains, has drained, is removed or is up again
+	Ordered                    // it drains, has drained, is removed, or drains no longer
 	Added                      // it is new
 )
 
@@ -37,6 +38,13 @@ func (c Cause) String() string {
 		"as ordered",
 		"it was added",
 	}[c]
+}
+
+// noteHealth notes a change of m unless m drains.
+func (p *Pool) noteHealth(m *member, c Change) {
+	if !m.draining {
+		p.note(m, c)
+	}
 }
 
 // note keeps a change of m until it can be told without the lock.

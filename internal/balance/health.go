@@ -44,7 +44,7 @@ func (p *Pool) answered(m *member, lease uint64) {
 		p.warm(m)
 	}
 	m.state = Up
-	p.note(m, Change{State: Up, Cause: AnswerCame})
+	p.noteHealth(m, Change{State: Up, Cause: AnswerCame})
 }
 
 // warm takes m from those that cool down.
@@ -85,7 +85,7 @@ func (p *Pool) cool(m *member, c Cause) {
 	m.state, m.until = Cooling, time.Now().Add(m.coolDown)
 	m.before = p.leases
 	heap.Push(&p.cooling, m)
-	p.note(m, Change{State: Cooling, Cooling: m.coolDown, Cause: c})
+	p.noteHealth(m, Change{State: Cooling, Cooling: m.coolDown, Cause: c})
 }
 
 // repeatTrial lets a trial that proved nothing be repeated.

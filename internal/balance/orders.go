@@ -50,10 +50,15 @@ func (p *Pool) Drain(name string) (Status, error) {
 // that cooled down before goes on with that.
 func (p *Pool) Up(name string) (Status, error) {
 	return p.order(name, func(m *member) {
-		if m.draining {
-			m.draining, m.leaving = false, false
-			p.note(m, Change{State: Up, Cause: Ordered})
+		if !m.draining {
+			return
 		}
+		m.draining, m.leaving = false, false
+		c := Change{State: m.state, Cause: Ordered}
+		if m.state == Cooling {
+			c.Cooling = time.Until(m.until)
+		}
+		p.note(m, c)
 	})
 }
 

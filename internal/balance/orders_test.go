@@ -76,6 +76,7 @@ func TestUpWhileItDrains(t *testing.T) {
 func TestDrainKeepsACoolDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 1, 1)
+		changes := l.told()
 		must := ordered(t)
 		l.fail("a", 3)
 		expect(t, "while it cools", briefly(must(l.Drain("a"))), "a drained, 0 in flight")
@@ -88,7 +89,40 @@ func TestDrainKeepsACoolDown(t *testing.T) {
 		expect(t, "no trial while it drains", l.ask(rr, 3, Answered), "bbb")
 		expect(t, "after the cool-down", must(l.Up("a")).State.String(), "due for a trial")
 		expect(t, "its trial", l.ask(rr, 2, Answered), "ab")
+		expect(t, "all changes", written(*changes), `a cooling down: 3 failures in a row
+a draining: as ordered
+a drained: as ordered
+a cooling down: as ordered
+a draining: as ordered
+a drained: as ordered
+a due for a trial: as ordered
+a up: it answered`)
+		if d := (*changes)[3].Cooling; d != 400*time.Millisecond {
+			t.Errorf("it goes on to cool for %v", d)
+		}
 	})
+}
+
+// Nobody is told that a worker which drains is up, or cools down.
+func TestDrainDuringATrial(t *testing.T) {
+	for outcome, want := range map[Outcome]string{
+		Answered: "a draining: as ordered\na drained: as ordered\na up: as ordered",
+		Failed:   "a draining: as ordered\na drained: as ordered\na cooling down: as ordered",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 1, 1)
+			must := ordered(t)
+			l.fail("a", 3)
+			time.Sleep(time.Second)
+			trial := l.take(lc)
+			expect(t, "on trial", l.state("a").State.String(), "on trial")
+			changes := l.told()
+			must(l.Drain("a"))
+			trial.Release(outcome)
+			must(l.Up("a"))
+			expect(t, "all changes", written(*changes), want)
+		})
+	}
 }
 
 // One that cools down, or is on trial, may be removed. What is left of its
@@ -213,6 +247,31 @@ func TestDrainTheLast(t *testing.T) {
 	l.expectGiven(waiting, "a").Release(Answered)
 }
 
+// When the last limit is gone, requests do not wait any more.
+func TestNoLimitAnyMore(t *testing.T) {
+	must := ordered(t)
+	l := newLimitedLab(t, 1, 0)
+	must(l.Drain("a"))
+	must(l.Drain("b"))
+	l.Leave(l.waits(rr, new(Request)))
+	must(l.SetLimit("a", 0))
+	r := new(Request)
+	if _, ok := l.Assign(rr, r); ok || r.Place() != nil {
+		t.Error("a request was not refused, though no worker has a limit")
+	}
+}
+
+// All workers may be removed, and others added for them: with a limit, requests
+// wait meanwhile.
+func TestRemoveTheLast(t *testing.T) {
+	must := ordered(t)
+	l := newLimitedLab(t, 1)
+	must(l.Remove("a"))
+	waiting := l.waits(lc, new(Request))
+	must(l.Add(Worker{Name: "b", Addr: "b", Limit: 1}))
+	l.expectGiven(waiting, "b").Release(Answered)
+}
+
 // With a lower limit nothing new comes until what is in flight is below it.
 func TestLowerLimit(t *testing.T) {
 	l := newLimitedLab(t, 3)
@@ -227,6 +286,37 @@ func TestLowerLimit(t *testing.T) {
 	expect(t, "with one in flight", fmt.Sprint(l.Queue().Waiting), "1")
 	held[2].Release(Answered)
 	l.expectGiven(waiting, "a").Release(Answered)
+}
+
+// Peaks that begin again count what is in flight then, and the whole peak stays.
+func TestRestartPeaks(t *testing.T) {
+	p := NewPool([]Worker{{Name: "Worker-1", Addr: "a"}}, new(RoundRobin))
+	var leases []Lease
+	begin := func() {
+		l, _ := p.Assign(0, new(Request))
+		leases = append(leases, l)
+	}
+	check := func(recent, all int) {
+		t.Helper()
+		if s := p.Snapshot().Workers[0]; s.RecentPeak != recent || s.Peak != all {
+			t.Errorf("recently %d, in all %d; want %d and %d", s.RecentPeak, s.Peak, recent, all)
+		}
+	}
+	begin()
+	begin()
+	begin()
+	check(3, 3)
+	leases[0].Release(Answered)
+	leases[1].Release(Answered)
+	p.RestartPeaks()
+	check(1, 3)
+	begin()
+	check(2, 3)
+	p.RestartPeaks()
+	check(2, 3)
+	begin()
+	begin()
+	check(4, 4)
 }
 
 // From the next choice on, the turns are those of the new weights, as if all began
@@ -459,4 +549,20 @@ func TestOrdersHoldForAllGoroutines(t *testing.T) {
 	ending.Store(true)
 	asking.Wait()
 	l.Snapshot()
+}
+
+// Nor does a cool-down give one: what the others had earned is worth as many turns
+// as before.
+func TestNoBurstAfterACoolDown(t *testing.T) {
+	for before := 1; before < 1100; before += 50 {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 1000, 2, 3)
+			l.ask(rr, before, Answered)
+			l.fail("a", 3)
+			turns := l.ask(rr, 10, Answered)
+			if n := strings.Count(turns, "b"); n < 3 || n > 5 || strings.Contains(turns, "a") {
+				t.Errorf("after %d requests: %s", before, turns)
+			}
+		})
+	}
 }

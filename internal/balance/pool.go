@@ -71,7 +71,8 @@ type member struct {
 
 	pool      *Pool
 	config    Worker // as it came
-	peak      int
+	peak      int    // of inFlight, since the latest RestartPeaks
+	earlier   int    // the peak before that
 	assigned  int
 	answered  []int
 	failed    int
@@ -91,8 +92,8 @@ func (m *member) worker() Worker {
 // A Pool is a list of workers. All methods may be called at once.
 type Pool struct {
 	// OnChange, if it is not nil, is called when a worker begins to cool down and
-	// when it is up again, and for all that the orders of orders.go change. It is
-	// set before the first Assign.
+	// when it is up again, and when it comes or goes by an order; not for a new
+	// weight or limit. It is set before the first Assign.
 	//
 	// It is called within Release, or within the method that is an order, with no
 	// lock held, so it may use the pool. It is called for one change at a time, in
@@ -272,10 +273,19 @@ func (p *Pool) Snapshot() Snapshot {
 	return s
 }
 
+// RestartPeaks begins the time that [Status.RecentPeak] is about.
+func (p *Pool) RestartPeaks() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		m.earlier, m.peak = max(m.peak, m.earlier), m.inFlight
+	}
+}
+
 func (p *Pool) status(m *member, now time.Time) Status {
 	s := Status{
 		Worker: m.worker(), State: m.stateNow(),
-		InFlight: m.inFlight, Peak: m.peak,
+		InFlight: m.inFlight, Peak: max(m.peak, m.earlier), RecentPeak: m.peak,
 		Assigned: m.assigned, Answered: slices.Clone(m.answered), Failed: m.failed, Withdrawn: m.withdrawn,
 		Turns: p.shares.of(m),
 	}

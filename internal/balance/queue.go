@@ -122,19 +122,17 @@ func (p *Pool) queueNow(now time.Time) Queue {
 }
 
 // serve gives what places are free to those that wait. It is called whenever a
-// place may have become free. What it costs does not depend on how many wait.
+// place may have become free. It is small, so that it costs a pool without a queue
+// not even a call.
 func (p *Pool) serve() {
-	if p.queue.len() == 0 {
-		return
+	if p.queue.len() > 0 {
+		p.serveAll()
 	}
-	for first := p.queue.failed.Front(); first != nil; first = p.queue.failed.Front() {
-		w := first.Value.(*wait)
-		m := p.further(w.request)
-		if m == nil {
-			break
-		}
-		p.give(w, m)
-	}
+}
+
+// serveAll is serve when requests wait. What it costs does not depend on how many.
+func (p *Pool) serveAll() {
+	p.serveFailed()
 	for first := p.queue.fresh.Front(); first != nil; first = p.queue.fresh.Front() {
 		w := first.Value.(*wait)
 		m := p.selectors[w.selector].first()
@@ -144,6 +142,26 @@ func (p *Pool) serve() {
 		p.give(w, m)
 	}
 	p.wakeLater()
+}
+
+// maxPassed is how many failed requests that find no place are passed over, to
+// look for one that does. It bounds what serve costs.
+const maxPassed = 8
+
+// serveFailed gives places to requests that have failed. The first of them may
+// wait for a worker that it has not tried, while another one has not tried the
+// one that is free.
+func (p *Pool) serveFailed() {
+	passed := 0
+	for e := p.queue.failed.Front(); e != nil && passed < maxPassed; {
+		w := e.Value.(*wait)
+		e = e.Next()
+		if m := p.further(w.request); m != nil {
+			p.give(w, m)
+		} else {
+			passed++
+		}
+	}
 }
 
 func (p *Pool) give(w *wait, m *member) {

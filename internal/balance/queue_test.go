@@ -305,25 +305,6 @@ func TestNoOtherCanCome(t *testing.T) {
 	})
 }
 
-// When a request that is particular leaves, the next one is asked.
-func TestLeavingLetsTheNextOneChoose(t *testing.T) {
-	l := newLimitedLab(t, 1, 1, 1)
-	first, second := new(Request), new(Request)
-	l.attempt(rr, first).Release(Failed) // at a
-	b := l.attempt(rr, second)
-	l.Drain("b")
-	c := l.take(rr)
-	l.waits(rr, first) // for c
-	a := l.take(rr)
-	b.Release(Failed)
-	l.waits(rr, second)
-	a.Release(Failed)
-	l.expectGiven(second, "")
-	l.Leave(first)
-	l.expectGiven(second, "a")
-	c.Release(Answered)
-}
-
 // The same when the other one begins to cool down, or drains, meanwhile.
 func TestNoOtherCanComeAnyMore(t *testing.T) {
 	for what, goes := range map[string]func(l *lab, b Lease){
@@ -347,8 +328,53 @@ func TestNoOtherCanComeAnyMore(t *testing.T) {
 	}
 }
 
-// At every moment: no worker has more than its limit; no new request waits while
-// a worker is open; the counts add up; and all who wait are served in the end.
+// A request that waits for a worker that it has not tried holds up no other one
+// that has not tried the worker that is free.
+func TestWaitingForAnotherHoldsUpNobody(t *testing.T) {
+	l := newLimitedLab(t, 1, 1, 1)
+	first, second := new(Request), new(Request)
+	l.attempt(rr, first).Release(Failed) // at a
+	b := l.attempt(rr, second)
+	l.Drain("b")
+	c := l.take(rr)
+	l.waits(rr, first) // for c
+	a := l.take(rr)
+	b.Release(Failed)
+	l.waits(rr, second)
+	a.Release(Failed)
+	l.expectGiven(first, "")
+	l.expectGiven(second, "a").Release(Answered)
+	c.Release(Answered)
+}
+
+// Not many are passed over at a time. When one of them leaves, the next one is
+// looked at.
+func TestLeavingLetsTheNextOneChoose(t *testing.T) {
+	l := newLimitedLab(t, 1, 1)
+	l.fail("a", 1)
+	places := l.takeAll()
+	a, b := places[0], places[1]
+	passed := make([]*Request, maxPassed)
+	for i := range passed {
+		passed[i] = new(Request)
+		passed[i].add(l.members[0]) // so they wait for b
+		l.waits(rr, passed[i])
+	}
+	last := new(Request)
+	last.add(l.members[1])
+	l.waits(rr, last)
+	a.Release(Failed)
+	l.expectGiven(last, "")
+	l.Leave(passed[3])
+	l.expectGiven(last, "a").Release(Failed)
+	b.Release(Answered)
+	l.expectGiven(passed[0], "b").Release(Answered)
+}
+
+// At every moment: no worker has more than its limit, unless it was lowered; no new
+// request waits while a worker is open, and none that has failed waits while one is
+// open that it has not tried; the counts add up; and all that wait are served in
+// the end, whatever is ordered meanwhile.
 func TestQueueProperties(t *testing.T) {
 	for seed := range uint64(200) {
 		synctest.Test(t, func(t *testing.T) { queueProperties(t, rand.New(rand.NewPCG(seed, 0))) })
@@ -371,6 +397,7 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 		lease Lease
 	}
 	var running, waiting []job
+	most := map[string]int{} // in flight at each worker before this step
 	begin := func(j job) {
 		lease, ok := l.Assign(j.s, j.r)
 		switch {
@@ -378,8 +405,8 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 			running = append(running, job{j.r, j.s, lease})
 		case j.r.Place() != nil:
 			waiting = append(waiting, j)
-		case int(j.r.n) < len(limits):
-			t.Errorf("no worker is left after %d attempts of %d", j.r.n, len(limits))
+		case l.queues && int(j.r.n) < len(l.members):
+			t.Errorf("no worker is left after %d attempts of %d", j.r.n, len(l.members))
 		}
 	}
 	collect := func() {
@@ -399,8 +426,14 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for _, m := range l.members {
-			if m.limit > 0 && m.inFlight > m.limit {
+			if m.limit > 0 && m.inFlight > max(m.limit, most[m.config.Name]) {
 				t.Errorf("%s has %d in flight, its limit is %d", m.config.Name, m.inFlight, m.limit)
+			}
+			most[m.config.Name] = m.inFlight
+			for _, j := range waiting {
+				if l.takes(m) && j.r.n > 0 && !j.r.tried(m) && l.queue.failed.Len() <= maxPassed {
+					t.Errorf("%s has a place that a request which waits has not tried", m.config.Name)
+				}
 			}
 			if l.takes(m) && l.queue.fresh.Len() > 0 {
 				t.Errorf("%s has a place while %d new requests wait", m.config.Name, l.queue.fresh.Len())
@@ -420,7 +453,9 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 		}
 	}
 	for range 300 {
-		switch n := random.IntN(10); {
+		switch n := random.IntN(12); {
+		case n == 10:
+			l.orderAny(random)
 		case n < 4:
 			begin(job{r: new(Request), s: 1 + random.IntN(2)})
 		case n < 9 && len(running) > 0:
@@ -436,6 +471,7 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 		}
 		check()
 	}
+	l.Add(Worker{Addr: "the last", Limit: 1})
 	for len(running)+len(waiting) > 0 {
 		if len(running) == 0 {
 			time.Sleep(longestCoolDown)
@@ -451,6 +487,28 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 	l.Snapshot()
 	if l.queue.wake != nil {
 		t.Error("the timer runs while nobody waits")
+	}
+}
+
+// orderAny gives any order to any worker.
+func (l *lab) orderAny(random *rand.Rand) {
+	all := l.Pool.Snapshot().Workers
+	if len(all) == 0 || len(all) < 6 && random.IntN(5) == 0 {
+		l.Add(Worker{Addr: fmt.Sprint("added ", l.ever), Weight: 1 + random.IntN(3), Limit: random.IntN(4)})
+		return
+	}
+	name := all[random.IntN(len(all))].Name
+	switch random.IntN(6) {
+	case 0:
+		l.Drain(name)
+	case 1, 2:
+		l.Up(name)
+	case 3:
+		l.Remove(name)
+	case 4:
+		l.SetWeight(name, 1+random.IntN(5))
+	case 5:
+		l.SetLimit(name, random.IntN(4))
 	}
 }
 

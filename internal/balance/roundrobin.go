@@ -95,9 +95,31 @@ func (r *RoundRobin) changed(m *member) {
 	if m.seat == m.grade {
 		return
 	}
-	was := m.seat
+	was, weights := m.seat, r.sides[open].weights
 	r.stand(m)
 	r.sit(m, was)
+	if was != unusable && m.grade != unusable { // a cool-down, or its end
+		r.rescale(weights)
+	}
+}
+
+// rescale changes the credit of the open workers when the sum of their weights
+// was another one before, so that it is worth as many turns as before. Otherwise,
+// with weights of 1000, 2 and 3, one that had nearly earned a turn would have
+// hundreds in a row when the first one cools down.
+func (r *RoundRobin) rescale(before int) {
+	s := &r.sides[open]
+	if len(r.classes) == 1 || before == 0 {
+		return
+	}
+	for _, c := range r.classes {
+		for _, m := range c.members {
+			if m.seat == open {
+				credit := s.choices*m.weight - m.paid
+				m.paid = s.choices*m.weight - credit*s.weights/before
+			}
+		}
+	}
 }
 
 // stand takes m from its side.

@@ -31,8 +31,8 @@ func (b *Broker) release(x *Exchange, o balance.Outcome) {
 	a := &x.attempt
 	a.conn = nil
 	a.held = false
+	defer a.lease.Release(o) // even if the observer panics
 	b.Observer.Step(x, Released)
-	a.lease.Release(o)
 }
 
 // close closes the connection.
@@ -41,18 +41,23 @@ func (a *attempt) close() {
 	a.conn = nil
 }
 
-// abandonIfPanicking is deferred by the handlers. If one panics it closes the
-// connection and releases the lease.
+// abandonIfPanicking is deferred by the handlers. If one panics it takes the
+// request out of the queue, closes the connection and releases the lease.
 func (b *Broker) abandonIfPanicking(x *Exchange, next server.Handler) {
 	a := &x.attempt
-	if next != nil || !a.held {
+	if next != nil || !a.held && x.pool.Place() == nil {
 		return
 	}
 	b.Watch.Remove(&x.ticket)
+	if lease, given := b.Pool.Leave(&x.pool); given {
+		lease.Release(balance.NotCounted)
+	}
 	if a.conn != nil {
 		a.close()
 	}
-	b.release(x, balance.NotCounted)
+	if a.held {
+		b.release(x, balance.NotCounted)
+	}
 }
 
 // send sends the job to the lease's worker: on an idle connection if there is

@@ -79,8 +79,8 @@ type Broker struct {
 	RequestTimeout, DialTimeout, AnswerTimeout time.Duration
 	// Idle, if not nil, keeps connections to workers for the next request.
 	Idle *IdlePool
-	// QueueTimeout is how long a request waits for a place at a worker. It must
-	// be positive if any worker has a limit.
+	// QueueTimeout is how long a request waits for a place at a worker, all times
+	// together. It must be positive if any worker has a limit.
 	QueueTimeout time.Duration
 	// Redispatch sends a request to the next worker even after it was sent.
 	Redispatch bool
@@ -162,8 +162,9 @@ func (x *Exchange) lap() time.Duration {
 
 // Handle serves one client and closes its connection. When ctx is done it gives
 // up. It is a [server.Handler].
-func (b *Broker) Handle(ctx context.Context, client *server.Conn) server.Handler {
+func (b *Broker) Handle(ctx context.Context, client *server.Conn) (next server.Handler) {
 	x := &Exchange{Client: client.RemoteAddr(), mark: time.Now()}
+	defer func() { b.abandonIfPanicking(x, next) }()
 	b.Observer.Connected(x.Client)
 	x.Failure = b.readRequest(client, x)
 	if x.Failure != nil {

@@ -102,11 +102,14 @@ func (b bomb) Connected(c net.Addr)             { b.explode("connected") }
 func (b bomb) Unreachable(w string, err error)  { b.explode("unreachable") }
 func (b bomb) Redispatched(w string, err error) { b.explode("redispatched") }
 func (b bomb) Done(x *Exchange)                 { b.explode("done") }
+func (b bomb) Step(_ *Exchange, s Step) {
+	b.explode([...]string{Queued: "queued", Assigned: "assigned", Sent: "sent", Released: "released"}[s])
+}
 
 // However an exchange panics, it costs its own connection and nothing else: its
 // lease is released, and the worker's connection is closed.
 func TestPanicReleasesTheLease(t *testing.T) {
-	for _, at := range []string{"connected", "dial", "write", "read", "unreachable", "redispatched", "done"} {
+	for _, at := range []string{"connected", "dial", "write", "read", "unreachable", "redispatched", "done", "assigned", "sent", "released"} {
 		synctest.Test(t, func(t *testing.T) {
 			told := 0
 			l := newLab(t, func(b *Broker) {
@@ -136,7 +139,7 @@ func TestPanicReleasesTheLease(t *testing.T) {
 			} else if at != "unreachable" {
 				l.worker("Worker-1", func(c *memnet.Conn) {
 					io.Copy(io.Discard, io.LimitReader(c, 10))
-					if at == "done" {
+					if at == "done" || at == "released" {
 						io.WriteString(c, "x")
 						c.CloseWrite()
 					}
@@ -150,7 +153,7 @@ func TestPanicReleasesTheLease(t *testing.T) {
 			if got, _ := io.ReadAll(c); len(got) > 0 {
 				t.Errorf("%s: the client read %q", at, got)
 			}
-			if at == "write" || at == "read" || at == "done" {
+			if at != "connected" && at != "dial" && at != "unreachable" && at != "redispatched" && at != "assigned" {
 				<-closed // or the bubble reports a deadlock
 			}
 			synctest.Wait()

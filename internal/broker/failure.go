@@ -74,7 +74,7 @@ type Failure struct {
 	Waiting int
 	// Attempts are the workers that failed: all that were asked for NoWorker,
 	// the last one for Refused, WorkerFailed and CutOff. There is none for a CutOff
-	// in the queue.
+	// in the queue, unless it was given a place at that moment.
 	Attempts []*AttemptError
 }
 

@@ -25,7 +25,10 @@ const idleTimeout = 60 * time.Second
 // that out in seconds, unless a job is sent before that and gets no answer. Then
 // every connection that has been idle for longer is thrown away too.
 type IdlePool struct {
-	limit int
+	// Most is how many idle connections are kept to all workers together; 0 means
+	// any number. It is set before the pool is used.
+	Most  int
+	limit int // to each worker
 
 	mu     sync.Mutex         // guards all below
 	idle   map[int][]idleConn // by the worker's index, the latest used last
@@ -73,10 +76,10 @@ func (p *IdlePool) pop(worker int) socket.Conn {
 	return conn
 }
 
-// put keeps conn, or closes it if limit are idle or the pool is closed.
+// put keeps conn, or closes it if enough are idle or the pool is closed.
 func (p *IdlePool) put(worker int, conn socket.Conn) {
 	p.mu.Lock()
-	full := p.closed || len(p.idle[worker]) >= p.limit
+	full := p.closed || len(p.idle[worker]) >= p.limit || p.Most > 0 && p.count >= p.Most
 	if !full {
 		p.idle[worker] = append(p.idle[worker], idleConn{conn, time.Now()})
 		if p.count++; p.sweep == nil {

@@ -295,3 +295,30 @@ func TestIdlePoolIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// However many workers there are, no more than Most are kept in all; and Drop
+// closes those to one worker.
+func TestIdlePoolIsBoundedInAll(t *testing.T) {
+	p := NewIdlePool(2)
+	p.Most = 3
+	var there []net.Conn
+	for i := range 8 {
+		a, b := net.Pipe()
+		p.put(i/2, socket.Of(a))
+		there = append(there, b)
+	}
+	if p.count != 3 || len(p.idle[0]) != 2 || len(p.idle[1]) != 1 {
+		t.Errorf("%d are kept: %v", p.count, p.idle)
+	}
+	p.Drop(0)
+	for _, i := range []int{0, 1, 3, 4, 5, 6, 7} {
+		if _, err := there[i].Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("connection %d is not closed: %x", i, err)
+		}
+	}
+	if p.count != 1 {
+		t.Errorf("%d are kept after Drop, want 1", p.count)
+	}
+	(*IdlePool)(nil).Drop(0)
+	p.Close()
+}

@@ -19,10 +19,12 @@ func (b *Broker) enqueued(client *server.Conn, x *Exchange) server.Handler {
 	}
 }
 
-// wait waits for a place. It does nothing else, so that a request that waits has
-// a small stack.
+// wait waits for a place: as long as is left of QueueTimeout, if the request has
+// waited before. It does nothing else, so that a request that waits has a small
+// stack.
 func (b *Broker) wait(ctx context.Context, client *server.Conn, x *Exchange) (next server.Handler) {
-	timer := time.NewTimer(b.QueueTimeout)
+	defer func() { b.abandonIfPanicking(x, next) }()
+	timer := time.NewTimer(b.QueueTimeout - x.Queued)
 	var lease balance.Lease
 	var failure *Failure
 	select {
@@ -49,16 +51,25 @@ func (b *Broker) waited(client *server.Conn, x *Exchange, lease balance.Lease, f
 	if gone {
 		failure = &Failure{Reason: ClientLeft}
 	}
-	switch {
-	case given && gone:
-		lease.Release(balance.Withdrawn)
-	case given && (failure == nil || failure.Reason == QueueTimeout):
+	if given {
 		b.begin(x, lease)
-		return func(ctx context.Context, client *server.Conn) server.Handler { return b.ask(ctx, client, x) }
-	case given:
-		lease.Release(balance.NotCounted)
+		if failure == nil || failure.Reason == QueueTimeout {
+			return func(ctx context.Context, client *server.Conn) server.Handler { return b.ask(ctx, client, x) }
+		}
+		b.giveBack(x, failure)
 	}
 	x.Failure = failure
 	b.reply(client, x)
 	return nil
+}
+
+// giveBack ends an attempt before its job is sent. The pool has counted it, so
+// it counts as one: the client has left, or the broker has stopped.
+func (b *Broker) giveBack(x *Exchange, f *Failure) {
+	if f.Reason == ClientLeft {
+		b.release(x, balance.Withdrawn)
+		return
+	}
+	b.release(x, balance.NotCounted)
+	f.Attempts = []*AttemptError{x.attemptError(NotSent, context.Canceled)}
 }

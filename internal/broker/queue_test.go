@@ -87,11 +87,36 @@ func TestQueueTimeout(t *testing.T) {
 				t.Errorf("%q after %v\nwant %q", got, took+since, want)
 			}
 			time.Sleep(2 * time.Minute)
+			synctest.Wait()
 			if x := l.book.done[0]; x.Failure.Reason != QueueTimeout || x.Attempts != 0 || x.Queued != 30*time.Second {
 				t.Errorf("%+v", x)
 			}
 		})
 	}
+}
+
+// A request that waits again, since its worker was dead, waits for what is left of
+// the time.
+func TestQueueTimeoutIsForAllWaits(t *testing.T) {
+	inLab(t, func(b *Broker) {
+		limited(2)(b)
+		b.AnswerTimeout = 90 * time.Second
+	}, func(l *lab) {
+		dies := l.worker("Worker-1", answers("one", 20*time.Second))
+		l.worker("Worker-2", hangs)
+		l.asks(long)
+		l.asks(long)
+		c := l.asks(long)
+		dies.Close()
+		if got, took := l.reads(c); got != "Error: no worker was free within 30s (1 request waits)" || took != 30*time.Second {
+			t.Errorf("%q after %v", got, took)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if x := l.book.done[1]; x.Attempts != 1 || x.Queued != 30*time.Second {
+			t.Errorf("%+v", x)
+		}
+	})
 }
 
 // A client that leaves while its request waits loses its place soon: a reset is
@@ -152,8 +177,32 @@ func TestPlaceOfAClientThatLeft(t *testing.T) {
 			if next := wait(l.t.Context(), client); next != nil || x.Failure.Reason != ClientLeft {
 				t.Fatalf("it goes on, or ends with %v", x.Failure)
 			}
+			if x.Attempts != 1 || x.Worker != "Worker-1" {
+				t.Fatalf("%d attempts, the last at %q: the pool has assigned it", x.Attempts, x.Worker)
+			}
 		}
 		if s := l.Pool.Snapshot().Workers[0]; s.InFlight != 0 || s.Withdrawn != 20 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A place that is given in the moment in which the broker gives up is given back,
+// and counts as a failure for the pool and for the observer.
+func TestPlaceAfterTheStop(t *testing.T) {
+	inLab(t, limited(1), func(l *lab) {
+		held, _ := l.Pool.Assign(int(protocol.RoundRobin), new(balance.Request))
+		client := &server.Conn{Conn: absentClient{}}
+		x := newExchange()
+		l.choose(l.t.Context(), client, x) // it waits
+		held.Release(balance.Answered)
+		if next := l.waited(client, x, balance.Lease{}, &Failure{Reason: CutOff}); next != nil {
+			t.Fatal("it goes on")
+		}
+		if x.Attempts != 1 || len(x.Failure.Attempts) != 1 || x.Failure.Attempts[0].Worker != "Worker-1" {
+			t.Errorf("%d attempts, %+v", x.Attempts, x.Failure)
+		}
+		if s := l.Pool.Snapshot().Workers[0]; s.InFlight != 0 || s.Failed != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -270,4 +319,28 @@ func TestAllDrain(t *testing.T) {
 			t.Errorf("%q after %v", got, took)
 		}
 	})
+}
+
+// A request that panics in the queue leaves it, or gives back the place that it
+// has got.
+func TestPanicInTheQueue(t *testing.T) {
+	for _, at := range []string{"queued", "assigned"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, limited(1))
+			l.panicked = func(any, []byte) {}
+			l.worker("Worker-1", answers(protocol.Response, time.Second))
+			held, _ := l.Pool.Assign(int(protocol.RoundRobin), new(balance.Request))
+			l.Observer = bomb{new(record), at}
+			c := l.asks(long)
+			time.Sleep(time.Second)
+			held.Release(balance.Answered)
+			if got, _ := l.reads(c); got != "" {
+				t.Errorf("%s: the client read %q", at, got)
+			}
+			if s := l.Pool.Snapshot(); s.Queue.Waiting != 0 || s.Workers[0].InFlight != 0 {
+				t.Errorf("%s: %+v", at, s)
+			}
+			l.end()
+		})
+	}
 }

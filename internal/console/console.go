@@ -94,35 +94,52 @@ func (b *Broker) Paused(err error, pause time.Duration) {
 
 // Changed says that a worker cools down or is up again, comes or goes.
 func (b *Broker) Changed(c balance.Change) {
-	what := "is " + c.State.String()
-	switch {
-	case c.State == balance.Cooling:
-		what = "cools down for " + c.Cooling.String()
-	case c.State == balance.Up && c.Cause == balance.Added:
-		what = "is new"
-	case c.State == balance.Up:
-		what = "is up again"
-	}
-	b.print("[Broker] ", c.Name, " ", what, ": ", c.Cause.String())
+	b.print("[Broker] ", c.Name, " ", changed(c))
 }
 
-// Summary prints a line for each worker, and one for the queue if there was one.
+func changed(c balance.Change) string {
+	switch {
+	case c.Cause == balance.Ordered && (c.State == balance.Cooling || c.State == balance.DueForTrial || c.State == balance.OnTrial):
+		return "drains no longer: it is " + c.State.String()
+	case c.State == balance.Cooling:
+		return "cools down for " + c.Cooling.String() + ": " + c.Cause.String()
+	case c.State == balance.Draining:
+		return "drains: it gets nothing new"
+	case c.State == balance.Drained:
+		return "has drained: nothing is in flight there"
+	case c.State == balance.Removed:
+		return "is removed"
+	case c.Cause == balance.Added:
+		return "is added: " + c.Addr
+	}
+	return "is up again: " + c.Cause.String()
+}
+
+// Summary prints a line for each worker, one for those that were removed, and one
+// for the queue if there was one.
 func (b *Broker) Summary(s balance.Snapshot) {
 	for _, w := range s.Workers {
-		var answered []string
-		for _, a := range protocol.Approaches() {
-			answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
-		}
-		withdrawn := ""
-		if w.Withdrawn > 0 {
-			withdrawn = fmt.Sprintf("withdrawn %d; ", w.Withdrawn)
-		}
-		b.print(fmt.Sprintf("[Broker] %s: answered %s; failed %d; %sat most %d at once",
-			w.Name, strings.Join(answered, ", "), w.Failed, withdrawn, w.Peak))
+		b.print(fmt.Sprintf("[Broker] %s: %s; at most %d at once", w.Name, outcomes(w), w.Peak))
+	}
+	if s.Removed.Assigned > 0 {
+		b.print("[Broker] Removed workers: ", outcomes(s.Removed))
 	}
 	if most := s.Queue.Most; most > 0 {
 		b.print(fmt.Sprintf("[Broker] Queue: at most %d waited", most))
 	}
+}
+
+// outcomes says how the requests ended that were assigned.
+func outcomes(w balance.Status) string {
+	var answered []string
+	for _, a := range protocol.Approaches() {
+		answered = append(answered, fmt.Sprintf("%d by %v", w.Answered[a], a))
+	}
+	text := fmt.Sprintf("answered %s; failed %d", strings.Join(answered, ", "), w.Failed)
+	if w.Withdrawn > 0 {
+		text += fmt.Sprintf("; withdrawn %d", w.Withdrawn)
+	}
+	return text
 }
 
 // A Worker prints a worker's lines. It is a worker.Observer.
@@ -269,27 +286,39 @@ func (b *BrokerJSON) Paused(err error, pause time.Duration) {
 	b.log.Warn("paused", "pause", pause.String(), "error", neterr.InWords(err).Error())
 }
 
-// Changed says that a worker cools down, or is up again.
+// Changed says that a worker cools down or is up again, comes or goes. The event
+// is named for the state.
 func (b *BrokerJSON) Changed(c balance.Change) {
-	if c.State == balance.Cooling {
+	switch {
+	case c.State == balance.Cooling:
 		b.log.Warn("cooling down", "worker", c.Name, "cooling_seconds", c.Cooling.Seconds(), "cause", c.Cause.String())
-		return
+	case c.Cause == balance.Added:
+		b.log.Info("added", "worker", c.Name, "address", c.Addr, "weight", c.Weight, "limit", c.Limit)
+	default:
+		b.log.Info(c.State.String(), "worker", c.Name, "cause", c.Cause.String())
 	}
-	b.log.Info(c.State.String(), "worker", c.Name, "cause", c.Cause.String())
 }
 
-// Summary writes an event for each worker, and one for the queue if there was one.
+// Summary writes an event for each worker, one for those that were removed, and
+// one for the queue if there was one.
 func (b *BrokerJSON) Summary(s balance.Snapshot) {
 	for _, w := range s.Workers {
-		attrs := []any{"worker", w.Name, "failed", w.Failed, "withdrawn", w.Withdrawn, "most", w.Peak}
-		for _, a := range protocol.Approaches() {
-			attrs = append(attrs, "answered_"+a.String(), w.Answered[a])
-		}
-		b.log.Info("summary", attrs...)
+		b.log.Info("summary", append([]any{"worker", w.Name, "most", w.Peak}, counts(w)...)...)
+	}
+	if s.Removed.Assigned > 0 {
+		b.log.Info("summary of removed workers", counts(s.Removed)...)
 	}
 	if most := s.Queue.Most; most > 0 {
 		b.log.Info("queue", "most", most)
 	}
+}
+
+func counts(w balance.Status) []any {
+	all := []any{"failed", w.Failed, "withdrawn", w.Withdrawn}
+	for _, a := range protocol.Approaches() {
+		all = append(all, "answered_"+a.String(), w.Answered[a])
+	}
+	return all
 }
 
 // A WorkerJSON writes a worker's events as JSON. It is a worker.Observer.

@@ -47,6 +47,14 @@ func TestLines(t *testing.T) {
 	})
 	b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-2"}, State: balance.Cooling, Cooling: 2 * time.Second, Cause: balance.FailedInARow})
 	b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-2"}, State: balance.Up, Cause: balance.AnswerCame})
+	for _, c := range []balance.Change{
+		{State: balance.Draining, Cause: balance.Ordered}, {State: balance.Drained, Cause: balance.Ordered},
+		{State: balance.Up, Cause: balance.Ordered}, {State: balance.Cooling, Cause: balance.Ordered}, {State: balance.Removed, Cause: balance.Ordered}, {State: balance.Up, Cause: balance.Added},
+	} {
+		c.Worker = balance.Worker{Name: "Worker-4", Addr: "127.0.0.1:9005"}
+		b.Changed(c)
+	}
+	b.Summary(balance.Snapshot{Removed: balance.Status{Assigned: 4, Answered: []int{protocol.RoundRobin: 1, protocol.LeastConnections: 2}, Withdrawn: 1}})
 	b.Close()
 	w := NewWorker(&out)
 	w.Listening(1, addr("127.0.0.1:9002"))
@@ -72,6 +80,13 @@ func TestLines(t *testing.T) {
 [Broker] Queue: at most 12 waited
 [Broker] Worker-2 cools down for 2s: 3 failures in a row
 [Broker] Worker-2 is up again: it answered
+[Broker] Worker-4 drains: it gets nothing new
+[Broker] Worker-4 has drained: nothing is in flight there
+[Broker] Worker-4 is up again: as ordered
+[Broker] Worker-4 drains no longer: it is cooling down
+[Broker] Worker-4 is removed
+[Broker] Worker-4 is added: 127.0.0.1:9005
+[Broker] Removed workers: answered 1 by round_robin, 2 by least_connections; failed 0; withdrawn 1
 [Worker-1] Listening on port 9002...
 [Worker] Processing long request from ('127.0.0.1', 58051)
 [Worker] Processing short request from ('127.0.0.1', 58052)

@@ -38,6 +38,15 @@ func TestEventsAsJSON(t *testing.T) {
 		"cause:it answered level:INFO msg:up worker:Worker-1": func(b *BrokerJSON) {
 			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-1"}, State: balance.Up, Cause: balance.AnswerCame})
 		},
+		"cause:as ordered level:INFO msg:draining worker:Worker-1": func(b *BrokerJSON) {
+			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-1"}, State: balance.Draining, Cause: balance.Ordered})
+		},
+		"address:127.0.0.1:9005 level:INFO limit:3 msg:added weight:2 worker:Worker-4": func(b *BrokerJSON) {
+			b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-4", Addr: "127.0.0.1:9005", Weight: 2, Limit: 3}, Cause: balance.Added})
+		},
+		"answered_least_connections:2 answered_round_robin:1 failed:0 level:INFO msg:summary of removed workers withdrawn:1": func(b *BrokerJSON) {
+			b.Summary(balance.Snapshot{Removed: balance.Status{Assigned: 4, Answered: []int{protocol.RoundRobin: 1, protocol.LeastConnections: 2}, Withdrawn: 1}})
+		},
 		"": func(b *BrokerJSON) { b.Connected(peer) },
 	} {
 		var out bytes.Buffer

@@ -45,15 +45,21 @@ func (c *Client) Add(ctx context.Context, order New) (w Worker, err error) {
 }
 
 // Change changes a worker, and returns it as it is then.
-func (c *Client) Change(ctx context.Context, name string, order Change) (w Worker, err error) {
-	err = c.do(ctx, http.MethodPatch, "/workers/"+url.PathEscape(name), order, &w)
-	return w, err
+func (c *Client) Change(ctx context.Context, name string, order Change) (Worker, error) {
+	return c.named(ctx, http.MethodPatch, name, order)
 }
 
 // Remove removes a worker as soon as nothing is in flight there. The state of the
 // worker that it returns is removed if it is gone already.
-func (c *Client) Remove(ctx context.Context, name string) (w Worker, err error) {
-	err = c.do(ctx, http.MethodDelete, "/workers/"+url.PathEscape(name), nil, &w)
+func (c *Client) Remove(ctx context.Context, name string) (Worker, error) {
+	return c.named(ctx, http.MethodDelete, name, nil)
+}
+
+func (c *Client) named(ctx context.Context, method, name string, order any) (w Worker, err error) {
+	if name == "" || name == "." || name == ".." { // a path that ends with it means another one
+		return Worker{}, fmt.Errorf("%w: %q", balance.ErrUnknown, name)
+	}
+	err = c.do(ctx, method, "/workers/"+url.PathEscape(name), order, &w)
 	return w, err
 }
 
@@ -65,7 +71,10 @@ const pause = 100 * time.Millisecond
 func (c *Client) Drained(ctx context.Context, name string, removed bool) error {
 	for {
 		all, err := c.Workers(ctx)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s goes on draining, and is not waited for any longer", name)
+		case err != nil:
 			return err
 		}
 		w, there := find(all, name)
@@ -78,7 +87,6 @@ func (c *Client) Drained(ctx context.Context, name string, removed bool) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s, which goes on draining: %w", name, ctx.Err())
 		}
 	}
 }
@@ -92,8 +100,17 @@ func find(all []Worker, name string) (w Worker, found bool) {
 	return Worker{}, false
 }
 
+// An answer is what an order is answered with, unless it is refused.
+type answer interface {
+	// whole reports whether it was there. Another program may answer with JSON too.
+	whole() bool
+}
+
+func (l *list) whole() bool   { return l.Workers != nil }
+func (w *Worker) whole() bool { return w.Name != "" }
+
 // do sends an order and reads the answer into to.
-func (c *Client) do(ctx context.Context, method, path string, order, to any) error {
+func (c *Client) do(ctx context.Context, method, path string, order any, to answer) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var body bytes.Buffer
@@ -121,11 +138,11 @@ func (c *Client) do(ctx context.Context, method, path string, order, to any) err
 }
 
 // answered reads an answer into to, or returns the reason of a refusal.
-func (c *Client) answered(reply *http.Response, text []byte, to any) error {
+func (c *Client) answered(reply *http.Response, text []byte, to answer) error {
 	var no refusal
 	ok := reply.StatusCode == http.StatusOK || reply.StatusCode == http.StatusCreated
 	switch {
-	case ok && json.Unmarshal(text, to) == nil:
+	case ok && json.Unmarshal(text, to) == nil && to.whole():
 		return nil
 	case !ok && json.Unmarshal(text, &no) == nil && no.Error != "":
 		return errors.New(no.Error)
@@ -139,6 +156,9 @@ func (c *Client) unreachable(err error) error {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer from the status page on %s within %v", c.Addr, timeout)
+	}
+	if network := net.Error(nil); !errors.As(err, &network) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("what answers on %s speaks no HTTP: is it the status page of a broker?", c.Addr)
 	}
 	return fmt.Errorf("ask the status page on %s: %w", c.Addr, neterr.Reason(err))
 }

@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"balancelab/internal/balance"
@@ -98,14 +99,19 @@ func Handler(pool *balance.Pool, limit int) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s: want /workers or /workers/{name}", r.URL.Path))
 	})
+	return protected(mux)
+}
+
+// protected returns orders, without those that another site's page sends.
+func protected(orders http.Handler) http.Handler {
 	foreign := http.NewCrossOriginProtection()
 	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusForbidden, errors.New("orders of another site's page are not taken"))
 	}))
-	return foreign.Handler(mux)
+	return foreign.Handler(orders)
 }
 
-// Off refuses all that [Handler] takes, and says what is missing.
+// Off refuses all that [Handler] and [Runs] take, and says what is missing.
 func Off() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusForbidden, errors.New("this broker takes no orders: start it with -control"))
@@ -263,13 +269,37 @@ func read(w http.ResponseWriter, r *http.Request, to any) bool {
 	case err == nil:
 		return true
 	case errors.As(err, &tooLarge):
+		w.Header().Set("Connection", "close") // or the answer waits for the rest
 		refuse(w, http.StatusRequestEntityTooLarge, fmt.Errorf("an order has at most %d bytes", maxBody))
 	case err == io.EOF:
 		refuse(w, http.StatusBadRequest, errors.New("the order is empty: want a JSON object"))
 	default:
-		refuse(w, http.StatusBadRequest, fmt.Errorf("this is no order: %s", strings.TrimPrefix(err.Error(), "json: ")))
+		refuse(w, http.StatusBadRequest, fmt.Errorf("this is no order: %s", inJSON(err)))
 	}
 	return false
+}
+
+// inJSON says what is wrong with an order in the words of JSON, and not of Go.
+func inJSON(err error) string {
+	wrong := (*json.UnmarshalTypeError)(nil)
+	switch {
+	case err == io.ErrUnexpectedEOF:
+		return "it breaks off"
+	case !errors.As(err, &wrong):
+		return strings.TrimPrefix(err.Error(), "json: ")
+	}
+	want := "an object"
+	switch wrong.Type.Kind() {
+	case reflect.Int:
+		want = "a whole number"
+	case reflect.Float64:
+		want = "a number"
+	case reflect.String:
+		want = "a string"
+	case reflect.Slice:
+		want = "an array"
+	}
+	return fmt.Sprintf("%s is of the type %s, want %s", cmp.Or(wrong.Field, "it"), wrong.Value, want)
 }
 
 func wrongMethod(allowed string) http.HandlerFunc {

@@ -30,13 +30,14 @@ func readmeUsage(t *testing.T, name string) string {
 // cmd/README.md.
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range names {
+	for _, name := range append([]string{"broker workers"}, names...) {
 		usage := readmeUsage(t, name)
 		if !strings.Contains(usage, "\nexample: "+name+" ") {
 			t.Errorf("%s: the usage in cmd/README.md has no example:\n%s", name, usage)
 		}
+		words := strings.Fields(name)
 		for _, flag := range []string{"-h", "-help", "--help"} {
-			if got := run(t, name, flag); got != (result{stdout: usage}) {
+			if got := run(t, words[0], append(words[1:], flag)...); got != (result{stdout: usage}) {
 				t.Errorf("%s %s: %+v, want exactly the usage of cmd/README.md:\n%s", name, flag, got, usage)
 			}
 		}
@@ -80,6 +81,11 @@ func TestWrongCommandLines(t *testing.T) {
 		{"broker -max-conns -1", "-max-conns"},
 		{"broker -max-conns many", "max-conns"},
 		{"broker -log xml", `"xml"`},
+		{"broker -control", "-status 127.0.0.1:8080"},
+		{"broker -control -status 0.0.0.0:8080", "loopback"},
+		{"broker -control -status :8080", "loopback"},
+		{"broker -control -status example.com:8080", "loopback"},
+		{"broker -check -workers 127.0.0.1", `"127.0.0.1"`},
 		{"worker", "id"},
 		{"worker 0", `"0"`},
 		{"worker one", `"one"`},

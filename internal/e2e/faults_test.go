@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -201,52 +202,55 @@ func TestAnswerWithoutEnd(t *testing.T) {
 }
 
 // Clients that leave, before and after their request, by FIN and by RST, and
-// some that stay and never read: their jobs run once, no lease and no request
-// is left.
+// some that stay and never read: their jobs run once at most, no lease and no
+// request is left.
 func TestClientsLeave(t *testing.T) {
 	t.Parallel()
 	l, workers := newHeldLab(t)
-	asked := 0
 	come := func(text string) *net.TCPConn {
 		t.Helper()
 		conn := connect(t, l.broker.addr)
 		send(t, conn, text)
-		if text == longLeast { // the request must be in before the client is gone
-			await(t, "the job", workers[asked%3].got)
-			asked++
-		}
 		return conn
 	}
-	leave := func(text string) {
-		t.Helper()
-		come(text).Close()
-		conn := come(text)
+	reset := func(conn *net.TCPConn) {
 		conn.SetLinger(0)
 		conn.Close()
 	}
 	for range 3 {
-		leave("")
-		leave("AppID:Long:le")
+		for _, text := range []string{"", "AppID:Long:le"} {
+			come(text).Close()
+			reset(come(text))
+		}
 	}
-	l.broker.linesLike(`^\[Broker\] Refused \('127\.0\.0\.1', \d+\): `, 6) // none for those that sent nothing
+	refused := 6 // none for those that sent nothing
+	if runtime.GOOS == "windows" {
+		refused = 3 // there a connection that was reset may be gone before it is accepted
+	}
+	l.broker.linesLike(`^\[Broker\] Refused \('127\.0\.0\.1', \d+\): `, refused)
 	for i, w := range workers {
 		if n := w.connections(); n != 0 {
 			t.Errorf("half a request opened %d connections to Worker-%d", n, i+1)
 		}
 	}
-	for range 3 {
-		leave(longLeast)
+	var conns []*net.TCPConn
+	for i := range 12 {
+		conns = append(conns, come(longLeast))
+		await(t, "the job", workers[i%3].got)
 	}
-	for range 6 {
-		come(longLeast)
+	const left = `^\[Broker\] \('127\.0\.0\.1', \d+\) left before its answer$`
+	for i := range 3 {
+		conns[2*i].Close()
+		reset(conns[2*i+1])
 	}
+	l.broker.linesLike(left, refused+3) // the refused ones, and those that reset; the others may only have half-closed
 	for _, w := range workers {
 		close(w.release)
 	}
-	l.broker.linesLike(`^\[Broker\] \('127\.0\.0\.1', \d+\) left before its answer$`, 3)
-	l.broker.linesLike("Response from", 12)
+	l.broker.linesLike("Response from", 9)
+	l.broker.linesLike(left, refused+6)
 	l.worksBy(shortLeast, 6) // a lease that is left shifts them
-	l.stopWith(18, 0)
+	l.stopWith(15, 0)
 	for i, w := range workers {
 		if n := w.connections(); n != 6 {
 			t.Errorf("18 requests opened %d connections to Worker-%d, want 6", n, i+1)

@@ -197,7 +197,7 @@ func (p *program) exited() bool {
 }
 
 // notes are what a server may say on standard error.
-var notes = regexp.MustCompile(`(?m)^(broker|worker): (stopping; no (request|job) is in flight|finishing \d+ (request|job)s?, at most \S+; once more to end now|tell the broker of this worker: broker -workers \S+)\n`)
+var notes = regexp.MustCompile(`(?m)^(broker|worker): (stopping; no (request|job) is in flight|finishing \d+ (request|job)s?, at most \S+; once more to end now|tell the broker of this worker: broker -workers \S+; or if it runs with -control: broker workers add \S+)\n`)
 
 // complaints returns what a server wrote to standard error, but for its notes.
 func (p *program) complaints() string { return notes.ReplaceAllString(p.Stderr.String(), "") }

@@ -208,7 +208,7 @@ func allMore(now, before []int) bool {
 // A tally is a worker's line in the broker's summary.
 type tally struct{ roundRobin, leastConnections, failed, peak int }
 
-var tallyLine = regexp.MustCompile(`^\[Broker\] Worker-(\d+): answered (\d+) by round_robin, (\d+) by least_connections; failed (\d+); at most (\d+) at once$`)
+var tallyLine = regexp.MustCompile(`^\[Broker\] Worker-(\d+): answered (\d+) by round_robin, (\d+) by least_connections; failed (\d+);(?: withdrawn \d+;)? at most (\d+) at once$`)
 
 // stop ends the broker in the orderly way and returns its summary, which must
 // agree with the lines that were shown before.

@@ -56,6 +56,7 @@ const (
 	State    Kind = "state"    // of a worker
 	Refused  Kind = "refused"  // the text was no request; it had no steps before
 	Lost     Kind = "lost"     // this viewer was too slow: N events are missing here
+	Note     Kind = "note"     // something else that Text says
 )
 
 // An Event is one step of one request, or a change of a worker's state.
@@ -68,7 +69,7 @@ type Event struct {
 	Approach protocol.Approach `json:"approach,omitzero"` // the request's
 	Worker   string            `json:"worker,omitempty"`
 	Attempt  int               `json:"attempt,omitempty"` // from 1 on
-	Text     string            `json:"text,omitempty"`    // an error, or what changed a state
+	Text     string            `json:"text,omitempty"`    // an error, what changed a state, or a note
 	State    string            `json:"state,omitempty"`   // the text of a [balance.State]
 	Seconds  float64           `json:"seconds,omitempty"` // how long a cool-down lasts
 }
@@ -126,12 +127,18 @@ func (f *Feed) step(x *broker.Exchange, k Kind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, ok := f.followed[x]
-	if !ok && k != Sent && x.Attempts <= 1 {
+	if !ok && isFirst(k, x) {
 		d, ok = f.follow(x)
 	}
 	if ok {
 		f.add(f.event(k, x, d))
 	}
+}
+
+// isFirst reports whether a request has come to its first step: a place at a
+// worker, or before that the queue.
+func isFirst(k Kind, x *broker.Exchange) bool {
+	return k == Queued && x.Attempts == 0 || k == Assigned && x.Attempts == 1 && x.Queued == 0
 }
 
 // follow decides whether a request that has come to its first step is followed.
@@ -181,7 +188,7 @@ func (f *Feed) done(x *broker.Exchange) {
 	defer f.mu.Unlock()
 	d, ok := f.followed[x]
 	delete(f.followed, x)
-	if k == Refused {
+	if !ok && x.Attempts == 0 && x.Queued == 0 { // it had no steps
 		d, ok = f.follow(x)
 		delete(f.followed, x)
 	}
@@ -204,6 +211,16 @@ func (f *Feed) Changed(c balance.Change) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.add(Event{Kind: State, Worker: c.Name, State: c.State.String(), Text: c.Cause.String(), Seconds: c.Cooling.Seconds()})
+}
+
+// Note tells the viewers something in words.
+func (f *Feed) Note(text string) {
+	if f.viewers.Load() == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.add(Event{Kind: Note, Text: protocol.Printable(text)})
 }
 
 func (f *Feed) add(e Event) {

@@ -113,6 +113,12 @@ func TestOtherEnds(t *testing.T) {
 	f.Done(x)
 	f.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-3"}, State: balance.Cooling, Cooling: 2 * time.Second, Cause: balance.TrialFailed})
 	all := v.events(t)
+	x = exchange(protocol.Short)
+	x.Failure = &broker.Failure{Reason: broker.AllDrain}
+	f.Done(x)
+	if got, want := short(v.events(t)), "failed 3×1"; got != want {
+		t.Errorf("a request that finds no worker at all: %s, want %s", got, want)
+	}
 	if got, want := short(all), "refused 1×1, assigned 2×1 Worker-1, left 2×1 Worker-1, state 0×0 Worker-3"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -121,6 +127,47 @@ func TestOtherEnds(t *testing.T) {
 	}
 	if e := all[3]; e.State != "cooling down" || e.Seconds != 2 || e.Text != "its trial failed" {
 		t.Errorf("%+v", e)
+	}
+}
+
+// A request that waits in the queue, before its first worker or after one that
+// has failed, counts once, whether or not it is followed.
+func TestWaitingRequestsCountOnce(t *testing.T) {
+	f := New(console.Off{})
+	v := watch(t, f)
+	const requests = 10 * Rate
+	for range requests {
+		x := exchange(protocol.Short)
+		at(f, x, broker.Queued, "")
+		x.Queued = time.Second
+		at(f, x, broker.Assigned, "Worker-1")
+		at(f, x, broker.Sent, "")
+		at(f, x, broker.Queued, "")
+		at(f, x, broker.Assigned, "Worker-2")
+		f.Done(x)
+	}
+	counted := f.unseen[protocol.Short]
+	for _, e := range v.events(t) {
+		if e.Kind == Answered {
+			counted += e.N
+		}
+	}
+	if counted != requests {
+		t.Errorf("the dots stand for %d requests, want %d", counted, requests)
+	}
+}
+
+// A request that waited already when the viewer came is not followed later.
+func TestWaitingBeforeTheViewer(t *testing.T) {
+	f := New(console.Off{})
+	x := exchange(protocol.Short)
+	at(f, x, broker.Queued, "")
+	v := watch(t, f)
+	x.Queued = time.Second
+	at(f, x, broker.Assigned, "Worker-1")
+	f.Done(x)
+	if all := v.events(t); len(all) > 0 {
+		t.Errorf("got %s", short(all))
 	}
 }
 
@@ -224,6 +271,18 @@ func TestViewers(t *testing.T) {
 	v := watch(t, f)
 	if n := len(v.events(t)); n != 0 {
 		t.Errorf("%d events from before", n)
+	}
+}
+
+// A note is told in words that are safe to show, to those who watch then.
+func TestNote(t *testing.T) {
+	f := New(console.Off{})
+	f.Note("nobody watches")
+	v := watch(t, f)
+	f.Note("a comparison\x1b begins")
+	all := v.events(t)
+	if len(all) != 1 || all[0].Kind != Note || all[0].Text != `"a comparison\x1b begins"` {
+		t.Errorf("%+v", all)
 	}
 }
 

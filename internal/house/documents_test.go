@@ -249,3 +249,24 @@ func TestMapIsWhole(t *testing.T) {
 		}
 	}
 }
+
+// What stands in for make on Windows is a table. It has each target but help,
+// which lists them.
+func TestWindowsHasEachTarget(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := read(t, os.DirFS("../.."))
+	_, text, _ := strings.Cut(h.documents["cmd/README.md"], "\n## On Windows\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	targets := regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllSubmatch(makefile, -1)
+	for _, target := range targets {
+		if name := string(target[1]); name != "help" && !strings.Contains(text, "`make "+name+"`") {
+			t.Errorf("the table lacks make %s", name)
+		}
+	}
+	if len(targets) < 10 {
+		t.Errorf("only %d targets were read", len(targets))
+	}
+}

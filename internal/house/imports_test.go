@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"memnet", "server"},
 	{"broker", "load", "worker"},
 	{"console", "events", "stats"},
-	{"status"},
+	{"runs", "status"},
 	{"cli"},
 	{"control", "programs"},
 	{"house", "simulate"},

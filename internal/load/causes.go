@@ -67,18 +67,27 @@ func (c *causes) table() []Cause {
 }
 
 // generalize returns text in a form that is the same for all failures of one
-// cause and safe for a terminal. Four or more digits, a port or a count, become
-// N; the number of a worker stays. A rune that cannot be printed becomes a
-// question mark. A long text is cut.
+// cause and safe for a terminal. Four or more digits, such as a port, become N,
+// and so does a number that is a word of its own, a count; what is counted is then
+// plural. The number of a worker stays. A rune that cannot be printed becomes a question mark. A long text is
+// cut.
 func generalize(text string) string {
-	text = strings.Map(printable, longNumber.ReplaceAllLiteralString(text, "N"))
+	text = oneWaits.Replace(text)
+	text = count.ReplaceAllString(longNumber.ReplaceAllLiteralString(text, "N"), "${1}N ")
+	text = strings.Map(printable, text)
 	if r := []rune(text); len(r) > maxCauseLen {
 		return string(r[:maxCauseLen]) + "..."
 	}
 	return text
 }
 
-var longNumber = regexp.MustCompile(`[0-9]{4,}`)
+var (
+	longNumber = regexp.MustCompile(`[0-9]{4,}`)
+	count      = regexp.MustCompile(`([ (])[0-9]+ `)
+)
+
+// oneWaits is for the one count of the broker's refusals that may be singular.
+var oneWaits = strings.NewReplacer("(1 request waits)", "(2 requests wait)")
 
 func printable(r rune) rune {
 	if unicode.IsPrint(r) {

@@ -35,8 +35,8 @@ func NewCSV(w io.Writer) *CSV {
 	return c
 }
 
-// Add adds the row of a request; it is for [Config].Ended. It does not wait for
-// its writing, unless very many rows wait.
+// Add adds the row of a request, as [Config].Ended. It does not wait for its
+// writing, unless very many rows wait.
 func (c *CSV) Add(d Done) { c.rows <- d }
 
 // Close returns when all rows are written, or with the first error. Add must not

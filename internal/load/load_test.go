@@ -490,6 +490,27 @@ func TestStopInAStall(t *testing.T) {
 	})
 }
 
+// What is overdue is counted at once, however many they are, and as if one by one.
+func TestOverdue(t *testing.T) {
+	for _, p := range []Plan{{N: 300, Rate: 7}, {N: 300, Rate: 1, RateTo: 50}, {For: Span(20 * time.Second), Rate: 20}, {N: 300, Rate: 9, Arrivals: Poisson}} {
+		p.Types, p.Approaches = []protocol.Type{short}, []protocol.Approach{least}
+		for sent := range int64(20) {
+			took := time.Duration(sent*sent) * 100 * time.Millisecond
+			var want waits
+			for i, r := range p.all() {
+				if int64(i) >= sent && r.Start <= took-lateBy {
+					want.merge(waits{1, took - r.Start, took - r.Start})
+				}
+			}
+			if got := p.overdue(sent, took); got.n != want.n || got.n > 0 && got != want {
+				t.Errorf("%+v, %d sent in %v: overdue %+v, want %+v", p, sent, took, got, want)
+			}
+		}
+	}
+	p := Plan{For: Span(time.Hour), Rate: 1e6}
+	expect(t, "of very many", p.overdue(0, time.Minute), waits{60*1e6 - 10_000 + 1, lateBy, time.Minute})
+}
+
 // Requests may be overdue at a stop with none in flight: this machine was busy,
 // here after the first answer.
 func TestStopOfABusyMachine(t *testing.T) {
@@ -679,11 +700,41 @@ func TestForATime(t *testing.T) {
 				t.Errorf("%s: one began at %v", test.name, last)
 			}
 			got := ""
+			if text := written(t, r); strings.Contains(text, "stopped") {
+				t.Errorf("%s: nothing was stopped, but the report says\n%s", test.name, text)
+			}
 			if len(r.Limits) > 0 {
 				got = fmt.Sprintf("%s: %s", r.Limits[0].By, r.Limits[0].Text)
 			}
 			expect(t, test.name+": limited", got, test.limits)
 		})
+	}
+}
+
+// Without a rate the number of requests says nothing of a stop: the time does.
+func TestForATimeStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		r := taking(time.Second).run(ctx, Config{Plan: Plan{For: Span(10 * time.Second)}, C: 1})
+		expect(t, "interrupted", r.Requests.Interrupted, 1)
+		expect(t, "limits", fmt.Sprint(r.Limits), "[{stop The run was stopped after 2.5s of 10s.}]")
+		expect(t, "complete", r.Complete(), false)
+
+		ctx, cancel = context.WithCancel(t.Context())
+		r = taking(time.Second).run(ctx, Config{Plan: Plan{For: Span(10 * time.Second)}, C: 1, Ended: func(Done) { cancel() }})
+		expect(t, "interrupted", r.Requests.Interrupted, 0)
+		expect(t, "limits", fmt.Sprint(r.Limits), "[{stop The run was stopped after 1s of 10s.}]")
+		expect(t, "complete", r.Complete(), false)
+	})
+}
+
+// A time may be over before a request could begin. That is no success.
+func TestForNoTime(t *testing.T) {
+	r := taking(0).run(t.Context(), Config{Plan: Plan{For: 1}, C: 1})
+	if r.Requests.Sent == 0 { // unless the clock stands still
+		expect(t, "limits", fmt.Sprint(r.Limits), "[{time The time was over before a request had begun.}]")
+		expect(t, "complete", r.Complete(), false)
 	}
 }
 
@@ -764,6 +815,17 @@ func TestKnee(t *testing.T) {
 	})
 }
 
+// A ramp may be so steep that its time is nothing.
+func TestRampInNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := taking(time.Second).run(t.Context(), Config{Plan: Plan{N: 2, Rate: 1, RateTo: 1e12}, C: 2})
+		expect(t, "ok", r.Requests.OK, 2)
+		expect(t, "parts", len(r.Parts), 10)
+		expect(t, "p99 of the last part", *r.Parts[9].P99, Span(time.Second))
+		parsed(t, r)
+	})
+}
+
 // A ramp that is stopped has kept its rate, if it did until then.
 func TestStoppedRamp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -778,6 +840,38 @@ func TestStoppedRamp(t *testing.T) {
 		}
 		expect(t, "kept", r.Rate.Kept, true)
 		expect(t, "limits", len(r.Limits), 1)
+		contains(t, written(t, r), "\n40s to 50s  9/s    9.05/s    0s\n... 5 after the stop\n\ntype ")
+	})
+}
+
+// The end of a falling ramp has long gaps. That the last answer comes in one of
+// them makes no lower rate of the whole.
+func TestFallingRamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := aim(func(ctx context.Context, i int) (string, error) {
+			if i == 0 {
+				return protocol.Response, pause(ctx, 30*time.Millisecond) // the next one is planned at 10 ms
+			}
+			return protocol.Response, nil
+		})
+		r := g.run(t.Context(), Config{Plan: Plan{For: Span(time.Second), Rate: 100, RateTo: 10}, C: 1})
+		expect(t, "late", r.Rate.Late, 1)
+		expect(t, "asked", r.Rate.Asked, 55)
+		expect(t, "achieved", rateText(r.Rate.Achieved), "55/s")
+		expect(t, "kept", r.Rate.Kept, true)
+	})
+}
+
+// The part in which a ramp is stopped counts until then.
+func TestRampStoppedInAPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+		defer cancel()
+		r := taking(0).run(ctx, Config{Plan: Plan{For: Span(100 * time.Second), RateTo: 20}, C: 1000})
+		if got := r.Parts[4].Answered; math.Abs(got-8.5) > 0.3 { // the rate at 42.5 s
+			t.Errorf("%v answered a second, want 8.5", got)
+		}
+		expect(t, "answered after the stop", r.Parts[5].Answered, 0)
 	})
 }
 

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"math"
+	"sort"
 	"time"
 )
 
@@ -50,13 +51,21 @@ func (p Plan) share(sent int64, planned time.Duration) time.Duration {
 // ended that took took, although they were late by more than lateBy. sent
 // requests had begun, and requests begin in the order of the plan.
 func (p Plan) overdue(sent int64, took time.Duration) (overdue waits) {
-	if n, _ := p.Count(); !p.Paced() || sent == int64(n) {
+	n, _ := p.Count()
+	if !p.Paced() || sent == int64(n) {
 		return waits{}
+	}
+	due := took - lateBy // what was planned later is not late
+	if p.Arrivals != Poisson {
+		// There may be too many to look at each.
+		when := func(i int) time.Duration { return p.when(float64(sent) + float64(i)) }
+		late := sort.Search(n-int(sent), func(i int) bool { return when(i) > due })
+		return waits{int64(late), took - when(late-1), took - when(0)}
 	}
 	s := p.Schedule()
 	for i := int64(0); ; i++ {
 		r, ok := s.Next()
-		if !ok || r.Start > took-lateBy {
+		if !ok || r.Start > due {
 			return overdue
 		}
 		if i >= sent {

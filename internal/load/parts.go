@@ -47,11 +47,17 @@ func (p *parts) add(d Done) {
 	p.latency[min(p.at(d.Start), numParts-1)].Add(d.Latency())
 }
 
-// at returns the number of the part at t; numParts or more is after the last one.
-func (p *parts) at(t time.Duration) int { return int(numParts * t.Seconds() / p.length.Seconds()) }
+// at returns the number of the part at t; numParts is after the last one.
+func (p *parts) at(t time.Duration) int {
+	if t >= p.length { // which may be 0, if the rate is very high
+		return numParts
+	}
+	return int(numParts * t.Seconds() / p.length.Seconds())
+}
 
-// table returns a row for each part; none if p is nil.
-func (p *parts) table(plan Plan) []Part {
+// table returns a row for each part; none if p is nil. A part in which the run was
+// stopped counts until then.
+func (p *parts) table(plan Plan, stopped time.Duration) []Part {
 	table := []Part{}
 	if p == nil {
 		return table
@@ -61,10 +67,11 @@ func (p *parts) table(plan Plan) []Part {
 	step := p.length / numParts
 	from, to := plan.ends()
 	for i, came := range p.came {
+		start := time.Duration(i) * step
 		row := Part{
-			From: Span(time.Duration(i) * step), To: Span(time.Duration(i+1) * step),
+			From: Span(start), To: Span(start + step),
 			Asked:    from + (to-from)*(float64(i)+0.5)/numParts,
-			Answered: perSecond(came, step),
+			Answered: perSecond(came, min(step, stopped-start)),
 		}
 		if h := p.latency[i]; h.Count() > 0 {
 			p99 := Span(h.Percentile(99))

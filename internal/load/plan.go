@@ -81,30 +81,36 @@ func ParseRate(text string) (from, to float64, err error) {
 		to, err = strconv.ParseFloat(last, 64)
 	}
 	switch {
-	case err != nil:
+	case err != nil, strings.HasPrefix(last, "."): // 10...20 is a slip, and no ramp to 0.2
 		return 0, 0, errors.New("want a number, or a ramp such as 10..200")
 	case !isRate(from) || !isRate(to):
 		return 0, 0, errors.New("want a number of at least 0")
+	case max(from, to) > maxRate:
+		return 0, 0, fmt.Errorf("want a number of at most %d", int64(maxRate))
 	case ramp && to == 0:
 		return 0, 0, errors.New("want a ramp that ends above 0, such as 10..200")
 	}
 	return from, to, nil
 }
 
+// maxRate is one request a nanosecond: there are no shorter times.
+const maxRate = 1e9
+
 func isRate(f float64) bool { return f >= 0 && !math.IsInf(f, 0) }
 
 // maxParts limits the parts of one type in a mix that is parsed.
 const maxParts = 1_000_000
 
-// ParseMix returns the mix that text is, such as Long=1,Short=2.
+// ParseMix returns the mix that text is, such as Long=1,Short=2. White space
+// around types and numbers is ignored.
 func ParseMix(text string) (mix []Share, err error) {
 	for item := range strings.SplitSeq(text, ",") {
 		name, parts, _ := strings.Cut(item, "=")
-		n, err := strconv.Atoi(parts)
+		n, err := strconv.Atoi(strings.TrimSpace(parts))
 		if err != nil || n < 1 || n > maxParts {
 			return nil, fmt.Errorf("want a type and a whole number from 1 to %d, such as Long=1,Short=2", maxParts)
 		}
-		t, err := protocol.ParseType(name)
+		t, err := protocol.ParseType(strings.TrimSpace(name))
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +131,8 @@ func (p Plan) Paced() bool { return p.Rate > 0 || p.RateTo > 0 }
 // Random reports whether the plan depends on its seed.
 func (p Plan) Random() bool { return p.Arrivals == Poisson && p.Paced() || len(p.Mix) > 0 }
 
-// Count returns the number of requests. It is not known if only the time is.
+// Count returns the number of requests. It is not known if only the time is. In
+// any time above 0 at least one is planned, at its start.
 func (p Plan) Count() (n int, known bool) {
 	if p.For == 0 {
 		return p.N, true
@@ -134,8 +141,11 @@ func (p Plan) Count() (n int, known bool) {
 		return 0, false
 	}
 	const rounding = 1e-6 // of a request: no start is at the very end because of it
-	return int(min(math.Ceil(p.total()-rounding), math.MaxInt32)), true
+	return int(min(max(1, math.Ceil(p.total()-rounding)), maxCount)), true
 }
+
+// maxCount is a number of requests that a float64 has exactly, and an int too.
+const maxCount = min(1<<53, math.MaxInt>>10<<10)
 
 // Length returns for how long requests are started, by the plan. It is 0 if that
 // is not known.

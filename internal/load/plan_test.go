@@ -66,6 +66,8 @@ func TestPlanForATime(t *testing.T) {
 		{Plan{For: Span(30 * time.Second), Rate: 10}, 300},
 		{Plan{For: Span(2500 * time.Millisecond), Rate: 1}, 3},
 		{Plan{For: Span(time.Millisecond), Rate: 1}, 1},
+		{Plan{For: Span(time.Millisecond), Rate: 1e-3}, 1},
+		{Plan{For: Span(time.Millisecond), Rate: 1e-300, Arrivals: Poisson}, 1},
 		{Plan{For: Span(10 * time.Second), Rate: 10, RateTo: 200}, 1050},
 		{Plan{For: Span(10 * time.Second), Rate: 200, RateTo: 10}, 1050},
 		{Plan{For: Span(10 * time.Second), RateTo: 10}, 50},
@@ -80,6 +82,9 @@ func TestPlanForATime(t *testing.T) {
 		if last := all[len(all)-1].Start; last >= time.Duration(test.plan.For) {
 			t.Errorf("%s: the last one starts at %v", what, last)
 		}
+	}
+	if n, _ := (Plan{For: Span(24 * time.Hour), Rate: 30_000}).Count(); int64(n) != 24*3600*30_000 && math.MaxInt > math.MaxInt32 {
+		t.Errorf("a long plan has %d requests", n)
 	}
 	_, known := Plan{For: 1}.Count()
 	expect(t, "known without a rate", known, false)
@@ -224,6 +229,11 @@ func TestApproachesInTurn(t *testing.T) {
 }
 
 func TestApportion(t *testing.T) {
+	for _, parts := range [][]int{{1, 2}, {2, 1}, {1}, {1_000_000, 999_999}} {
+		if shares := apportion(math.MaxInt, parts); sum(shares) != math.MaxInt {
+			t.Errorf("all numbers in the proportion of %v: %v", parts, shares)
+		}
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
 		parts := make([]int, 1+random.IntN(4))
@@ -249,13 +259,14 @@ func TestParse(t *testing.T) {
 		"fast": "0 0 want a number, or a ramp such as 10..200", "1..": "0 0 want a number, or a ramp such as 10..200",
 		"..1": "0 0 want a number, or a ramp such as 10..200", "-1": "0 0 want a number of at least 0", "NaN": "0 0 want a number of at least 0",
 		"Inf": "0 0 want a number of at least 0", "1..-1": "0 0 want a number of at least 0",
-		"10..0": "0 0 want a ramp that ends above 0, such as 10..200",
+		"10..0": "0 0 want a ramp that ends above 0, such as 10..200", "10...20": "0 0 want a number, or a ramp such as 10..200",
+		"1e9": "1e+09 0 <nil>", "1.1e9": "0 0 want a number of at most 1000000000", "1..1e308": "0 0 want a number of at most 1000000000",
 	} {
 		from, to, err := ParseRate(text)
 		expect(t, "rate "+text, fmt.Sprint(from, to, err), want)
 	}
 	for text, want := range map[string]string{
-		"Long=1,Short=2": "[Long=1 Short=2] <nil>", "Short=1000000": "[Short=1000000] <nil>",
+		"Long=1,Short=2": "[Long=1 Short=2] <nil>", "Short=1000000": "[Short=1000000] <nil>", " Long = 1, Short=2": "[Long=1 Short=2] <nil>",
 		"Long":          "[] want a type and a whole number from 1 to 1000000, such as Long=1,Short=2",
 		"Long=0":        "[] want a type and a whole number from 1 to 1000000, such as Long=1,Short=2",
 		"Long=1000001":  "[] want a type and a whole number from 1 to 1000000, such as Long=1,Short=2",

@@ -138,22 +138,22 @@ type Counts struct {
 	Latency     *Latency `json:"latency"` // nil when none was answered
 }
 
-// Complete reports whether every request was sent and answered.
-func (r *Report) Complete() bool { return r.Requests.OK == int64(r.Requests.Asked) }
+// Complete reports whether every request was sent and answered. A run for a time
+// must not have been stopped before, and must have sent something.
+func (r *Report) Complete() bool {
+	return !r.limitedBy(ByStop) && !r.limitedBy(ByTime) && r.Requests.OK == int64(r.Requests.Asked)
+}
 
 func (r *run) report(took time.Duration) Report {
 	cells, all, began := r.recorder.sum()
-	stopped := took // when no more requests were begun
-	if r.Plan.For > 0 {
-		stopped = min(took, time.Duration(r.Plan.For))
-	}
+	stopped := r.stopped(all.sent(), took)
 	overdue := r.Plan.overdue(all.sent(), stopped)
 	report := Report{
 		Plan: r.Plan, Requests: r.requests(all),
 		Rate:     r.rate(all, began, overdue.n, stopped, took),
 		Duration: Span(took), LatencyFrom: ActualStart,
 		Latency: newLatency(all.latency), Histogram: newBars(all.latency),
-		Parts: r.recorder.parts.table(r.Plan), Errors: r.causes.table(),
+		Parts: r.recorder.parts.table(r.Plan, stopped), Errors: r.causes.table(),
 	}
 	if r.Plan.Paced() {
 		report.LatencyFrom = PlannedStart
@@ -172,6 +172,19 @@ func (r *run) report(took time.Duration) Report {
 	}
 	report.Limits = report.limits(r.over())
 	return report
+}
+
+// stopped returns when no more requests began, in a run that took took. If all
+// were sent that is the end of the plan: it is later than the last answer, if the
+// last gap is long.
+func (r *run) stopped(sent int64, took time.Duration) time.Duration {
+	switch {
+	case r.Plan.Paced() && sent == int64(r.n):
+		return r.Plan.Length()
+	case r.Plan.For > 0:
+		return min(took, time.Duration(r.Plan.For))
+	}
+	return took
 }
 
 func (r *run) requests(all *tally) Requests {

@@ -152,6 +152,9 @@ func TestGeneralize(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"read tcp 127.0.0.1:40312->127.0.0.1:8000: reset", "read tcp 127.0.0.1:N->127.0.0.1:N: reset"},
 		{"Worker-12: no answer within 30s", "Worker-12: no answer within 30s"},
+		{"no worker was free within 30s (52 requests wait)", "no worker was free within 30s (N requests wait)"},
+		{"no worker was free within 30s (1 request waits)", "no worker was free within 30s (N requests wait)"},
+		{"after 7 bytes, Worker-1 and 12 more: reset by 80", "after N bytes, Worker-1 and N more: reset by 80"},
 		{"a\x1b[31mb\nc", "a?[31mb?c"},
 		{"not \xff UTF-8", "not � UTF-8"},
 		{strings.Repeat("é", 200), strings.Repeat("é", maxCauseLen) + "..."},

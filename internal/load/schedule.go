@@ -3,6 +3,7 @@ package load
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -54,7 +55,10 @@ func (p Plan) Schedule() *Schedule {
 		s.undue = append(s.undue, share.Parts)
 	}
 	if s.known && len(p.Mix) > 0 {
-		turns := (s.n + len(p.Approaches) - 1) / len(p.Approaches)
+		turns := s.n / len(p.Approaches)
+		if s.n%len(p.Approaches) > 0 {
+			turns++
+		}
 		s.undue = apportion(turns, s.undue)
 	}
 	return s
@@ -118,13 +122,13 @@ func sum(numbers []int) (all int) {
 // apportion divides n in the proportion of parts. Each share is exact to less
 // than one; what is left over goes to those that lost most by rounding.
 func apportion(n int, parts []int) []int {
-	whole := float64(sum(parts))
-	shares, lost := make([]int, len(parts)), make([]float64, len(parts))
+	whole := uint64(sum(parts))
+	shares, lost := make([]int, len(parts)), make([]uint64, len(parts))
 	byLoss := make([]int, len(parts))
 	for i, part := range parts {
-		exact := float64(n) * float64(part) / whole
-		shares[i] = int(exact)
-		lost[i], byLoss[i] = exact-math.Floor(exact), i
+		high, low := bits.Mul64(uint64(n), uint64(part)) // a float64 would not have it exactly
+		share, rest := bits.Div64(high, low, whole)
+		shares[i], lost[i], byLoss[i] = int(share), rest, i
 	}
 	slices.SortStableFunc(byLoss, func(i, j int) int { return cmp.Compare(lost[j], lost[i]) })
 	for _, i := range byLoss[:n-sum(shares)] {

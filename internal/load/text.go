@@ -105,7 +105,7 @@ func (r *Report) writeWaiting(b *bytes.Buffer) {
 	if highest := w.Max.String(); highest != within {
 		within += " to " + highest
 	}
-	fmt.Fprintf(b, "waiting    %d when the run was stopped, for %s", w.Count, within)
+	fmt.Fprintf(b, "waiting    %d when %s, for %s", w.Count, end(r.limitedBy(ByTime)), within)
 	if r.Rate.Overdue > 0 {
 		fmt.Fprintf(b, ": %d interrupted, %d due but not begun", r.Requests.Interrupted, r.Rate.Overdue)
 	}
@@ -155,7 +155,8 @@ func writeEmpty(b *bytes.Buffer, rows int64) {
 	}
 }
 
-// writeParts writes the parts of a ramp.
+// writeParts writes the parts of a ramp. Those after a stop had no requests: that
+// nothing was answered in them says nothing.
 func (r *Report) writeParts(b *bytes.Buffer) {
 	if len(r.Parts) == 0 {
 		return
@@ -163,10 +164,17 @@ func (r *Report) writeParts(b *bytes.Buffer) {
 	b.WriteString("\n")
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "time\tasked\tanswered\tp99\n")
-	for _, p := range r.Parts {
+	reached := r.Parts
+	if r.limitedBy(ByStop) {
+		reached = slices.DeleteFunc(slices.Clone(r.Parts), func(p Part) bool { return p.From >= r.Duration })
+	}
+	for _, p := range reached {
 		fmt.Fprintf(t, "%v to %v\t%s\t%s\t%s\n", p.From, p.To, rateText(p.Asked), rateText(p.Answered), p.P99.cell())
 	}
 	t.Flush()
+	if n := len(r.Parts) - len(reached); n > 0 {
+		fmt.Fprintf(b, "... %d after the stop\n", n)
+	}
 }
 
 // writeKinds writes a row for each type, and for each approach if there are

@@ -8,16 +8,19 @@ const Unreserved = `not in the list of "netsh interface ipv4 show excludedportra
 
 // kinds are the numbers of Windows Sockets; see Microsoft's "Windows Sockets
 // Error Codes" and "System Error Codes". The numbers below 10000 are the
-// system's own, for connections that wait by overlapped input and output.
+// system's own, for connections that wait by overlapped input and output, and
+// for the pipe that output goes to.
 var kinds = map[syscall.Errno]Kind{
 	10061: Refused,         // WSAECONNREFUSED
 	1225:  Refused,         // ERROR_CONNECTION_REFUSED
 	10054: Reset,           // WSAECONNRESET
 	64:    Reset,           // ERROR_NETNAME_DELETED
 	109:   BrokenPipe,      // ERROR_BROKEN_PIPE
+	232:   BrokenPipe,      // ERROR_NO_DATA: the program that reads the output is gone
 	10058: BrokenPipe,      // WSAESHUTDOWN
 	10053: Aborted,         // WSAECONNABORTED
 	1236:  Aborted,         // ERROR_CONNECTION_ABORTED
+	10057: Aborted,         // WSAENOTCONN: AcceptEx, of a client that has left
 	10060: TimedOut,        // WSAETIMEDOUT
 	10052: TimedOut,        // WSAENETRESET: keep-alive had no answer
 	121:   TimedOut,        // ERROR_SEM_TIMEOUT

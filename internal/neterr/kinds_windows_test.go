@@ -16,8 +16,8 @@ func TestEachEntry(t *testing.T) {
 	}{
 		{[]syscall.Errno{10061, 1225}, "connection refused", false, false},
 		{[]syscall.Errno{10054, 64}, "connection reset by peer", false, true},
-		{[]syscall.Errno{10058, 109}, "broken pipe", false, false},
-		{[]syscall.Errno{10053, 1236}, "software caused connection abort", false, true},
+		{[]syscall.Errno{10058, 109, 232}, "broken pipe", false, false},
+		{[]syscall.Errno{10053, 1236, 10057}, "software caused connection abort", false, true},
 		{[]syscall.Errno{10060, 10052, 121}, "connection timed out", false, false},
 		{[]syscall.Errno{10065, 1232}, "no route to host", false, true},
 		{[]syscall.Errno{10051, 1231}, "network is unreachable", false, true},

@@ -116,7 +116,7 @@ func Reason(err error) error {
 	var name *net.DNSError
 	switch {
 	case errors.As(err, &name):
-		return name
+		return withoutStop(name)
 	case !errors.As(err, &errno):
 		return err
 	}
@@ -128,14 +128,30 @@ func Reason(err error) error {
 // error is returned as it is.
 func InWords(err error) error {
 	var errno syscall.Errno
-	if !errors.As(err, &errno) {
+	var name *net.DNSError
+	var theirs, ours string
+	switch {
+	case errors.As(err, &name):
+		theirs, ours = name.Error(), withoutStop(name).Error()
+	case errors.As(err, &errno):
+		theirs, ours = errno.Error(), reason{errno}.Error()
+	}
+	if theirs == ours {
 		return err
 	}
-	text := strings.Replace(err.Error(), errno.Error(), reason{errno}.Error(), 1)
-	if text == err.Error() {
+	return inWords{err, strings.Replace(err.Error(), theirs, ours, 1)}
+}
+
+// withoutStop returns err without the full stop that ends a sentence of Windows:
+// what package net has no words for, it tells in the system's.
+func withoutStop(err *net.DNSError) *net.DNSError {
+	text, found := strings.CutSuffix(err.Err, ".")
+	if !found {
 		return err
 	}
-	return inWords{err, text}
+	short := *err
+	short.Err = text
+	return &short
 }
 
 type inWords struct {

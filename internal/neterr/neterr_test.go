@@ -90,6 +90,21 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// Package net has a number of Windows for a name that can't be looked up just now,
+// as a text only.
+func TestNameInWords(t *testing.T) {
+	name := &net.DNSError{Err: "getaddrinfow: This is usually a temporary error.", Name: "nowhere", IsTemporary: true}
+	err := fmt.Errorf("ask: %w; try again", &net.OpError{Op: "dial", Net: "tcp", Err: name})
+	const text = "lookup nowhere: getaddrinfow: This is usually a temporary error"
+	if got := Reason(err).Error(); got != text {
+		t.Errorf("the reason reads %q", got)
+	}
+	got := InWords(err)
+	if want := "ask: dial tcp: " + text + "; try again"; got.Error() != want || !errors.Is(got, name) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // One number stands for each kind, the same each time, although several may have
 // it.
 func TestErrnoIsOne(t *testing.T) {

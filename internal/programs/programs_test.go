@@ -3,6 +3,7 @@ package programs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -110,6 +111,23 @@ func TestScreen(t *testing.T) {
 	}
 	if lines := strings.Join(s.Lines(), "|"); lines != "one|two|" || s.String() != "one\ntwo\n\nthree" {
 		t.Errorf("the lines are %q, the text %q", lines, s)
+	}
+}
+
+// Of one that keeps so many bytes the latest lines are there, each of them whole,
+// and Line gets every line.
+func TestScreenDrops(t *testing.T) {
+	got := 0
+	s := &Screen{Most: 30, Line: func(string) { got++ }}
+	for i := range 1000 {
+		fmt.Fprintf(s, "line %d\nbegun", i)
+		if text := s.String(); len(text) > 90 || len(text) < 30 && i > 10 || !strings.HasSuffix(text, fmt.Sprintf("line %d\nbegun", i)) ||
+			!strings.HasPrefix(strings.TrimPrefix(text, "begun"), "line ") {
+			t.Fatalf("after %d lines: %q", i+1, text)
+		}
+	}
+	if got != 1000 {
+		t.Errorf("Line got %d", got)
 	}
 }
 

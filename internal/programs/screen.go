@@ -13,6 +13,9 @@ type Screen struct {
 	// before a reader of the screen sees the line. A last line without an end
 	// is passed on when the program has ended. Line must not use the screen.
 	Line func(line string)
+	// Most is how many bytes are kept, about, of a program that may run for long:
+	// the oldest lines are dropped. 0 means all.
+	Most int
 
 	mu     sync.Mutex // guards what follows
 	text   []byte
@@ -32,11 +35,24 @@ func (s *Screen) Write(b []byte) (int, error) {
 		}
 		s.pass(line)
 	}
+	s.drop()
 	if s.more != nil {
 		close(s.more)
 		s.more = nil
 	}
 	return len(b), nil
+}
+
+// drop drops the oldest lines, when they are as much again as is kept. It is called
+// with mu held.
+func (s *Screen) drop() {
+	if s.Most <= 0 || s.passed <= 2*s.Most {
+		return
+	}
+	old := s.passed - s.Most
+	old += bytes.IndexByte(s.text[old-1:], '\n')
+	s.text = bytes.Clone(s.text[old:])
+	s.passed -= old
 }
 
 // end passes on a last line that has no end.

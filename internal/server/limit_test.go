@@ -294,7 +294,10 @@ func TestStopTellsThoseThatWait(t *testing.T) {
 func TestStoppingIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []int
-		v := serve(t, &Server{Handle: telling, DrainTimeout: time.Minute, Stopping: func(n int) { told = append(told, n) }})
+		v := serve(t, &Server{Handle: telling, Stopping: func(n int) time.Duration {
+			told = append(told, n)
+			return time.Minute
+		}})
 		v.dial() // silent
 		for range 3 {
 			v.dial().Write([]byte("x"))
@@ -325,7 +328,10 @@ func TestIdleIsNotInFlight(t *testing.T) {
 				c.Write([]byte("y"))
 			}
 		}
-		v := serve(t, &Server{Handle: again, DrainTimeout: time.Minute, Stopping: func(n int) { told = n }})
+		v := serve(t, &Server{Handle: again, Stopping: func(n int) time.Duration {
+			told = n
+			return time.Minute
+		}})
 		c := v.dial()
 		c.Write([]byte("x"))
 		c.Read(make([]byte, 1))

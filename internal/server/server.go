@@ -56,15 +56,15 @@ type Handler func(ctx context.Context, conn *Conn) (next Handler)
 type Server struct {
 	// Handle is a connection's first handler. Required.
 	Handle Handler
-	// DrainTimeout is how long handlers may go on after the stop; 0 means not
-	// at all.
+	// DrainTimeout is how long handlers may go on after the stop, unless Stopping
+	// says it; 0 means not at all.
 	DrainTimeout time.Duration
 	// MaxConns is how many connections are served at once; 0 means no limit.
 	MaxConns int
 	// Stopping, if not nil, is told once that the server begins to stop, and how
-	// many requests are in flight. It may still change DrainTimeout: how long
+	// many requests are in flight. It returns what DrainTimeout would say: how long
 	// there is may depend on why the program stops.
-	Stopping func(inFlight int)
+	Stopping func(inFlight int) (drainTimeout time.Duration)
 	// Paused, if not nil, is told when accepting fails for now, why, and how
 	// long the pause is.
 	Paused func(err error, pause time.Duration)
@@ -100,7 +100,7 @@ type serving struct {
 }
 
 // Serve accepts from l until stopping is done, then closes l and waits for the
-// handlers: for DrainTimeout, and after that for as long as they take to obey
+// handlers: for the drain timeout, and after that for as long as they take to obey
 // their context. It returns nil after a stop, [ErrDrainTimeout] after one that
 // cut something off, and otherwise why accepting is impossible.
 func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
@@ -110,14 +110,14 @@ func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 	if s.MaxConns > 0 {
 		v.places = make(chan struct{}, s.MaxConns)
 	}
-	told := make(chan struct{})
+	told, drainTimeout := make(chan struct{}), s.DrainTimeout
 	cancelStop := context.AfterFunc(stopping, func() {
 		defer close(told)
 		if l.SetDeadline(v.stopped().Add(idleGrace)) != nil {
 			l.Close()
 		}
 		if s.Stopping != nil {
-			s.Stopping(int(v.inFlight.Load()))
+			drainTimeout = s.Stopping(int(v.inFlight.Load()))
 		}
 	})
 
@@ -126,7 +126,7 @@ func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 	if !cancelStop() {
 		<-told
 	}
-	cut := time.AfterFunc(time.Until(v.stopped().Add(s.DrainTimeout)), func() {
+	cut := time.AfterFunc(time.Until(v.stopped().Add(drainTimeout)), func() {
 		if v.inFlight.Load() > 0 {
 			cancel(ErrDrainTimeout)
 		}

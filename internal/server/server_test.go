@@ -427,9 +427,10 @@ func TestStopAcceptsForAMoment(t *testing.T) {
 func TestStoppingIsToldBeforeTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := false
-		v := serve(t, &Server{Handle: echoAfter(0), Stopping: func(int) {
+		v := serve(t, &Server{Handle: echoAfter(0), Stopping: func(int) time.Duration {
 			time.Sleep(time.Minute)
 			told = true
+			return 0
 		}})
 		synctest.Wait()
 		if _, err := v.stopped(); err != nil || !told {

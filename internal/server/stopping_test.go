@@ -11,9 +11,10 @@ import (
 // the server ends, whatever time it had before.
 func TestStoppingShortensTheDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{Handle: echoAfter(time.Hour), DrainTimeout: time.Minute}
-		s.Stopping = func(int) { s.DrainTimeout = 4 * time.Second }
-		v := serve(t, s)
+		v := serve(t, &Server{
+			Handle: echoAfter(time.Hour), DrainTimeout: time.Minute,
+			Stopping: func(int) time.Duration { return 4 * time.Second },
+		})
 		c := v.dial()
 		c.Write([]byte("x"))
 		answer := make(chan string, 1)

@@ -266,11 +266,12 @@ func (h *host) start() {
 		Work:  [protocol.NumTypes]time.Duration{protocol.Long: h.long, protocol.Short: h.short},
 		Slots: h.slots, Observer: h.life,
 	}
-	s := server.Server{Handle: w.Handle, DrainTimeout: 10 * time.Minute, MaxConns: h.maxConns, Panicked: h.panicked}
-	s.Stopping = func(int) {
+	s := server.Server{Handle: w.Handle, MaxConns: h.maxConns, Panicked: h.panicked}
+	s.Stopping = func(int) time.Duration {
 		if h.crashed {
-			s.DrainTimeout = 0
+			return 0
 		}
+		return 10 * time.Minute
 	}
 	l := h.net.listen(h.Addr)
 	life := h.life

@@ -154,13 +154,22 @@ const (
 // Multipath TCP is off: Go's default for listeners has broken peers that know
 // only TCP.
 func Listen(ctx context.Context, addr string) (Listener, error) {
-	config := net.ListenConfig{KeepAlive: -1}
+	l, err := ListenTCP(ctx, net.ListenConfig{KeepAlive: -1}, addr, "-listen")
+	if err != nil {
+		return nil, err
+	}
+	return accepting(l)
+}
+
+// ListenTCP is Listen for one that serves with package net. The error names the
+// flag by which a person chooses another address.
+func ListenTCP(ctx context.Context, config net.ListenConfig, addr, flag string) (*net.TCPListener, error) {
 	config.SetMultipathTCP(false)
 	l, err := whenFree(ctx, func() (net.Listener, error) { return config.Listen(ctx, "tcp", addr) })
 	if err != nil {
-		return nil, listenError(addr, err)
+		return nil, listenError(addr, flag, err)
 	}
-	return accepting(l.(*net.TCPListener))
+	return l.(*net.TCPListener), nil
 }
 
 // whenFree calls listen, and again for listenFor while the address is in use. It
@@ -182,12 +191,12 @@ func whenFree(ctx context.Context, listen func() (net.Listener, error)) (net.Lis
 }
 
 // listenError says what to do about an error that the user can mend.
-func listenError(addr string, err error) error {
+func listenError(addr, flag string, err error) error {
 	switch neterr.KindOf(err) {
 	case neterr.InUse:
-		return fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with -listen", addr)
+		return fmt.Errorf("listen on %s: the address is in use; stop the program that has it, or choose another with %s", addr, flag)
 	case neterr.NoPermission:
-		return fmt.Errorf("listen on %s: permission denied; choose another with -listen, such as a port %s", addr, neterr.Unreserved)
+		return fmt.Errorf("listen on %s: permission denied; choose another with %s, such as a port %s", addr, flag, neterr.Unreserved)
 	}
 	return fmt.Errorf("listen on %s: %w", addr, err)
 }
@@ -200,14 +209,15 @@ func Dial(ctx context.Context, addr string, within time.Duration) (Conn, error) 
 
 // dialNet is Dial by package net: it knows host names.
 //
-// Windows repeats a connect to the loopback that was refused, for 2 seconds.
-// Nothing is done about it here, since package net does it, for the loopback and
-// for nothing else (netFD.connect in net/fd_windows.go): SIO_TCP_INITIAL_RTO
-// switches the repetitions off and keeps the administrator's estimate of a round
-// trip. curl does the same with the system's estimate (its pull request 22494);
-// libuv (2896) makes it 254 ms, the number that stands for no repetitions.
-// Package net does it after [net.Dialer.Control], so a caller can't undo it: where
-// a full backlog refuses too, a load run sees that.
+// Windows repeats a connect that was refused, for 2 seconds, on the loopback too.
+// Nothing is done about that here: package net switches it off for loopback
+// addresses, and for no others (netFD.connect in net/fd_windows.go). It calls
+// SIO_TCP_INITIAL_RTO with no repetitions (one, before build 16299 of Windows 10)
+// and the administrator's estimate of a round trip. curl does the same with the
+// system's estimate (its pull request 22494); libuv (2896) makes it 254 ms, the
+// number that stands for no repetitions. Package net makes the call after
+// [net.Dialer.Control], so a caller can't undo it: where a full backlog refuses
+// too, a load run sees that.
 func dialNet(ctx context.Context, addr string, within time.Duration) (Conn, error) {
 	d := net.Dialer{KeepAlive: -1, Timeout: within}
 	conn, err := d.DialContext(ctx, "tcp", addr)
@@ -305,15 +315,26 @@ const lookMax = 50 * time.Millisecond
 // Accept implements [net.Listener]. Package net does not ask the system once a
 // deadline has passed, so Accept then sets another one for a look.
 func (l netListener) Accept() (net.Conn, error) {
-	conn, err := l.AcceptTCP()
+	conn, err := l.next()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		l.SetDeadline(time.Now().Add(lookMax))
-		conn, err = l.AcceptTCP()
+		conn, err = l.next()
 	}
 	if err != nil {
 		return nil, err
 	}
 	return &netConn{TCPConn: conn}, nil
+}
+
+// next passes over clients that left while they waited, as the listener for Linux
+// does.
+func (l netListener) next() (*net.TCPConn, error) {
+	for {
+		conn, err := l.AcceptTCP()
+		if neterr.KindOf(err) != neterr.Aborted {
+			return conn, err
+		}
+	}
 }
 
 // plain is a connection that can do no more than any.

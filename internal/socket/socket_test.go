@@ -367,14 +367,19 @@ func TestListenerCloses(t *testing.T) {
 
 // A deadline ends the waiting; clients that wait already are still accepted.
 func TestAcceptDeadline(t *testing.T) {
-	t.Run("this system's", func(t *testing.T) { acceptsAfterTheDeadline(t, listen(t, "127.0.0.1:0").(Listener)) })
+	onEachListener(t, acceptsAfterTheDeadline)
+}
+
+// onEachListener runs f with this system's listener and with that of package net.
+func onEachListener(t *testing.T, f func(t *testing.T, l Listener)) {
+	t.Run("this system's", func(t *testing.T) { f(t, listen(t, "127.0.0.1:0").(Listener)) })
 	t.Run("net's", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		acceptsAfterTheDeadline(t, netListener{l.(*net.TCPListener)})
+		f(t, netListener{l.(*net.TCPListener)})
 	})
 }
 
@@ -401,12 +406,41 @@ func acceptsAfterTheDeadline(t *testing.T, l Listener) {
 	}
 }
 
+// Clients that have left before they were accepted are no error of the listener.
+func TestAcceptAfterResets(t *testing.T) {
+	onEachListener(t, func(t *testing.T, l Listener) {
+		for range 100 {
+			gone, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone.(*net.TCPConn).SetLinger(0)
+			gone.Close()
+			stays, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(stays, "x")
+			for heard := false; !heard; {
+				c, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, _ := c.Read(make([]byte, 1))
+				heard = n == 1
+				c.Close()
+			}
+			stays.Close()
+		}
+	})
+}
+
 func TestListenSaysWhatToDo(t *testing.T) {
 	l := listen(t, "127.0.0.1:0")
 	if _, err := Listen(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "-listen") {
 		t.Errorf("a taken port: %v", err)
 	}
-	err := listenError("127.0.0.1:80", &net.OpError{Op: "listen", Err: neterr.Errno(neterr.NoPermission)})
+	err := listenError("127.0.0.1:80", "-listen", &net.OpError{Op: "listen", Err: neterr.Errno(neterr.NoPermission)})
 	if want := "listen on 127.0.0.1:80: permission denied; choose another with -listen, such as a port " + neterr.Unreserved; err.Error() != want {
 		t.Errorf("a reserved port: %v", err)
 	}
@@ -467,6 +501,25 @@ func TestListenGivesUp(t *testing.T) {
 					t.Errorf("%v after %d calls in %v; want %d in %v", err, calls, took, test.calls, test.took)
 				}
 			})
+		})
+	}
+}
+
+// What comes after an address in use ends the trying: another error, or a
+// listener.
+func TestListenEndsWithWhatComes(t *testing.T) {
+	for _, then := range []error{neterr.Errno(neterr.NoPort), nil} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			_, err := whenFree(t.Context(), func() (net.Listener, error) {
+				if time.Since(start) < 500*time.Millisecond {
+					return nil, inUse
+				}
+				return nil, then
+			})
+			if took := time.Since(start); err != then || took != 500*time.Millisecond {
+				t.Errorf("%v after %v, want %v", err, took, then)
+			}
 		})
 	}
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // Snapshot returns what is known at this moment. The caller fills in Listen,
-// Stopping, Control and Totals.LinesDropped. The pool knows that a request is
-// over a little before it is among the latest ones, so totals may differ by the
+// Stopping, Control, Run and Totals.LinesDropped. The pool knows that a request
+// is over a little before it is among the latest ones, so totals may differ by the
 // requests between the two.
 func (r *Recorder) Snapshot() Snapshot {
 	now := time.Now()

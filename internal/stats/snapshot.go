@@ -14,6 +14,7 @@ type Snapshot struct {
 	Started    time.Time `json:"started"`
 	Listen     string    `json:"listen"`   // the address where clients connect
 	Control    bool      `json:"control"`  // orders are taken
+	Run        *Run      `json:"run"`      // the latest that was ordered; nil if none was
 	Stopping   bool      `json:"stopping"` // no more clients are accepted; requests in flight are finished
 	Clients    int       `json:"clients"`  // connected and not answered yet
 	Totals     Totals    `json:"totals"`
@@ -42,14 +43,21 @@ func (s *Snapshot) Answered(a protocol.Approach) int {
 	return n
 }
 
+// A Run is what the broker sends to itself: see package runs.
+type Run struct {
+	ID      int    `json:"id"` // counted from 1
+	Running bool   `json:"running"`
+	Part    string `json:"part"` // such as "round_robin"
+}
+
 // Totals are counts since the start.
 type Totals struct {
 	Connected int `json:"connected"` // clients
 	Answered  int `json:"answered"`  // requests that a worker answered
 	// Failed counts the requests that no worker answered, for each approach.
 	Failed map[protocol.Approach]int `json:"failed"`
-	// Withdrawn counts the requests whose clients left while their workers
-	// worked, for each approach.
+	// Withdrawn counts the requests whose clients left while they waited or their
+	// workers worked, for each approach.
 	Withdrawn   map[protocol.Approach]int `json:"withdrawn"`
 	Refused     int                       `json:"refused"`    // texts that were no request
 	ClientsGone int                       `json:"left"`       // clients that left before their answer
@@ -174,7 +182,7 @@ const (
 	Answered Outcome = "answered" // by a worker
 	Failed   Outcome = "failed"   // no worker answered
 	Refused  Outcome = "refused"  // it was no request
-	Left     Outcome = "left"     // its client left while its worker worked
+	Left     Outcome = "left"     // its client left while it waited, or its worker worked
 )
 
 // A Request is one that is over.

@@ -3,13 +3,11 @@ package status_test
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,111 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"balancelab/internal/balance"
-	"balancelab/internal/broker"
 	"balancelab/internal/console"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
-	"balancelab/internal/socket"
 	"balancelab/internal/stats"
-	"balancelab/internal/status"
-	"balancelab/internal/worker"
 )
-
-var shots = flag.String("shots", "", "write pictures of the page into this `directory`")
-
-// A lab is a broker with three workers, all of them in this process and on
-// real sockets, and the status page.
-type lab struct {
-	t        *testing.T
-	addr     string // the broker's
-	page     string // the page's URL, without the last slash
-	pageAddr string
-	pool     *balance.Pool
-	recorder *stats.Recorder
-	stops    map[string]func()               // workers and "page", by name
-	wrap     func(http.Handler) http.Handler // what openPage puts around the page; may be nil
-	hung     sync.Mutex                      // the page has no figures while it is held
-	dropped  atomic.Int64                    // lines of the log
-}
-
-func startLab(t *testing.T, long, short time.Duration) *lab {
-	t.Helper()
-	l := &lab{t: t, stops: map[string]func(){}}
-	var workers []balance.Worker
-	for i := range 3 {
-		w := balance.Worker{Name: fmt.Sprintf("Worker-%d", i+1), Weight: 1}
-		w.Addr = l.worker(w.Name, "127.0.0.1:0", long, short)
-		workers = append(workers, w)
-	}
-	l.pool = balance.NewPool(workers, nil, new(balance.RoundRobin), new(balance.LeastConnections))
-	l.recorder = stats.New(l.pool, console.Off{})
-	b := broker.Broker{
-		Pool: l.pool, Observer: l.recorder, Dial: socket.Dial,
-		RequestTimeout: 5 * time.Second, DialTimeout: 5 * time.Second, AnswerTimeout: time.Minute,
-	}
-	l.addr = l.serve("broker", "127.0.0.1:0", b.Handle)
-	l.start("watch", l.recorder.Watch)
-	l.pageAddr = "127.0.0.1:0"
-	l.openPage()
-	return l
-}
-
-// start runs f until stops[name] is called, or the test ends.
-func (l *lab) start(name string, f func(context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { f(ctx) })
-	stop := func() { cancel(); running.Wait() }
-	l.stops[name] = stop
-	l.t.Cleanup(stop)
-}
-
-func (l *lab) serve(name, addr string, handle server.Handler) string {
-	l.t.Helper()
-	listener, err := socket.Listen(context.Background(), addr)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	s := server.Server{Handle: handle}
-	l.start(name, func(ctx context.Context) { _ = s.Serve(ctx, listener) })
-	return listener.Addr().String()
-}
-
-func (l *lab) worker(name, addr string, long, short time.Duration) string {
-	l.t.Helper()
-	w := worker.Worker{Work: [protocol.NumTypes]time.Duration{protocol.Long: long, protocol.Short: short}, Observer: console.Off{}}
-	return l.serve(name, addr, w.Handle)
-}
-
-// openPage serves the page where it was before, if it was closed.
-func (l *lab) openPage() {
-	l.t.Helper()
-	listener, err := status.Listen(context.Background(), l.pageAddr)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.pageAddr = listener.Addr().String()
-	l.page = "http://" + l.pageAddr
-	recorder := l.recorder
-	handler := status.Handler(status.Site{Snapshot: func() stats.Snapshot {
-		l.hung.Lock()
-		defer l.hung.Unlock()
-		s := recorder.Snapshot()
-		s.Listen = l.addr
-		s.Totals.LinesDropped = int(l.dropped.Load())
-		return s
-	}})
-	if l.wrap != nil {
-		handler = l.wrap(handler)
-	}
-	l.start("page", func(ctx context.Context) {
-		s := status.Server{Handler: handler}
-		if err := s.Serve(ctx, listener); err != nil {
-			l.t.Error(err)
-		}
-	})
-}
 
 // ask sends a request as it is written and returns the answer.
 func (l *lab) ask(request string) string {
@@ -235,7 +133,7 @@ func (b *browser) expected(s stats.Snapshot) map[string]string {
 	b.t.Helper()
 	written := func(function string, x float64) (text string) {
 		b.t.Helper()
-		b.eval(fmt.Sprintf("%s(%v)", function, x), &text)
+		b.eval(fmt.Sprintf(`import("/text.js").then((m) => m.%s(%v))`, function, x), &text)
 		return text
 	}
 	latest := s.Latest[0]
@@ -413,7 +311,7 @@ func TestPageShowsAWorkerDown(t *testing.T) {
 	b.await(row + `.querySelector(".word").textContent === "cooling down" && ` +
 		`/^for another \d+ s$/.test(` + row + `.querySelector(".state small").textContent)`)
 	b.await(row + `.querySelector(".error").textContent.includes("connection refused")`)
-	b.await(`document.querySelector("#said").textContent.includes("Worker-2 is cooling down")`)
+	b.await(`document.querySelector("#happened").textContent.includes("Worker-2 is cooling down")`)
 	l.worker("Worker-2", addr, time.Millisecond, time.Millisecond)
 	b.await(row + `.querySelector(".word").textContent === "due for a trial" && ` +
 		row + `.querySelector(".state small").textContent === "the next request is its trial"`)
@@ -422,7 +320,7 @@ func TestPageShowsAWorkerDown(t *testing.T) {
 	}
 	b.await(row + `.querySelector(".word").textContent === "up" && ` +
 		`/^answered \d+ s ago$/.test(` + row + `.querySelector(".state small").textContent)`)
-	b.await(`document.querySelector("#said").textContent.includes("Worker-2 is up again")`)
+	b.await(`document.querySelector("#happened").textContent.includes("Worker-2 is up again")`)
 }
 
 // TestLatestErrorIsTheReason: the advice that the client gets with it would
@@ -445,12 +343,19 @@ func TestLatestErrorIsTheReason(t *testing.T) {
 // TestPageFits looks at the page as a phone and as a screen reader do.
 func TestPageFits(t *testing.T) {
 	b := openBrowser(t)
-	l := startLab(t, time.Millisecond, time.Millisecond)
+	t.Run("without buttons", func(t *testing.T) { b.fits(t, noOrders, `cell "up answered `, `cell "not asked yet"`) })
+	t.Run("with buttons", func(t *testing.T) {
+		b.fits(t, fakedRuns, `button "Drain Worker-1"`, `spinbutton "Weight of Worker-1"`, `button "Compare"`)
+	})
+}
+
+func (b *browser) fits(t *testing.T, takes orders, wants ...string) {
+	l := startLabOf(t, 3, 0, takes, time.Millisecond, time.Millisecond)
 	l.ask("AppID:Short:round_robin")
 	l.ask("AppID:" + strings.Repeat("x", 60) + ":round_robin")
 	b.visit(l.page)
 	b.await(`document.querySelectorAll("#latest tbody tr").length === 2`)
-	for _, width := range []int{320, 390, 700, 1200} {
+	for _, width := range []int{320, 390, 700, 1200, 1920} {
 		b.look(width, "light", "reduce")
 		var outside []string
 		b.eval(`Array.from(document.querySelectorAll("main *")).filter((e) =>
@@ -459,9 +364,9 @@ func TestPageFits(t *testing.T) {
 			t.Errorf("at a width of %d these do not fit: %s", width, outside)
 		}
 		tree := b.tree()
-		for _, want := range []string{
-			`heading "Workers"`, `table "Workers"`, `table "How even is the spread?"`, `table "How long requests took, last minute"`, `table "Latest requests"`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`, `cell "up answered `, `cell "not asked yet"`,
-		} {
+		for _, want := range append([]string{
+			`heading "Workers"`, `log "What happened"`, `list "Workers, with their requests in flight"`, `table "Workers"`, `table "How even is the spread?"`, `table "How long requests took, last minute"`, `table "Latest requests"`, `columnheader "State"`, `rowheader "Worker-1 127.0.0.1`,
+		}, wants...) {
 			if !strings.Contains(tree, want) {
 				t.Errorf("at a width of %d a screen reader does not get %s:\n%s", width, want, tree)
 			}
@@ -469,61 +374,17 @@ func TestPageFits(t *testing.T) {
 	}
 }
 
-// TestPagePictures draws pictures for looking at them, and page.png for the
-// README. That one takes a minute, to have a minute of history on it:
-//
-//	go test ./internal/status -run Pictures -shots DIR
-func TestPagePictures(t *testing.T) {
-	if *shots == "" {
-		t.Skip("no directory for pictures: see -shots")
-	}
-	b := openBrowser(t)
-	l := startLab(t, 500*time.Millisecond, 100*time.Millisecond)
-	b.visit(l.page)
-	b.look(960, "light", "reduce")
-	shoot := func(name string) {
-		for _, colours := range []string{"light", "dark"} {
-			for _, width := range []int{1100, 390} {
-				b.look(width, colours, "reduce")
-				b.shoot(filepath.Join(*shots, fmt.Sprintf("%s-%s-%d.png", name, colours, width)), "footer")
-			}
-		}
-	}
-	b.await(`document.querySelector("#link-text").textContent === "live"`)
-	shoot("idle")
-	var stops []func()
-	for _, answered := range []int{300, 600, 900} {
-		stops = append(stops, l.load(5))
-		b.await(fmt.Sprintf(`Number(document.querySelector("#answered").textContent.replace(",", "")) > %d`, answered))
-	}
-	stops[0]()
-	b.await(`Number(document.querySelector("#answered").textContent.replace(",", "")) > 1200`)
-	shoot("load")
-	l.stops["Worker-2"]()
-	l.ask("AppID:<b>Longer</b>:round_robin")
-	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state === "cooling down"`)
-	b.look(960, "light", "reduce")
-	b.shoot(filepath.Join(*shots, "page.png"), "#spread")
-	shoot("down")
-	for _, stop := range stops {
-		stop()
-	}
-	l.stops["page"]()
-	b.await(`!document.querySelector("#lost").hidden`)
-	shoot("lost")
-}
-
 // TestPageContrast checks that all text can be told from its ground, as WCAG
 // 2.2 has it (4.5 to 1), in light and dark, with a worker down, live and lost.
 func TestPageContrast(t *testing.T) {
 	b := openBrowser(t)
-	l := startLab(t, time.Millisecond, time.Millisecond)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
 	l.stops["Worker-2"]()
 	for range 9 {
 		l.ask("AppID:Short:round_robin")
 	}
 	l.ask("AppID:Medium:round_robin")
-	b.visit(l.page)
 	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state.match(/cooling|trial/)`)
 	check := func(when string) {
 		for _, colours := range []string{"light", "dark"} {
@@ -536,6 +397,9 @@ func TestPageContrast(t *testing.T) {
 		}
 	}
 	check("live")
+	b.click("#burst")
+	b.await(`!document.querySelector("#stop").disabled && document.querySelector("#happened").textContent !== ""`)
+	check("running")
 	l.stops["page"]()
 	b.await(`!document.querySelector("#lost").hidden`)
 	check("lost")
@@ -621,5 +485,28 @@ func TestManyPagesBesideRequests(t *testing.T) {
 	underWine := os.Getenv("WINEPREFIX") != "" // one process then serves all sockets
 	if len(with) < 100 && !underWine {
 		t.Errorf("%d requests were answered beside the pages, want hundreds", len(with))
+	}
+}
+
+// The bar of a worker shows how much it has for its weight, or of its limit.
+func TestBarsRespectWeightsAndLimits(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Minute, time.Minute)
+	_, wrong := l.pool.SetWeight("Worker-2", 2)
+	_, wrongToo := l.pool.SetLimit("Worker-3", 1)
+	if wrong != nil || wrongToo != nil {
+		t.Fatal(wrong, wrongToo)
+	}
+	b.visit(l.page)
+	for range 3 {
+		conn, err := net.Dial("tcp", l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintln(conn, "AppID:Long:least_connections") // in flight until the workers end
+	}
+	for name, part := range map[string]int{"Worker-1": 25, "Worker-2": 12, "Worker-3": 100} {
+		b.await(fmt.Sprintf("Math.floor("+barOf+") === %d", name, part))
 	}
 }

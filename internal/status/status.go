@@ -8,6 +8,7 @@
 //	/healthz      200 ok, or 503 once the broker is stopping
 //	/events       the steps of requests, as server-sent events: package events
 //	/workers      orders: package control
+//	/run          an order for requests that the broker makes itself: package runs
 //
 // A [Site] has a function that returns a snapshot, so that no package below this
 // one needs net/http.
@@ -42,7 +43,7 @@
 //
 // Text from the network (an unknown type, an answer) goes to the page as JSON
 // and is inserted as text, never as HTML. The Content-Security-Policy allows
-// only the page's own three files and its data.
+// only the page's own files and its data.
 package status
 
 import (
@@ -50,27 +51,27 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
 	"balancelab/internal/events"
-	"balancelab/internal/neterr"
+	"balancelab/internal/socket"
 	"balancelab/internal/stats"
 )
 
 // Fresh is how long a snapshot is shown before another one is taken.
 const Fresh = 250 * time.Millisecond
 
-//go:embed page.html page.css page.js icon.svg
+//go:embed page.html page.css icon.svg *.js
 var files embed.FS
 
 // A Site is what there is to see at the address of the page.
@@ -79,8 +80,9 @@ type Site struct {
 	// each period of [Fresh] at most. What it has returned must not be changed
 	// afterwards.
 	Snapshot func() stats.Snapshot
-	// Orders, if not nil, takes what comes to /workers and below it. An order that
-	// was answered is in the next snapshot that is shown.
+	// Orders, if not nil, takes what comes to /run, and to /workers and below it.
+	// What is answered there is in the next snapshot that is shown. It calls
+	// WriteHeader for each answer.
 	Orders http.Handler
 	// Events, if not nil, is streamed at /events.
 	Events *events.Feed
@@ -93,13 +95,22 @@ func Handler(site Site) http.Handler {
 	if site.Orders != nil {
 		mux.Handle("/workers", c.forgetting(site.Orders))
 		mux.Handle("/workers/", c.forgetting(site.Orders))
+		mux.Handle("/run", c.forgetting(site.Orders))
 	}
 	if site.Events != nil {
 		mux.Handle("GET /events", stream(site.Events))
 	}
 	mux.Handle("GET /{$}", file("page.html", "text/html; charset=utf-8"))
 	mux.Handle("GET /page.css", file("page.css", "text/css; charset=utf-8"))
-	mux.Handle("GET /page.js", file("page.js", "text/javascript; charset=utf-8"))
+	scripts, err := files.ReadDir(".")
+	if err != nil {
+		panic(err) // they were embedded
+	}
+	for _, f := range scripts {
+		if name := f.Name(); path.Ext(name) == ".js" {
+			mux.Handle("GET /"+name, file(name, "text/javascript; charset=utf-8"))
+		}
+	}
 	mux.Handle("GET /icon.svg", file("icon.svg", "image/svg+xml"))
 	mux.HandleFunc("GET /status.json", func(w http.ResponseWriter, _ *http.Request) {
 		_, text := c.get()
@@ -156,27 +167,22 @@ func (c *cache) forget() {
 // forgetting returns orders, before whose answers the cache is forgotten.
 func (c *cache) forgetting(orders http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w = &forgetter{w, c}
-		}
-		orders.ServeHTTP(w, r)
+		orders.ServeHTTP(&forgetter{w, c}, r)
 	})
 }
 
-// A forgetter forgets the cache before a byte of the answer is written.
+// A forgetter forgets the cache before a byte of an answer is written, unless it
+// is a refusal: those that may give no orders may take no snapshots either.
 type forgetter struct {
 	http.ResponseWriter
 	cache *cache
 }
 
 func (f *forgetter) WriteHeader(code int) {
-	f.cache.forget()
+	if code < http.StatusMultipleChoices {
+		f.cache.forget()
+	}
 	f.ResponseWriter.WriteHeader(code)
-}
-
-func (f *forgetter) Write(text []byte) (int, error) {
-	f.cache.forget()
-	return f.ResponseWriter.Write(text)
 }
 
 func file(name, contentType string) http.Handler {
@@ -212,11 +218,22 @@ func guard(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 		if onLoopback(local) && !resolvedHere(r.Host) {
-			http.Error(w, fmt.Sprintf("host %q is not this machine: ask for localhost", r.Host), http.StatusForbidden)
+			refuseHost(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refuseHost refuses a request for a foreign host: as JSON if it is an order.
+func refuseHost(w http.ResponseWriter, r *http.Request) {
+	reason := fmt.Sprintf("host %q is not this machine: ask for localhost", r.Host)
+	if path := r.URL.Path; path != "/run" && path != "/workers" && !strings.HasPrefix(path, "/workers/") {
+		http.Error(w, reason, http.StatusForbidden)
+		return
+	}
+	text, _ := json.Marshal(map[string]string{"error": reason}) // a string can't fail
+	reply(w, http.StatusForbidden, "application/json", append(text, '\n'))
 }
 
 func onLoopback(a net.Addr) bool {
@@ -243,47 +260,11 @@ func resolvedHere(hostport string) bool {
 // for a second: the program that has it may be stopping. The error names the
 // address and says what to do.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
-	var config net.ListenConfig
-	config.SetMultipathTCP(false)
-	l, err := whileInUse(ctx, func() (net.Listener, error) { return config.Listen(ctx, "tcp", addr) })
+	l, err := socket.ListenTCP(ctx, net.ListenConfig{}, addr, "-status")
 	if err != nil {
-		return nil, fmt.Errorf("status page on %s: %w", addr, withCure(err))
+		return nil, fmt.Errorf("status page: %w", err)
 	}
 	return l, nil
-}
-
-// How long, and how often, an address that is in use is tried.
-const (
-	inUseMax   = time.Second
-	inUsePause = 20 * time.Millisecond
-)
-
-// whileInUse calls listen again while the address is in use, for a bounded time
-// and until ctx is done.
-func whileInUse(ctx context.Context, listen func() (net.Listener, error)) (net.Listener, error) {
-	for start := time.Now(); ; {
-		l, err := listen()
-		if neterr.KindOf(err) != neterr.InUse || time.Since(start) >= inUseMax {
-			return l, err
-		}
-		select {
-		case <-time.After(inUsePause):
-		case <-ctx.Done():
-			return nil, err
-		}
-	}
-}
-
-// withCure returns an error of listening in words that say what to do, if there
-// is something.
-func withCure(err error) error {
-	switch neterr.KindOf(err) {
-	case neterr.InUse:
-		return errors.New("the address is in use; stop the program that has it, or choose another with -status")
-	case neterr.NoPermission:
-		return errors.New("the port is reserved on this system; choose one " + neterr.Unreserved + " with -status")
-	}
-	return err
 }
 
 // Exposed reports whether a page at addr can be reached from other machines.

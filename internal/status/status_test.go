@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -21,8 +22,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balancelab/internal/memnet"
-	"balancelab/internal/neterr"
 	"balancelab/internal/protocol"
 	"balancelab/internal/stats"
 )
@@ -164,7 +163,12 @@ func TestBytes(t *testing.T) {
 // TestPageIsAlone checks that the page asks no other server for anything, and that
 // no text can become HTML.
 func TestPageIsAlone(t *testing.T) {
-	for _, path := range []string{"/", "/page.css", "/page.js", "/icon.svg"} {
+	scripts, err := filepath.Glob("*.js")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal(scripts, err)
+	}
+	for _, path := range append([]string{"/", "/page.css", "/icon.svg"}, scripts...) {
+		path = "/" + strings.TrimPrefix(path, "/")
 		text := get(Handler(Site{Snapshot: sample}), "GET", path).Body.String()
 		text = strings.ReplaceAll(text, "http://www.w3.org/2000/svg", "")
 		for _, bad := range []string{"http://", "https://", "@import", "url(", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=", "onclick="} {
@@ -353,60 +357,6 @@ func TestListenSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestCures(t *testing.T) {
-	for kind, want := range map[neterr.Kind]string{
-		neterr.InUse:        "choose another with -status",
-		neterr.NoPermission: "choose one " + neterr.Unreserved + " with -status",
-		neterr.NoPort:       neterr.Errno(neterr.NoPort).Error(),
-	} {
-		err := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", neterr.Errno(kind))}
-		if got := withCure(err).Error(); !strings.HasSuffix(got, want) {
-			t.Errorf("%v: got %q, want %q", kind, got, want)
-		}
-	}
-}
-
-// An address that is in use is tried for a second, and no other error is.
-func TestWhileInUse(t *testing.T) {
-	inUse := os.NewSyscallError("bind", neterr.Errno(neterr.InUse))
-	other := os.NewSyscallError("bind", neterr.Errno(neterr.NoPort))
-	for _, test := range []struct {
-		name      string
-		freeAfter time.Duration
-		then      error // what listening ends in when the address is free
-		stopAfter time.Duration
-		want      error
-		took      time.Duration
-	}{
-		{"free", 0, nil, time.Hour, nil, 0},
-		{"soon free", 900 * time.Millisecond, nil, time.Hour, nil, 900 * time.Millisecond},
-		{"in use", time.Hour, nil, time.Hour, inUse, time.Second},
-		{"another error", 0, other, time.Hour, other, 0},
-		{"another error later", 500 * time.Millisecond, other, time.Hour, other, 500 * time.Millisecond},
-		{"stopped", time.Hour, nil, 300 * time.Millisecond, inUse, 300 * time.Millisecond},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), test.stopAfter)
-			defer cancel()
-			start := time.Now()
-			var n memnet.Net
-			l, err := whileInUse(ctx, func() (net.Listener, error) {
-				switch {
-				case time.Since(start) < test.freeAfter:
-					return nil, inUse
-				case test.then != nil:
-					return nil, test.then
-				}
-				return n.Listen("page"), nil
-			})
-			took := time.Since(start)
-			if err != test.want || (l == nil) != (err != nil) || took < test.took || took > test.took+inUsePause {
-				t.Errorf("%s: got %v, %v after %v, want %v after %v", test.name, l, err, took, test.want, test.took)
-			}
-		})
-	}
-}
-
 func TestExposed(t *testing.T) {
 	for addr, want := range map[string]bool{
 		"127.0.0.1:8080": false, "127.9.9.9:8080": false, "[::1]:8080": false, "[::ffff:127.0.0.1]:80": false,
@@ -435,6 +385,78 @@ func TestURL(t *testing.T) {
 		}
 		if got := URL(a); got != want {
 			t.Errorf("%s: got %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// A snapshot that is shown after an order was answered was taken after it, even if
+// another one was being taken when the order came.
+func TestOrdersAreShownAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ordered atomic.Int64
+		taking, slow, obeyed := make(chan struct{}, 9), make(chan struct{}), make(chan struct{}, 9)
+		snapshot := func() stats.Snapshot {
+			s := stats.Snapshot{Clients: int(ordered.Load())}
+			if s.Clients == 1 {
+				taking <- struct{}{}
+				<-slow
+			}
+			return s
+		}
+		h := Handler(Site{Snapshot: snapshot, Orders: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "PATCH" {
+				ordered.Add(1)
+				obeyed <- struct{}{}
+			}
+			if r.Method == "PUT" {
+				w.WriteHeader(403)
+				return
+			}
+			w.WriteHeader(200)
+			io.WriteString(w, "done")
+		})})
+		shows := func(n int) {
+			t.Helper()
+			if text := get(h, "GET", "/status.json").Body.String(); !strings.Contains(text, fmt.Sprintf(`"clients":%d,`, n)) {
+				t.Errorf("it shows %.200s, want %d clients", text, n)
+			}
+		}
+		shows(0)
+		ordered.Add(1)
+		get(h, "PUT", "/workers")
+		shows(0) // from the cache: nothing was ordered
+		time.Sleep(Fresh)
+		go get(h, "GET", "/status.json")
+		<-taking // with the first order
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			if w := get(h, "PATCH", "/workers/Worker-1"); w.Body.String() != "done" {
+				t.Errorf("the answer is %q", w.Body)
+			}
+		}()
+		<-obeyed
+		close(slow)
+		<-answered
+		shows(2)
+		ordered.Add(1)
+		if w := get(h, "GET", "/workers"); w.Code != 200 || w.Header().Get("Content-Security-Policy") != policy {
+			t.Errorf("%d %v", w.Code, w.Header())
+		}
+		shows(3)
+	})
+}
+
+// Orders are guarded as the page is, and refused as orders are.
+func TestOrdersOfAnotherHost(t *testing.T) {
+	h := Handler(Site{Snapshot: sample, Orders: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("an order was taken") })})
+	for _, path := range []string{"/workers", "/workers/Worker-1", "/run"} {
+		r := httptest.NewRequest("DELETE", "http://evil.example"+path, nil)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))))
+		want := `{"error":"host \"evil.example\" is not this machine: ask for localhost"}` + "\n"
+		if w.Code != 403 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
 }

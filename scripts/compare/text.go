@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"balancelab/internal/load"
+	"balancelab/internal/runs"
 )
 
 // mean returns the mean of some times, or 0 of none.
@@ -88,9 +89,6 @@ func (f workerTotals) utilization(p plan, in time.Duration) float64 {
 	return f.busy.Seconds() / (in.Seconds() * float64(max(1, p.slots)))
 }
 
-// little is the ratio of two means that is called a difference.
-const little = 1.1
-
 // under returns the outcome of a way; false if there is none.
 func under(w way, outcomes []outcome) (outcome, bool) {
 	for _, o := range outcomes {
@@ -107,48 +105,44 @@ func sentences(p plan, outcomes []outcome) string {
 	least, _ := under(leastConnections, outcomes)
 	text := comparison(p, turns, least)
 	if queue, ok := under(oneQueue, outcomes); ok {
-		text += "\n\n" + queueSentence(least, queue)
+		text += "\n\n" + runs.OneQueue(least.told(), queue.told())
 	}
 	return text
 }
 
-// comparison compares round robin with least connections.
-func comparison(p plan, turns, least outcome) string {
-	means := [2]time.Duration{mean(turns.latencies), mean(least.latencies)}
-	ratio := means[0].Seconds() / means[1].Seconds()
-	result := fmt.Sprintf("the mean was %v under %s and %v under %s",
-		load.Span(means[0]), turns.way.name, load.Span(means[1]), least.way.name)
-	busiest := slices.MaxFunc(turns.workers, byBusy)
-	overload := busiest.utilization(p, p.span())
-	switch {
-	case p.slots == 0 && p.slow == 1:
-		return "No worker has a limit, so no request waited for another, and it did not matter which worker got it: " + result + "."
-	case ratio >= little && p.slots > 0 && overload > 1:
-		return overloaded(p, turns, least, busiest) + fmt.Sprintf("; %s, a factor of %.1f.", result, ratio)
-	case ratio >= little && p.slots > 0:
-		return fmt.Sprintf("Round robin gave no worker more than it could do, so a queue that its turns caused went away again; "+
-			"least connections sees queues and avoids most of them: %s, a factor of %.1f.", result, ratio)
-	case ratio >= little:
-		return fmt.Sprintf("Least connections gave less to the worker that takes longer: %s, a factor of %.1f.", result, ratio)
-	case ratio > 1/little:
-		return "It made little difference which worker got which request: " + result + "."
+// told returns what package runs needs for its sentences.
+func (o outcome) told() runs.Outcome {
+	t := runs.Outcome{Name: o.way.name, Mean: mean(o.latencies), P95: percentile(o.latencies, 95)}
+	for _, w := range o.workers {
+		t.Workers = append(t.Workers, w.share())
 	}
-	return "Round robin was ahead this time, since least connections sees how many requests a worker has and not how long they take: " + result + "."
+	return t
 }
 
-// queueSentence compares least connections with one queue.
-func queueSentence(least, queue outcome) string {
-	p95 := [2]time.Duration{percentile(least.latencies, 95), percentile(queue.latencies, 95)}
-	result := fmt.Sprintf("p95 was %v under %s and %v with %s, the mean %v and %v", load.Span(p95[0]), least.way.name,
-		load.Span(p95[1]), queue.way.name, load.Span(mean(least.latencies)), load.Span(mean(queue.latencies)))
-	switch ratio := p95[0].Seconds() / p95[1].Seconds(); {
-	case ratio >= little:
-		return "Least connections chooses when a request comes, and that request may then wait behind a long job while another worker is already free; " +
-			"from one queue it goes to the first worker that is free: " + result + "."
-	case ratio > 1/little:
-		return "One queue made little difference to least connections, which gives a request to a free worker too, if there is one: " + result + "."
+func (f workerTotals) share() runs.Share {
+	return runs.Share{Worker: f.name, Longs: f.longs, Shorts: f.shorts, Most: f.peak}
+}
+
+// comparison compares round robin with least connections.
+func comparison(p plan, turns, least outcome) string {
+	if p.slots == 0 && p.slow == 1 {
+		return "No worker has a limit, so no request waited for another, and it did not matter which worker got it: " +
+			runs.Means(turns.told(), least.told()) + "."
 	}
-	return "One queue was behind this time: first come, first served lets a short job wait for long ones that came before: " + result + "."
+	return runs.Approaches(turns.told(), least.told(), why(p, turns, least))
+}
+
+// why says why least connections was ahead, if it was.
+func why(p plan, turns, least outcome) string {
+	busiest := slices.MaxFunc(turns.workers, byBusy)
+	switch {
+	case p.slots > 0 && busiest.utilization(p, p.span()) > 1:
+		return overloaded(p, turns, least, busiest) + ";"
+	case p.slots > 0:
+		return "Round robin gave no worker more than it could do, so a queue that its turns caused went away again; " +
+			"least connections sees queues and avoids most of them:"
+	}
+	return "Least connections gave less to the worker that takes longer:"
 }
 
 // overloaded says what round robin did to its busiest worker, and least
@@ -162,29 +156,9 @@ func overloaded(p plan, turns, least outcome, busiest workerTotals) string {
 	}
 	return fmt.Sprintf("Round robin counts turns and not work: it sent %s to %s, %v of work%s in %v, and up to %d were there at once "+
 		"while %s had %v of work; least connections sees which worker is not done yet, and no worker had more than %d at once",
-		gotten(busiest, total(turns)), busiest.name, load.Span(busiest.busy/slots), each, load.Span(p.span()), busiest.peak,
+		turns.told().Gotten(busiest.share()), busiest.name, load.Span(busiest.busy/slots), each, load.Span(p.span()), busiest.peak,
 		idlest.name, load.Span(idlest.busy/slots), slices.MaxFunc(least.workers, byPeak).peak)
-}
-
-// gotten says which requests of all a worker got.
-func gotten(f, all workerTotals) string {
-	switch {
-	case f.longs == all.longs && f.shorts == 0 && all.shorts > 0:
-		return "every Long"
-	case f.shorts == 0 && all.shorts > 0:
-		return fmt.Sprintf("%d of the %d Longs", f.longs, all.longs)
-	}
-	return fmt.Sprintf("%d of the %d requests", f.requests(), all.requests())
 }
 
 func byBusy(a, b workerTotals) int { return cmp.Compare(a.busy, b.busy) }
 func byPeak(a, b workerTotals) int { return a.peak - b.peak }
-
-// total returns the sum of what all workers got.
-func total(o outcome) (sum workerTotals) {
-	for _, f := range o.workers {
-		sum.longs += f.longs
-		sum.shorts += f.shorts
-	}
-	return sum
-}

@@ -35,7 +35,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"balancelab/internal/cli"
@@ -88,39 +87,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return line.Fail(err)
 	}
 	defer os.RemoveAll(bin)
-	screen := &screen{w: stdout}
-	screen.show("demo", '|', "Building client, broker and worker...")
+	screen := &programs.Listing{W: stdout}
+	screen.Show("demo", '|', "Building client, broker and worker...")
 	if err := programs.Build(ctx, bin, "client", "broker", "worker"); err != nil {
 		return line.Fail(err)
 	}
 	if err := newLab(bin, screen).play(ctx, servers, session); err != nil {
 		return line.Fail(err)
 	}
-	screen.show("demo", '|', fmt.Sprintf("Checked: %d commands were answered by Worker %s, as in the course notes, and every program has stopped.",
+	screen.Show("demo", '|', fmt.Sprintf("Checked: %d commands were answered by Worker %s, as in the course notes, and every program has stopped.",
 		len(session), numbers(expected(session))))
 	return cli.OK
-}
-
-// A screen shows lines with the name of their program in front.
-type screen struct {
-	mu sync.Mutex // guards w: a line is never cut by another one
-	w  io.Writer
-}
-
-func (s *screen) show(name string, mark rune, line string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(s.w, "%-8s %c %s\n", name, mark, line)
 }
 
 // A lab is a set of running programs.
 type lab struct {
 	set    programs.Set
-	screen *screen
+	screen *programs.Listing
 	broker *programs.Program // the last of the servers
 }
 
-func newLab(bin string, s *screen) *lab {
+func newLab(bin string, s *programs.Listing) *lab {
 	return &lab{set: programs.Set{Dir: bin}, screen: s}
 }
 
@@ -155,8 +142,8 @@ func (l *lab) perform(ctx context.Context, servers []server, steps []step) (answ
 
 // serve starts a server and returns when it listens.
 func (l *lab) serve(ctx context.Context, s server) (err error) {
-	l.screen.show(s.name, '$', s.line)
-	l.broker, err = l.set.Serve(ctx, s.name, l.command(s.line, func(line string) { l.screen.show(s.name, '|', line) }))
+	l.screen.Show(s.name, '$', s.line)
+	l.broker, err = l.set.Serve(ctx, s.name, l.command(s.line, func(line string) { l.screen.Show(s.name, '|', line) }))
 	return err
 }
 
@@ -191,7 +178,7 @@ func answeredBy(line string) (worker string, ok bool) {
 // answered it.
 func (l *lab) ask(ctx context.Context, line string) (worker string, err error) {
 	const name = "client"
-	l.screen.show(name, '$', line)
+	l.screen.Show(name, '$', line)
 	before := len(l.answered())
 	late, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -206,7 +193,7 @@ func (l *lab) ask(ctx context.Context, line string) (worker string, err error) {
 		err = fmt.Errorf("%q was answered, but the broker did not say by which worker", line)
 	}
 	for text := range strings.Lines(p.Stdout.String()) {
-		l.screen.show(name, '|', strings.TrimSuffix(text, "\n"))
+		l.screen.Show(name, '|', strings.TrimSuffix(text, "\n"))
 	}
 	if p.Code() != 0 {
 		reason, _, _ := strings.Cut(p.Said(), "\n")

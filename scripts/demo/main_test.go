@@ -58,17 +58,6 @@ func TestAnsweredBy(t *testing.T) {
 	}
 }
 
-func TestScreenAligns(t *testing.T) {
-	var b bytes.Buffer
-	s := &screen{w: &b}
-	s.show("worker-1", '|', "[Worker-1] Listening on port 9002...")
-	s.show("client", '$', "client Short round_robin")
-	const want = "worker-1 | [Worker-1] Listening on port 9002...\nclient   $ client Short round_robin\n"
-	if b.String() != want {
-		t.Errorf("got\n%swant\n%s", b.String(), want)
-	}
-}
-
 // stage is a lab whose programs are built, and what it has shown. Its servers
 // get ports of their own, so that no test is in the way of another one, or of
 // a demo.
@@ -84,7 +73,7 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	s := new(stage)
-	s.lab = newLab(bin, &screen{w: &s.shown})
+	s.lab = newLab(bin, &programs.Listing{W: &s.shown})
 	return s
 }
 
