@@ -41,7 +41,7 @@ func TestResident(t *testing.T) {
 	for i := 0; i < size; i += os.Getpagesize() {
 		block[i] = 1
 	}
-	if grown := Read().Resident - before; grown < size*3/4 || grown > size*3/2 {
+	if grown := Read().Resident - before; grown < size*3/4 || grown > size*3 { // the race detector takes as much again
 		t.Errorf("it has grown by %d bytes, want about %d", grown, size)
 	}
 	runtime.KeepAlive(block)

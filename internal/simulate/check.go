@@ -240,6 +240,7 @@ func (c *checker) assigned(r *request, x *broker.Exchange) {
 	}
 	if waited || r.tries > 1 {
 		c.turns.end()
+		c.turns.further = c.turns.further || r.tries > 1
 		c.look(first, nil, nil)
 		return
 	}

@@ -141,6 +141,7 @@ func (c *checker) ordered(w balance.Status) {
 	defer c.mu.Unlock()
 	c.touch()
 	c.turns.end()
+	c.turns.further = false // an order has all begin anew
 	if w.Name != "" {
 		c.addrs[w.Name] = w.Addr
 	}

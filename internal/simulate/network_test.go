@@ -51,6 +51,13 @@ func inPair(t *testing.T, change func(there, back *link), f func(t *testing.T, p
 	})
 }
 
+// outage lets nothing through on a link, until a time.
+func (p *pair) outage(r route, until time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.links[r].outages = []window{{0, until}}
+}
+
 // expect checks what a read returns, and when.
 func (p *pair) expect(t *testing.T, e *end, text string, kind neterr.Kind, at time.Duration) {
 	t.Helper()
@@ -132,7 +139,7 @@ func TestOutages(t *testing.T) {
 // A dial that gets no answer ends in time, and leaves nothing behind.
 func TestDialGivesUp(t *testing.T) {
 	inPair(t, nil, func(t *testing.T, p *pair) {
-		p.links[route{"a", "b"}].outages = []window{{0, time.Hour}}
+		p.outage(route{"a", "b"}, time.Hour)
 		before := p.now()
 		_, err := p.dial(t.Context(), route{"a", "b"}, 0, 2*time.Second)
 		var late net.Error
@@ -159,7 +166,7 @@ func TestKeepAlive(t *testing.T) {
 		if p.near.Peek() != socket.Quiet {
 			t.Fatal("a peer that is there was given up")
 		}
-		p.links[route{"b", "a"}].outages = []window{{0, 3 * time.Hour}}
+		p.outage(route{"b", "a"}, 3*time.Hour)
 		time.Sleep(probeMax + probeAfter + time.Second)
 		if p.near.Peek() != socket.Reset {
 			t.Error("a peer that is gone was not given up")

@@ -63,6 +63,8 @@ var pastFaults = []pastFault{
 	{"a job starts though its broker has left while it waited", []edit{{"worker/queue.go",
 		"	if watch.end() {\n", "	if watch.end() && false {\n"},
 		{"worker/queue.go", "	case <-watch.gone:\n", ""}}},
+	{"a job that waits is watched for longer than it waits", []edit{{"worker/queue.go",
+		"	watch := in.watch()\n	select {\n	case <-t.turn:\n", "	watch := in.watch()\n	select {\n	case <-t.turn:\n		return ctx.Err()\n"}}},
 	{"output that is not read holds up work", []edit{{"console/writer.go",
 		"	size := 1\n	for _, p := range parts {\n", "	w.w.Write([]byte(parts[0]))\n	size := 1\n	for _, p := range parts {\n"}}},
 	{"a place that comes together with the end of the wait is lost", []edit{{"broker/queue.go",

@@ -163,9 +163,15 @@ func thousands(n int64) string {
 	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }
 
+// endless is how long a run may take in real time; most take some milliseconds.
+const endless = 5 * time.Minute
+
 // play plays a plan in a bubble. A bubble that can't end, since goroutines are left
-// that wait for ever, is a fault, too.
+// that wait for ever, is a fault, too. A run that goes on for ever ends the
+// program.
 func play(t *testing.T, p *plan) (o *outcome) {
+	watchdog := time.AfterFunc(endless, func() { panic(fmt.Sprintf("the run of seed %d does not end", p.seed)) })
+	defer watchdog.Stop()
 	defer func() {
 		if v := recover(); v != nil {
 			stacks := make([]byte, 1<<20)
