@@ -142,6 +142,21 @@ func TestStartAfresh(t *testing.T) {
 	b.await(most + ` === "1"`)
 }
 
+// When requests come that are not followed, the page does not make up how many were
+// in flight at once.
+func TestMostOfACrowdIsNotKnown(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	const assigned = `{"event":"assigned","at":1,"id":%d,"n":%d,"type":"Short","approach":"round_robin","worker":"Worker-1","attempt":1}`
+	l.streaming([]string{`{"event":"crowded","at":1}`, fmt.Sprintf(assigned, 1, 1), fmt.Sprintf(assigned, 2, 1)})
+	b.watching(l)
+	b.await(`drawn.tally().Short.at["Worker-1"] === 2`)
+	const most = `document.querySelector(".side dl div:last-child dd").textContent`
+	b.await(most + ` === "–"`)
+	b.click("#afresh")
+	b.await(most + ` === "2"`)
+}
+
 // A worker is drained, comes up, and gets another weight, by the buttons in its
 // row; what is refused is said.
 func TestButtonsOrderWorkers(t *testing.T) {
