@@ -157,6 +157,21 @@ func TestMostOfACrowdIsNotKnown(t *testing.T) {
 	b.await(most + ` === "2"`)
 }
 
+// An order that gets no answer says so in words of the page, not of the browser.
+func TestOrderWithoutAnswer(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#one")`)
+	l.stops["page"]()
+	b.click("#one")
+	b.await(`document.querySelector("#refusal").textContent.startsWith("The broker did not answer.")`)
+	l.openPage()
+	b.await(`document.querySelector("#lost").hidden`)
+	b.click("#one")
+	b.await(`document.querySelector("#refusal").hidden && document.querySelector("#one").disabled`)
+}
+
 // A worker is drained, comes up, and gets another weight, by the buttons in its
 // row; what is refused is said.
 func TestButtonsOrderWorkers(t *testing.T) {

@@ -17,11 +17,16 @@ let asking = false;     // an answer to GET run is awaited
 export function onOrder(f) { look = f; }
 
 async function ask(method, path, body) {
-  const reply = await fetch(path, {
-    method, signal: AbortSignal.timeout(patience), cache: "no-store",
-    ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
-  });
-  const answer = await reply.json();
+  let reply, answer;
+  try {
+    reply = await fetch(path, {
+      method, signal: AbortSignal.timeout(patience), cache: "no-store",
+      ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+    });
+    answer = await reply.json();
+  } catch (problem) { // its text is the browser's
+    throw new Error("The broker did not answer. It may have done what you asked for, or not.", { cause: problem });
+  }
   if (!reply.ok) throw new Error(answer.error);
   return answer;
 }
