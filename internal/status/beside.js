@@ -152,7 +152,7 @@ function heights(counts) {
 function range(parts) {
   const has = (i) => parts.some((p) => Object.values(p.types).some((h) => h[i] > 0));
   const used = bounds.map((_, i) => i).filter(has);
-  if (used.length === 0) return [30, 40];
+  if (used.length === 0) return [30, 39];
   let first = used[0], last = used[used.length - 1];
   for (let up = true; last - first + 1 < fewest || (last - first) % 2 === 0; up = !up) { // an even number has a middle
     if ((up && last + 1 < bounds.length) || first === 0) last++; else first--;

@@ -127,10 +127,15 @@ func TestStartAfresh(t *testing.T) {
 	l := startLab(t, 40*time.Millisecond, 10*time.Millisecond)
 	b.watching(l)
 	l.askAll(6, "AppID:Long:round_robin")
+	var axis []string
 	const says = `document.querySelector(".side .how-many").textContent`
 	b.await(says + ` === "6 answered"`)
 	b.click("#afresh")
 	b.await(says + ` === "0 answered"`)
+	b.eval(`[...document.querySelectorAll(".side")[0].querySelectorAll(".axis span")].map((e) => e.textContent)`, &axis)
+	if want := []string{"80 ms", "250 ms", "800 ms"}; !slices.Equal(axis, want) {
+		t.Errorf("without an answer the axis has %q, want %q", axis, want)
+	}
 	l.askAll(2, "AppID:Short:round_robin")
 	b.await(says + ` === "2 answered"`)
 	var got []string
