@@ -162,6 +162,19 @@ func TestMostOfACrowdIsNotKnown(t *testing.T) {
 	b.await(most + ` === "2"`)
 }
 
+// A double click is one order, and no refusal.
+func TestDoubleClickIsOneOrder(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#one")`)
+	b.eval(`{ const one = document.querySelector("#one"); one.click(); one.click(); }`, nil)
+	b.await(`!document.querySelector("#stop").disabled`)
+	if _, n := l.faked.ordered(); n != 1 || b.text("#refusal") != "" {
+		t.Errorf("%d runs were ordered, and the page says %q", n, b.text("#refusal"))
+	}
+}
+
 // An order that gets no answer says so in words of the page, not of the browser.
 func TestOrderWithoutAnswer(t *testing.T) {
 	b := openBrowser(t)
@@ -172,7 +185,7 @@ func TestOrderWithoutAnswer(t *testing.T) {
 	b.click("#one")
 	b.await(`document.querySelector("#refusal").textContent.startsWith("The broker did not answer.")`)
 	l.openPage()
-	b.await(`document.querySelector("#lost").hidden`)
+	b.await(`document.querySelector("#lost").hidden && !document.querySelector("#one").disabled`)
 	b.click("#one")
 	b.await(`document.querySelector("#refusal").hidden && document.querySelector("#one").disabled`)
 }

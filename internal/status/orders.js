@@ -77,9 +77,10 @@ const rate = () => Number($("rate-of").value);
 const mixed = () => $("mix").value === "turn" ? { types: ["Long", "Short", "Short"] } : { mix: { Long: 1, Short: 2 }, seed: 1 };
 
 async function begin(plan) {
+  for (const button of $("control").querySelectorAll(".starts")) button.disabled = true; // a double click is one order
   afresh();
   const report = await order("POST", "run", plan);
-  if (report) known = -1;
+  if (report) known = -1; else hear(run);
   showRun(report);
 }
 
