@@ -12,7 +12,9 @@
 // A page shows a dot for each request. With more than [Rate] requests a second
 // only some are followed, each of which stands for several: N says for how many
 // of its type. The events of one request have one ID. A request that is not
-// followed has no events; those of the next one that is followed count it.
+// followed has no events; those of the next one that is followed count it, unless
+// that one comes after a pause of a second or more: it would show a crowd that is
+// long gone.
 //
 // Events of requests that had begun before somebody watched are not sent.
 package events
@@ -55,6 +57,7 @@ const (
 	Left     Kind = "left"     // the client has left
 	State    Kind = "state"    // of a worker
 	Refused  Kind = "refused"  // the text was no request; it had no steps before
+	Crowded  Kind = "crowded"  // more requests come than are followed; once a second
 	Lost     Kind = "lost"     // this viewer was too slow: N events are missing here
 	Note     Kind = "note"     // something else that Text says
 )
@@ -86,6 +89,8 @@ type Feed struct {
 	budget   budget
 	unseen   [protocol.NumTypes]int // requests that came since the latest one of their type that is followed
 	ring     [ringSize][]byte       // event n is at n % ringSize
+	came     time.Time              // when the latest request came
+	crowded  time.Time              // when it was last told that requests are not followed
 	count    uint64                 // of all events
 	wake     chan struct{}          // closed by the next event; nil unless a viewer waits
 }
@@ -143,9 +148,17 @@ func isFirst(k Kind, x *broker.Exchange) bool {
 
 // follow decides whether a request that has come to its first step is followed.
 func (f *Feed) follow(x *broker.Exchange) (dot, bool) {
-	t := x.Request.Type
+	t, now := x.Request.Type, time.Now()
+	if now.Sub(f.came) >= time.Second {
+		f.unseen = [protocol.NumTypes]int{}
+	}
+	f.came = now
 	f.unseen[t]++
-	if !f.budget.take(time.Now()) {
+	if !f.budget.take(now) {
+		if now.Sub(f.crowded) >= time.Second {
+			f.crowded = now
+			f.add(Event{Kind: Crowded})
+		}
 		return dot{}, false
 	}
 	f.ids++

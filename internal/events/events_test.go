@@ -213,6 +213,32 @@ func TestDotsStandForSeveral(t *testing.T) {
 	})
 }
 
+// A request that comes after a pause does not stand for those of a crowd before it.
+// That there was one is told once.
+func TestPauseAfterACrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := New(console.Off{})
+		v := watch(t, f)
+		for range 3 * Rate {
+			runs(f, protocol.Long)
+		}
+		time.Sleep(time.Second)
+		runs(f, protocol.Long)
+		crowds, counted := 0, 0
+		for _, e := range v.events(t) {
+			switch e.Kind {
+			case Crowded:
+				crowds++
+			case Answered:
+				counted += e.N
+			}
+		}
+		if crowds != 1 || counted != Rate+1 {
+			t.Errorf("%d crowds were told, and dots for %d requests, want 1 and %d", crowds, counted, Rate+1)
+		}
+	})
+}
+
 // A viewer that does not read in time is told how much it has lost, and nobody
 // waits for it.
 func TestSlowViewer(t *testing.T) {

@@ -103,7 +103,6 @@ func (o Order) checkLength() error {
 			return fmt.Errorf("arrivals: %w", err)
 		}
 	}
-	most := cmp.Or(o.Rate, MaxRate)
 	switch {
 	case o.Arrivals == load.Poisson && o.Rate == 0:
 		return errors.New("poisson arrivals take a rate")
@@ -111,6 +110,24 @@ func (o Order) checkLength() error {
 		return errors.New("seconds says how long: leave out n")
 	case o.Compare && o.open():
 		return errors.New("a comparison has an end: want n or seconds")
+	case o.Compare:
+		o.N, o.Seconds = o.N*maxWays, o.Seconds*maxWays
+		if err := o.checkBounds(); err != nil {
+			return fmt.Errorf("a comparison sends everything up to %d times: %w", maxWays, err)
+		}
+		return nil
+	}
+	return o.checkBounds()
+}
+
+// checkBounds is about all that is sent together.
+func (o Order) checkBounds() error {
+	most := cmp.Or(o.Rate, MaxRate)
+	switch {
+	case o.N > MaxRequests:
+		return fmt.Errorf("%d requests are more than %d", o.N, MaxRequests)
+	case o.Seconds > MaxTime.Seconds():
+		return fmt.Errorf("%v seconds are more than an hour", o.Seconds)
 	case o.Rate > 0 && float64(o.N)/o.Rate > MaxTime.Seconds():
 		return fmt.Errorf("%d requests at %v a second take more than an hour", o.N, o.Rate)
 	case o.Seconds*most > MaxRequests:
@@ -128,6 +145,9 @@ type way struct {
 	approaches []protocol.Approach
 	limited    bool // the workers have their limits
 }
+
+// maxWays is how many ways a comparison has, at most.
+const maxWays = 3
 
 // ways returns those of the order. A comparison has a queue if workers have a
 // limit.

@@ -56,6 +56,13 @@ func TestBounds(t *testing.T) {
 		{`{"types":["Long"]}`, "there are no approaches"},
 		{`{"types":["Long"],"approaches":[""]}`, "one of the approaches is empty"},
 		{`{"types":["Long"],"compare":true,"n":1}`, ""},
+		{`{"types":["Long"],"compare":true,"n":33333}`, ""},
+		{`{"types":["Long"],"compare":true,"n":33334}`, "a comparison sends everything up to 3 times: 100002 requests are more than 100000"},
+		{`{"types":["Long"],"compare":true,"rate":1,"n":1200}`, ""},
+		{`{"types":["Long"],"compare":true,"rate":1,"n":1201}`, "3603 requests at 1 a second take more than an hour"},
+		{`{"types":["Long"],"compare":true,"rate":1,"seconds":1200}`, ""},
+		{`{"types":["Long"],"compare":true,"rate":1,"seconds":1201}`, "3603 seconds are more than an hour"},
+		{`{"types":["Long"],"compare":true,"seconds":34}`, "102 seconds at 1000 a second are more"},
 		{`{"types":["Long"],"compare":true}`, "want n or seconds"},
 		{`{"n":1,"compare":true,` + kinds + `}`, "leave out approaches"},
 	} {

@@ -64,14 +64,9 @@ func asker(c Config) func(context.Context, protocol.Request) error {
 	}
 }
 
-// grace is what the last requests of a run of MaxTime have to be answered.
-const grace = time.Minute
-
 // carryOut sends the requests, and returns when all have ended, or soon after ctx
 // is done.
 func (p *part) carryOut(ctx context.Context, r *Runner) {
-	ctx, cancel := context.WithTimeoutCause(ctx, MaxTime+grace, errTooLong)
-	defer cancel()
 	p.pool.RestartPeaks()
 	p.mu.Lock()
 	p.began = time.Now()

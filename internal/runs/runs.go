@@ -34,8 +34,8 @@
 //
 // # Bounds
 //
-// A run has at most [MaxRequests] requests, [MaxRate] of them a second, and is
-// stopped after [MaxTime]. One without a rate is slowed down to MaxRate, between
+// A run, of however many parts, has at most [MaxRequests] requests, [MaxRate] of
+// them a second, and is stopped after [MaxTime]. One without a rate is slowed down to MaxRate, between
 // its requests, so that no latency has that pause in it.
 //
 // A stop resets the connections of the requests in flight. A broker takes that
@@ -260,10 +260,15 @@ func (u *run) stop(why error) {
 	<-u.ended
 }
 
+// grace is what the last requests of a run of MaxTime have to be answered.
+const grace = time.Minute
+
 // carryOut carries out one part after another.
 func (u *run) carryOut(ctx context.Context) {
 	defer close(u.ended)
 	defer u.cancel(nil)
+	ctx, cancel := context.WithTimeoutCause(ctx, MaxTime+grace, errTooLong)
+	defer cancel()
 	pool := u.runner.config.Pool
 	u.runner.config.Note(u.beginning())
 	for i, p := range u.parts {

@@ -382,6 +382,11 @@ func TestTooLong(t *testing.T) {
 		if r.Answered != 1800 || !strings.HasPrefix(r.Sentence, "1800 of 1800 requests were answered") {
 			t.Errorf("with a rate: %+v", r)
 		}
+		l.begins(Order{N: 2000, C: 1, Types: short, Compare: true}) // each part is over within an hour
+		time.Sleep(2 * time.Hour)
+		if r := l.Report(); r.Running || len(r.Results) != 2 || r.Sentence != "There is nothing to compare: it was stopped after an hour, under least_connections." {
+			t.Errorf("a comparison: %+v", r)
+		}
 	})
 }
 

@@ -70,21 +70,29 @@ func ratio(a, b time.Duration) float64 {
 	return a.Seconds() / b.Seconds()
 }
 
+// differs reports whether a ratio is called a difference.
+func differs(ratio float64) bool { return ratio >= little || ratio <= 1/little }
+
 // Means says what the mean was in two ways.
 func Means(a, b Outcome) string {
 	return fmt.Sprintf("the mean was %v under %s and %v under %s", load.Span(a.Mean), a.Name, load.Span(b.Mean), b.Name)
 }
 
-// Approaches compares round robin with least connections, in one sentence. If
-// least connections was ahead it begins with why, which ends with the mark that
-// stands before the means.
+// Approaches compares round robin with least connections, in one sentence: their
+// means, or if these hardly differ, their p95. If least connections was ahead it
+// begins with why, which ends with the mark that stands before the figures.
 func Approaches(turns, least Outcome, why string) string {
-	result := Means(turns, least)
-	switch ratio := ratio(turns.Mean, least.Mean); {
-	case ratio >= little:
-		return fmt.Sprintf("%s %s, a factor of %.1f.", why, result, ratio)
-	case ratio > 1/little:
+	result, factor := Means(turns, least), ratio(turns.Mean, least.Mean)
+	if slowest := ratio(turns.P95, least.P95); differs(slowest) && !differs(factor) {
+		result = fmt.Sprintf("the mean hardly differs (%v and %v), but p95 was %v under %s and %v under %s",
+			load.Span(turns.Mean), load.Span(least.Mean), load.Span(turns.P95), turns.Name, load.Span(least.P95), least.Name)
+		factor = slowest
+	}
+	switch {
+	case !differs(factor):
 		return "It made little difference which worker got which request: " + result + "."
+	case factor > 1:
+		return fmt.Sprintf("%s %s, a factor of %.1f.", why, result, factor)
 	}
 	return "Round robin was ahead this time, since least connections sees how many requests a worker has and not how long they take: " + result + "."
 }

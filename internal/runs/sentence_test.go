@@ -24,6 +24,9 @@ func TestSentences(t *testing.T) {
 			"the mean was 400ms under round_robin and 200ms under least_connections, a factor of 2.0."},
 		{"no more at once", []Outcome{calm, least}, "Round robin counts turns and not work; least connections sees which worker is not done yet: the mean was 400ms"},
 		{"the same", []Outcome{turns, outcome("least_connections", 390, 1500)}, "It made little difference"},
+		{"the same mean", []Outcome{turns, outcome("least_connections", 390, 500, least.Workers...)}, "…and no worker had more than 1 at once; " +
+			"the mean hardly differs (400ms and 390ms), but p95 was 1.5s under round_robin and 500ms under least_connections, a factor of 3.0."},
+		{"the same mean, behind", []Outcome{turns, outcome("least_connections", 390, 3000)}, "Round robin was ahead this time"},
 		{"behind", []Outcome{least, turns}, "Round robin was ahead this time"},
 		{"nothing answered", []Outcome{turns, {Name: "least_connections"}}, "There is nothing to compare: nothing was answered under least_connections."},
 		{"a queue", []Outcome{turns, least, outcome("one queue", 150, 300)}, "…a factor of 2.0. Least connections chooses when a request comes"},

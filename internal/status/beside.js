@@ -18,6 +18,7 @@ let done = 0;     // the latest comparison that the viewer has put away
 const flights = new Map(); // requests in flight of an approach at a worker, as the stream tells it
 let most = {};             // of them at once at one worker, by approach
 let exact = {};            // the longest times in seconds, by approach, as far as they are known
+let crowded = false;       // some requests were not followed, so nobody knows the most
 const where = new Map();   // the worker of each request
 
 $("afresh").addEventListener("click", () => afresh());
@@ -30,6 +31,7 @@ export function afresh() {
   result = null;
   most = {};
   exact = {};
+  crowded = [...where.values()].some(({ n }) => n > 1);
   for (const [key, n] of flights) note(key.split(" ")[0], n);
   show(latest, false);
 }
@@ -49,11 +51,13 @@ export function showResult(report) {
 
 export function see(e) {
   if (["hello", "lost", "closed"].includes(e.event)) { flights.clear(); where.clear(); }
+  if (e.event === "crowded") crowded = true;
   if (e.event === "assigned") { leave(e.id); enter(e); }
   if (["queued", "answered", "failed", "left"].includes(e.event)) leave(e.id);
 }
 
 function enter(e) {
+  if (e.n > 1) crowded = true; // the others may have been elsewhere
   const key = e.approach + " " + e.worker;
   where.set(e.id, { key, n: e.n });
   flights.set(key, (flights.get(key) || 0) + e.n);
@@ -75,7 +79,7 @@ function note(approach, n) { most[approach] = Math.max(most[approach] || 0, n); 
 // that long, and the figures.
 
 function fromStatus(s, approach) {
-  const part = { name: names[approach], types: {}, most: most[approach] };
+  const part = { name: names[approach], types: {}, most: crowded ? undefined : most[approach] };
   const all = new Map();
   s.durations.forEach((h, i) => {
     if (h.approach !== approach) return;

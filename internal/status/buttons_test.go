@@ -139,10 +139,15 @@ func TestStartAfresh(t *testing.T) {
 	l := startLab(t, 40*time.Millisecond, 10*time.Millisecond)
 	b.watching(l)
 	l.askAll(6, "AppID:Long:round_robin")
+	var axis []string
 	const says = `document.querySelector(".side .how-many").textContent`
 	b.await(says + ` === "6 answered"`)
 	b.click("#afresh")
 	b.await(says + ` === "0 answered"`)
+	b.eval(`[...document.querySelectorAll(".side")[0].querySelectorAll(".axis span")].map((e) => e.textContent)`, &axis)
+	if want := []string{"100 ms", "320 ms", "1.00 s"}; !slices.Equal(axis, want) {
+		t.Errorf("without an answer the axis has %q, want %q", axis, want)
+	}
 	l.askAll(2, "AppID:Short:round_robin")
 	b.await(says + ` === "2 answered"`)
 	var got []string
@@ -219,6 +224,49 @@ func TestCommandOfTheLatestPress(t *testing.T) {
 	if got := b.text("#command"); got != "broker workers drain Worker-2" {
 		t.Errorf("the run goes on, and the command line is %q", got)
 	}
+}
+
+// When requests come that are not followed, the page does not make up how many were
+// in flight at once.
+func TestMostOfACrowdIsNotKnown(t *testing.T) {
+	b := openBrowser(t)
+	l := startLab(t, time.Millisecond, time.Millisecond)
+	const assigned = `{"event":"assigned","at":1,"id":%d,"n":%d,"type":"Short","approach":"round_robin","worker":"Worker-1","attempt":1}`
+	l.streaming([]string{`{"event":"crowded","at":1}`, fmt.Sprintf(assigned, 1, 1), fmt.Sprintf(assigned, 2, 1)})
+	b.watching(l)
+	b.await(`drawn.tally().Short.at["Worker-1"] === 2`)
+	const most = `document.querySelector(".side dl div:last-child dd").textContent`
+	b.await(most + ` === "–"`)
+	b.click("#afresh")
+	b.await(most + ` === "2"`)
+}
+
+// A double click is one order, and no refusal.
+func TestDoubleClickIsOneOrder(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#one")`)
+	b.eval(`{ const one = document.querySelector("#one"); one.click(); one.click(); }`, nil)
+	b.await(`!document.querySelector("#stop").disabled`)
+	if _, n := l.faked.ordered(); n != 1 || b.text("#refusal") != "" {
+		t.Errorf("%d runs were ordered, and the page says %q", n, b.text("#refusal"))
+	}
+}
+
+// An order that gets no answer says so in words of the page, not of the browser.
+func TestOrderWithoutAnswer(t *testing.T) {
+	b := openBrowser(t)
+	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
+	b.watching(l)
+	b.await(`document.querySelector("#one")`)
+	l.stops["page"]()
+	b.click("#one")
+	b.await(`document.querySelector("#refusal").textContent.startsWith("The broker did not answer.")`)
+	l.openPage()
+	b.await(`document.querySelector("#lost").hidden && !document.querySelector("#one").disabled`)
+	b.click("#one")
+	b.await(`document.querySelector("#refusal").hidden && document.querySelector("#one").disabled`)
 }
 
 // A worker is drained, comes up, and gets another weight, by the buttons in its

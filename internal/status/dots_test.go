@@ -278,8 +278,13 @@ func TestDotsOfALostBroker(t *testing.T) {
 	l.stops["page"]()
 	b.await(`!document.querySelector("#lost").hidden && !drawn.hears() && drawn.now().length === 0`)
 	b.sleeps()
+	_, _ = l.pool.Drain("Worker-3")
+	_, _ = l.pool.Remove("Worker-2")
 	l.openPage()
 	b.await(`document.querySelector("#lost").hidden && drawn.hears()`)
+	for _, want := range []string{"Worker-3 has drained", "Worker-2 was removed"} { // while nobody heard of it
+		b.await(fmt.Sprintf(`document.querySelector("#happened").textContent.includes(%q)`, want))
+	}
 	l.ask("AppID:Long:round_robin")
 	b.await(`drawn.tally().Long?.answers === 1`)
 }

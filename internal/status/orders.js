@@ -18,11 +18,16 @@ let pressed = false;    // the command is one that this viewer has pressed
 export function onOrder(f) { look = f; }
 
 async function ask(method, path, body) {
-  const reply = await fetch(path, {
-    method, signal: AbortSignal.timeout(patience), cache: "no-store",
-    ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
-  });
-  const answer = await reply.json();
+  let reply, answer;
+  try {
+    reply = await fetch(path, {
+      method, signal: AbortSignal.timeout(patience), cache: "no-store",
+      ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+    });
+    answer = await reply.json();
+  } catch (problem) { // its text is the browser's
+    throw new Error("The broker did not answer. It may have done what you asked for, or not.", { cause: problem });
+  }
   if (!reply.ok) throw new Error(answer.error);
   return answer;
 }
@@ -90,9 +95,10 @@ const mixes = {
 const mixed = () => mixes[$("mix").value];
 
 async function begin(plan) {
+  for (const button of $("control").querySelectorAll(".starts")) button.disabled = true; // a double click is one order
   prepare(plan.compare);
   const report = await order("POST", "run", plan);
-  if (report) { known = -1; press(report.command); }
+  if (report) { known = -1; press(report.command); } else hear(run);
   showRun(report);
 }
 

@@ -23,7 +23,7 @@ function say(text) { setText($("said"), text); }
 function show(s) {
   const fresh = !shown || shown.started !== s.started;
   if (lostSince) found(fresh && shown);
-  else if (!fresh && !feed.live) words.compare(shown, s);
+  if (!fresh && !feed.live) words.compare(shown, s);
   setAttr($("link"), "data-link", "live");
   setText($("link-text"), "live");
   $("stopping").hidden = !s.stopping;

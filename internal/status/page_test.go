@@ -358,8 +358,11 @@ func (b *browser) fits(t *testing.T, takes orders, wants ...string) {
 	for _, width := range []int{320, 390, 700, 1200, 1920} {
 		b.look(width, "light", "reduce")
 		var outside []string
-		b.eval(`Array.from(document.querySelectorAll("main *")).filter((e) =>
-			e.getBoundingClientRect().right > document.documentElement.clientWidth && !e.closest("thead")).map((e) => e.tagName + " " + e.className)`, &outside)
+		b.eval(`(() => {
+			for (const e of document.querySelectorAll("#latency td")) e.textContent = "29 min 59 s"; // as wide as a time gets
+			return Array.from(document.querySelectorAll("main *")).filter((e) =>
+				e.getBoundingClientRect().right > document.documentElement.clientWidth && !e.closest("thead")).map((e) => e.tagName + " " + e.className);
+		})()`, &outside)
 		if len(outside) > 0 {
 			t.Errorf("at a width of %d these do not fit: %s", width, outside)
 		}

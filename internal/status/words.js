@@ -36,10 +36,12 @@ export function compare(before, now) {
   const were = new Map(before.workers.map((w) => [w.name, w.state]));
   for (const w of now.workers) {
     const was = were.get(w.name);
+    were.delete(w.name);
     if (was === w.state) continue;
     if (was === undefined) happened(`${w.name} was added.`);
     else if (w.state === "up" && was !== "not asked yet") happened(`${w.name} is up again.`);
     else if (w.state === "cooling down" && (was === "up" || was === "not asked yet")) happened(`${w.name} is cooling down.`);
     else if (w.state === "draining" || w.state === "drained") happened(stateText({ worker: w.name, state: w.state }));
   }
+  for (const name of were.keys()) happened(stateText({ worker: name, state: "removed" }));
 }
