@@ -132,7 +132,7 @@ func (u *run) beginning() string {
 	for _, p := range u.parts {
 		names = append(names, p.way.name)
 	}
-	return fmt.Sprintf("A comparison begins: the same requests under %s, one after another.", strings.Join(names, ", "))
+	return fmt.Sprintf("A comparison begins: the same requests under %s.", strings.Join(names, ", then "))
 }
 
 // saying returns the sentence of a run that has ended.

@@ -319,7 +319,7 @@ func TestCompareWithLimits(t *testing.T) {
 		}
 		expect(t, "limits at the end", l.limits(), "[1 1 1]")
 		expect(t, "the notes", strings.Join(l.notes[:3], "\n"), strings.TrimSpace(`
-A comparison begins: the same requests under round_robin, least_connections, one queue, one after another.
+A comparison begins: the same requests under round_robin, then least_connections, then one queue.
 The comparison goes on under least_connections.
 The comparison goes on under one queue.`))
 	})

@@ -13,6 +13,25 @@ import (
 	"balancelab/internal/balance"
 )
 
+// foreignOrders is what a page tries to send to one at another URL: without a
+// preflight, as a form could too, and with one. It returns what it could read.
+const foreignOrders = `(async () => {
+	const read = [];
+	const send = async (path, options) => {
+		try { if ((await fetch(%q + path, options)).type !== "opaque") read.push(path); } catch {}
+	};
+	const run = JSON.stringify({ n: 1, c: 1, types: ["Long"], approaches: ["round_robin"] });
+	const json = { "Content-Type": "application/json" };
+	await send("/run", { method: "POST", mode: "no-cors", body: run });
+	await send("/workers", { method: "POST", mode: "no-cors", body: '{"addr":"127.0.0.1:9"}' });
+	await send("/run", { method: "POST", headers: json, body: run });
+	await send("/run", { method: "DELETE" });
+	await send("/workers/Worker-1", { method: "PATCH", headers: json, body: '{"state":"draining"}' });
+	await send("/run");
+	await send("/status.json");
+	return read;
+})()`
+
 // A page of another origin, in a browser on this machine, gives no orders and
 // reads no answers: neither from another site nor from another port of this one.
 func TestForeignPageGivesNoOrders(t *testing.T) {
@@ -28,23 +47,7 @@ func TestForeignPageGivesNoOrders(t *testing.T) {
 		b.visit(url)
 		b.await(`document.forms.length === 1`)
 		var read []string
-		// Without a preflight: what a form could send too. With one: JSON, PATCH, DELETE.
-		b.eval(fmt.Sprintf(`(async () => {
-			const read = [];
-			const send = async (path, options) => {
-				try { if ((await fetch(%q + path, options)).type !== "opaque") read.push(path); } catch {}
-			};
-			const run = JSON.stringify({ n: 1, c: 1, types: ["Long"], approaches: ["round_robin"] });
-			const json = { "Content-Type": "application/json" };
-			await send("/run", { method: "POST", mode: "no-cors", body: run });
-			await send("/workers", { method: "POST", mode: "no-cors", body: '{"addr":"127.0.0.1:9"}' });
-			await send("/run", { method: "POST", headers: json, body: run });
-			await send("/run", { method: "DELETE" });
-			await send("/workers/Worker-1", { method: "PATCH", headers: json, body: '{"state":"draining"}' });
-			await send("/run");
-			await send("/status.json");
-			return read;
-		})()`, l.page), &read)
+		b.eval(fmt.Sprintf(foreignOrders, l.page), &read)
 		if len(read) > 0 {
 			t.Errorf("a page of %s reads the answers of %q", url, read)
 		}
