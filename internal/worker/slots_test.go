@@ -453,8 +453,8 @@ func TestPanicGivesItsSlotBack(t *testing.T) {
 			expect(t, "answer", string(got), want)
 			c.Close()
 		}
-		expect(t, "panics", told, 1)
 		stop()
-		<-done
+		<-done // it is told after its connection is closed
+		expect(t, "panics", told, 1)
 	})
 }
