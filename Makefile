@@ -1,4 +1,4 @@
-.PHONY: help build demo lab compare terminals test check nemesis churn simulate bench bench-peers picture clean
+.PHONY: help build demo lab compare terminals test check nemesis churn simulate scale bench bench-peers picture clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ simulate: ## play the whole lab in simulated time, with troubles of all kinds, f
 	@mkdir -p bin
 	@go test -c -o bin/simulate.test ./internal/simulate
 	@bin/simulate.test -test.run TestSimulate -simulate.from 0 -simulate.for 1m
+
+scale: ## show what several brokers that do not know of each other cost, by simulation
+	@go run ./scripts/scale
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . ./...

@@ -315,7 +315,7 @@ func TestScale(t *testing.T) {
 		{3 * ms, 100 * time.Hour, 2 * ms, 500_000 * s},
 	} {
 		x := newScale([]scenario{{outcomes: []outcome{{latencies: []time.Duration{test.low, test.high}}}}})
-		first, last := x.ticks[0], x.ticks[len(x.ticks)-1]
+		first, last := x.Axis[0], x.Axis[len(x.Axis)-1]
 		if first != test.first || last != test.last {
 			t.Errorf("%v to %v: from %v to %v, want %v to %v", test.low, test.high, first, last, test.first, test.last)
 		}
