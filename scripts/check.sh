@@ -103,7 +103,7 @@ run go mod tidy -diff
 shells
 monitoring
 races
-run go test -count=1 ./internal/simulate -run TestSimulate -simulate.from 0 -simulate.for 20s
+run go test -count=1 ./internal/simulate -run TestSimulate -simulate.for 20s
 fuzz
 crossbuilds
 under_wine

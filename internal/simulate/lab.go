@@ -310,7 +310,8 @@ func (l *lab) trouble(t trouble) {
 		return
 	}
 	h := l.hosts[t.worker]
-	if !l.begin(h, t) {
+	if !l.begin(h, t) { // what it does to links it does all the same
+		l.sleepUntil(t.to)
 		return
 	}
 	l.note("trouble", kindNames[t.kind], h.Addr)
