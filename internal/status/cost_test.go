@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"balancelab/internal/programs"
 )
 
 var cost = flag.Duration("cost", time.Second, "how `long` TestPageCost looks at each page")
@@ -56,6 +58,9 @@ func (l *lab) paced(rate int) (stop func()) {
 // with 20 requests a second. It is printed only, because it depends on the
 // machine. For exact figures: -cost 20s.
 func TestPageCost(t *testing.T) {
+	if programs.RaceDetector {
+		t.Skip("the figures are those of the run without the race detector")
+	}
 	for _, c := range []struct {
 		name          string
 		workers, rate int
