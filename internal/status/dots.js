@@ -6,11 +6,11 @@
 // comes while a dot is still on its way only adds to that way. So a dot is late by
 // a second at most, and none holds up another.
 //
-// Drawing costs more than everything else on the page. So there are 20 frames a
+// Drawing costs more than everything else on the page. So there are 14 frames a
 // second, none while nothing moves, and each shape is drawn once and then copied.
 import { $ } from "./elements.js";
 
-const frame = 50; // ms from one frame to the next
+const frame = 70; // ms from one frame to the next
 const leg = 320;  // ms from one place to the next
 const fading = 900; // ms that a cross stays where an attempt failed
 
