@@ -22,6 +22,9 @@ type ticket struct {
 	next   *ticket // in the list of those that are free
 }
 
+// IsZero reports whether l is no lease.
+func (l Lease) IsZero() bool { return l.member == nil }
+
 // Worker returns the worker that the request was assigned to, as it was when it
 // came to the pool. It may be called after Release too.
 func (l Lease) Worker() *Worker { return &l.member.config }
@@ -39,7 +42,7 @@ func (l Lease) Index() int { return int(l.member.index) }
 //
 // It calls OnChange of the pool if the outcome changed the worker's state.
 func (l Lease) Release(o Outcome) {
-	if l.member == nil {
+	if l.IsZero() {
 		panic("balance: Release of the zero Lease")
 	}
 	if o < Answered || o > Withdrawn {

@@ -53,9 +53,6 @@ func (r *Request) Place() <-chan Lease {
 // it was given no place yet. It is called once at most.
 func (r *Request) Wake() { r.wait.place <- Lease{} }
 
-// IsZero reports whether l is no lease.
-func (l Lease) IsZero() bool { return l.member == nil }
-
 // enqueue lets r wait, if it may ever get a place.
 func (p *Pool) enqueue(selector int, r *Request) {
 	r.wait = nil

@@ -10,17 +10,17 @@
 //
 // An order is answered with the worker as it is then, a [Worker]: 201 for a new
 // one, otherwise 200. It holds for every choice that is made after the answer.
-// The answer does not wait for what is in flight; who wants to know when a worker
-// has drained asks again, as [Client.Drained] does.
+// The answer does not wait for what is in flight. A program that wants to know when
+// a worker has drained asks again, as [Client.Drained] does.
 //
 // What is refused has a 4xx status and the reason in words: {"error": "…"}. 404
 // is for a name that no worker has, 409 for an address that one has already.
 //
-// # Who may give orders
+// # What may give orders
 //
-// Everybody who can connect to the address. The broker takes orders on loopback
-// addresses only, so that is every program on this machine. A page in a browser
-// on this machine is none of them: package status refuses hosts that are names of
+// Every program that can connect to the address. The broker takes orders on
+// loopback addresses only, so that is every program on this machine. A page in a
+// browser on this machine may not, unless it is the broker's own: package status refuses hosts that are names of
 // others, and [http.CrossOriginProtection] what another site has sent.
 package control
 

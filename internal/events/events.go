@@ -23,7 +23,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,9 +78,9 @@ type Event struct {
 
 // A Feed makes the events.
 type Feed struct {
-	next    broker.Observer
-	started time.Time
-	viewers atomic.Int32 // changed under mu; 0 while nobody watches
+	broker.Observer // the next one, which is told everything
+	started         time.Time
+	viewers         atomic.Int32 // changed under mu; 0 while nobody watches
 
 	mu       sync.Mutex // guards what follows; never held over input or output
 	followed map[*broker.Exchange]dot
@@ -103,27 +102,18 @@ type dot struct {
 
 // New returns a Feed that passes everything on to next.
 func New(next broker.Observer) *Feed {
-	return &Feed{next: next, started: time.Now(), followed: map[*broker.Exchange]dot{}}
+	return &Feed{Observer: next, started: time.Now(), followed: map[*broker.Exchange]dot{}}
 }
 
 // Age returns for how long the feed has been there: the time of its events.
 func (f *Feed) Age() time.Duration { return time.Since(f.started) }
-
-// Connected implements [broker.Observer].
-func (f *Feed) Connected(client net.Addr) { f.next.Connected(client) }
-
-// Unreachable implements [broker.Observer].
-func (f *Feed) Unreachable(worker string, err error) { f.next.Unreachable(worker, err) }
-
-// Redispatched implements [broker.Observer].
-func (f *Feed) Redispatched(worker string, err error) { f.next.Redispatched(worker, err) }
 
 // Step implements [broker.Observer].
 func (f *Feed) Step(x *broker.Exchange, s broker.Step) {
 	if f.viewers.Load() > 0 && s != broker.Released {
 		f.step(x, steps[s])
 	}
-	f.next.Step(x, s)
+	f.Observer.Step(x, s)
 }
 
 var steps = [...]Kind{broker.Queued: Queued, broker.Assigned: Assigned, broker.Sent: Sent}
@@ -181,7 +171,7 @@ func (f *Feed) Done(x *broker.Exchange) {
 	if f.viewers.Load() > 0 {
 		f.done(x)
 	}
-	f.next.Done(x)
+	f.Observer.Done(x)
 }
 
 func (f *Feed) done(x *broker.Exchange) {
@@ -212,9 +202,6 @@ func (f *Feed) done(x *broker.Exchange) {
 	e.Text = protocol.Printable(text)
 	f.add(e)
 }
-
-// ClientGone implements [broker.Observer].
-func (f *Feed) ClientGone(x *broker.Exchange, err error) { f.next.ClientGone(x, err) }
 
 // Changed says that a worker's state has changed.
 func (f *Feed) Changed(c balance.Change) {

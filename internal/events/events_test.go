@@ -300,7 +300,7 @@ func TestViewers(t *testing.T) {
 	}
 }
 
-// A note is told in words that are safe to show, to those who watch then.
+// A note is told in words that are safe to show, to the viewers that watch then.
 func TestNote(t *testing.T) {
 	f := New(console.Off{})
 	f.Note("nobody watches")
