@@ -1,13 +1,15 @@
+//go:build !386 && !s390x
+
 package socket
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -90,15 +92,15 @@ type conn struct {
 }
 
 // accept makes c what fd accepts.
-func (c *conn) accept(fd int) error { return c.acceptBy(syscall.Accept4, fd) }
+func (c *conn) accept(fd int) error { return c.acceptBy(accept4, fd) }
 
 // acceptBy makes c what accept4 accepts from fd.
-func (c *conn) acceptBy(accept4 func(fd, flags int) (int, syscall.Sockaddr, error), fd int) error {
+func (c *conn) acceptBy(accept4 func(fd int) (int, netip.AddrPort, error), fd int) error {
 	for {
-		fd, from, err := accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+		fd, from, err := accept4(fd)
 		switch err {
 		case nil:
-			c.fd, c.peer = fd, addressOf(from)
+			c.fd, c.peer = fd, address(from)
 			return nil
 		case syscall.EINTR, syscall.ECONNABORTED: // that client left while it waited
 		default:
@@ -116,13 +118,16 @@ func dial(ctx context.Context, addr string, within time.Duration) (Conn, error) 
 		return dialNet(ctx, addr, within)
 	}
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-	family, sa := sockaddr(to)
+	family := syscall.AF_INET
+	if to.Addr().Is6() {
+		family = syscall.AF_INET6
+	}
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	c := &conn{fd: fd, peer: address(to)}
-	err = c.connect(ctx, sa, within)
+	err = c.connect(ctx, within)
 	if err == nil {
 		_, err = c.waiting() // a program that connects asks something, and waits for the answer
 	}
@@ -135,7 +140,8 @@ func dial(ctx context.Context, addr string, within time.Duration) (Conn, error) 
 
 // connect asks twice: the second call tells what became of the first. Over the
 // loopback that is known by then; to another host there is a wait.
-func (c *conn) connect(ctx context.Context, to syscall.Sockaddr, within time.Duration) error {
+func (c *conn) connect(ctx context.Context, within time.Duration) error {
+	to := netip.AddrPort(c.peer)
 	err := connect(c.fd, to)
 	if inProgress(err) {
 		err = connect(c.fd, to)
@@ -152,26 +158,33 @@ func (c *conn) connect(ctx context.Context, to syscall.Sockaddr, within time.Dur
 	return err
 }
 
-func connect(fd int, to syscall.Sockaddr) error {
-	for {
-		if err := syscall.Connect(fd, to); err != syscall.EINTR {
-			return err
-		}
-	}
-}
-
 func inProgress(err error) bool {
 	return err == syscall.EINPROGRESS || err == syscall.EALREADY
 }
 
 // isItsPeer reports whether c is connected with itself: that happens where
-// no program listens, to a socket that was given the same port as its own.
+// no program listens, to a socket that was given the same port as its own. Other
+// ports than those that the kernel gives need no look.
 func (c *conn) isItsPeer() bool {
-	own, peer := netip.AddrPort(c.local()), netip.AddrPort(c.peer)
+	peer := netip.AddrPort(c.peer)
+	if first, last := givenPorts(); peer.Port() < first || peer.Port() > last {
+		return false
+	}
+	own := netip.AddrPort(c.local())
 	return own == peer || own.Port() == peer.Port() && peer.Addr().IsUnspecified()
 }
 
-func (c *conn) awaitConnect(ctx context.Context, to syscall.Sockaddr, within time.Duration) error {
+// givenPorts returns the range of the ports that the kernel gives to sockets which
+// connect, as it was when first asked: all ports if that can't be known.
+var givenPorts = sync.OnceValues(func() (first, last uint16) {
+	text, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range") // for IPv6 too, see ip(7)
+	if n, _ := fmt.Sscan(string(text), &first, &last); n < 2 {
+		return 0, math.MaxUint16
+	}
+	return first, last
+})
+
+func (c *conn) awaitConnect(ctx context.Context, to netip.AddrPort, within time.Duration) error {
 	if within > 0 {
 		c.SetWriteDeadline(time.Now().Add(within))
 	}
@@ -287,7 +300,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.interrupted(&c.writeBy) {
 		return 0, os.ErrDeadlineExceeded
 	}
-	n, err := syscall.Write(c.fd, p)
+	n, err := write(c.fd, p)
 	if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
 		return 0, os.NewSyscallError("write", err)
 	}
@@ -390,18 +403,18 @@ func (c *conn) Close() error {
 	if c.file != nil {
 		return c.file.Close()
 	}
-	return os.NewSyscallError("close", syscall.Close(fd))
+	return os.NewSyscallError("close", closeSocket(fd))
 }
 
 // LocalAddr implements [net.Conn].
 func (c *conn) LocalAddr() net.Addr { return c.local() }
 
 func (c *conn) local() address {
-	sa, err := syscall.Getsockname(c.fd)
+	own, err := getsockname(c.fd)
 	if err != nil {
 		return address{}
 	}
-	return addressOf(sa)
+	return address(own)
 }
 
 // RemoteAddr implements [net.Conn].
@@ -415,26 +428,3 @@ func (address) Network() string { return "tcp" }
 
 // String returns the address as host:port.
 func (a address) String() string { return netip.AddrPort(a).String() }
-
-func addressOf(sa syscall.Sockaddr) address {
-	switch sa := sa.(type) {
-	case *syscall.SockaddrInet4:
-		return address(netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)))
-	case *syscall.SockaddrInet6:
-		a := netip.AddrFrom16(sa.Addr).Unmap()
-		if sa.ZoneId != 0 {
-			a = a.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
-		}
-		return address(netip.AddrPortFrom(a, uint16(sa.Port)))
-	}
-	return address{}
-}
-
-// sockaddr returns the kernel's form of an address, which has no zone and is no
-// IPv4 address in the form of IPv6.
-func sockaddr(to netip.AddrPort) (family int, sa syscall.Sockaddr) {
-	if to.Addr().Is4() {
-		return syscall.AF_INET, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
-	}
-	return syscall.AF_INET6, &syscall.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
-}

@@ -1,3 +1,5 @@
+//go:build !386 && !s390x
+
 package socket
 
 import (
@@ -68,9 +70,21 @@ func notConnectedWithItself(t *testing.T, host string) {
 	}
 	port := netip.AddrPort(c.local()).Port()
 	c.peer = address(netip.AddrPortFrom(netip.MustParseAddr(host), port))
-	_, sa := sockaddr(netip.AddrPort(c.peer))
-	if err := c.connect(t.Context(), sa, time.Minute); !errors.Is(err, syscall.ECONNREFUSED) {
+	if err := c.connect(t.Context(), time.Minute); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("at %s: %v", host, err)
+	}
+}
+
+// Only the ports of that range are looked at, so it must hold those that sockets
+// are given.
+func TestGivenPorts(t *testing.T) {
+	first, last := givenPorts()
+	if first == 0 || first > last {
+		t.Errorf("from %d to %d", first, last)
+	}
+	dialed, _ := pair(t)
+	if port := netip.MustParseAddrPort(dialed.LocalAddr().String()).Port(); port < first || port > last {
+		t.Errorf("a socket was given %d, which is not from %d to %d", port, first, last)
 	}
 }
 
@@ -188,6 +202,12 @@ func TestDialGivenUp(t *testing.T) {
 	}
 }
 
+// waitingAccept4 is accept4 for a listener that blocks.
+func waitingAccept4(fd int) (int, netip.AddrPort, error) {
+	accepted, _, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+	return accepted, netip.AddrPort{}, err
+}
+
 // A connect that is not over at once, as to another host, is waited for: here
 // until the kernel tries again, a second later.
 func TestSlowConnect(t *testing.T) {
@@ -205,7 +225,7 @@ func TestSlowConnect(t *testing.T) {
 	text := make([]byte, 64)
 	for n := 0; n == 0; accepted.Close() { // those that filled the queue say nothing
 		accepted = conn{}
-		if err := accepted.accept(hole.fd); err != nil {
+		if err := accepted.acceptBy(waitingAccept4, hole.fd); err != nil {
 			t.Fatal(err)
 		}
 		accepted.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
@@ -220,10 +240,10 @@ func TestSlowConnect(t *testing.T) {
 func TestAcceptPassesOverWhatIsAborted(t *testing.T) {
 	var c conn
 	results := []error{syscall.ECONNABORTED, syscall.EINTR, syscall.ECONNABORTED, nil}
-	accept4 := func(fd, flags int) (int, syscall.Sockaddr, error) {
+	accept4 := func(int) (int, netip.AddrPort, error) {
 		err := results[0]
 		results = results[1:]
-		return 7, nil, err
+		return 7, netip.AddrPort{}, err
 	}
 	if err := c.acceptBy(accept4, 3); err != nil || c.fd != 7 || len(results) != 0 {
 		t.Errorf("descriptor %d, %v, with %d results left", c.fd, err, len(results))

@@ -15,7 +15,7 @@ import (
 // with [Reset].
 func peek(fd int) (state PeerState, broken syscall.Errno) {
 	var b [1]byte
-	n, _, err := syscall.Recvfrom(fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	n, err := receive(fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	switch errno, _ := err.(syscall.Errno); {
 	case errno == syscall.EAGAIN || errno == syscall.EWOULDBLOCK:
 		return Quiet, 0
@@ -58,7 +58,7 @@ func breaks(errno syscall.Errno) bool {
 // read reads from the socket fd, which does not block. If nothing is there the
 // error is [os.ErrDeadlineExceeded].
 func read(fd int, p []byte) (int, error) {
-	n, err := syscall.Read(fd, p)
+	n, err := receive(fd, p, syscall.MSG_DONTWAIT)
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 		return 0, os.ErrDeadlineExceeded

@@ -14,12 +14,15 @@
 //	accept     accept4, epoll_ctl, getsockname,      accept4
 //	           setsockopt
 //	connect    socket, connect, epoll_ctl,           socket, connect, connect,
-//	           getsockopt, getpeername,              getsockname, fcntl,
-//	           getsockname, setsockopt               epoll_ctl
+//	           getsockopt, getpeername,              fcntl, epoll_ctl
+//	           getsockname, setsockopt
 //	to wait    –                                     fcntl, epoll_ctl (accepted)
 //	to look    –                                     recvfrom; if the peer is not
 //	                                                 quiet, getsockopt
 //	to watch   –                                     epoll_ctl, after 100 ms
+//
+// Package syscall announces each call to the scheduler, which prepares for one
+// that blocks. None of these blocks, so on Linux they are made directly.
 //
 // A registered connection is an [os.File], and waits as one: deadlines and
 // waking are the runtime's. Elsewhere than on Linux, and for workers given by a
