@@ -3,9 +3,15 @@
 //
 // [Server.Serve] is one blocking function: when it returns, nothing that it
 // started is running. A connection is served by a [Handler], which may return
-// another one that goes on with it: each runs on a goroutine of its own, whose
-// stack begins small. A handler that is about to wait for long returns what
-// follows the waiting, so that thousands of connections can wait at once.
+// another one that goes on with it on a goroutine of its own, whose stack begins
+// small. A handler that is about to wait for long returns what follows the
+// waiting, so that thousands of connections can wait at once.
+//
+// The first handler needs no goroutine of its own. A few goroutines take turns in
+// accepting, and each runs the first handler of what it has accepted before it
+// accepts again: their stacks have grown once and for all, and what can be done
+// without waiting is done at once. If none of them is left to accept, since a
+// handler waits after all, one more is started.
 //
 // A stop has two steps:
 //
@@ -34,6 +40,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -47,9 +54,9 @@ import (
 // off.
 var ErrDrainTimeout = errors.New("not everything in flight was finished in time")
 
-// A Handler serves a connection, on a goroutine of its own. It returns the
-// handler that goes on serving it, or nil when it has closed the connection. It
-// returns soon after ctx is done.
+// A Handler serves a connection. It returns the handler that goes on serving it,
+// on a goroutine of its own, or nil when it has closed the connection. It returns
+// soon after ctx is done.
 type Handler func(ctx context.Context, conn *Conn) (next Handler)
 
 // A Server accepts connections and hands each one to Handle.
@@ -90,13 +97,17 @@ type serving struct {
 	*Server
 	stopping context.Context // the first step of a stop
 	ctx      context.Context // the second one
-	running  sync.WaitGroup  // the handlers
+	running  sync.WaitGroup  // the acceptors and the handlers
 	inFlight atomic.Int64    // requests: read, and not answered yet
 	places   chan struct{}   // holds a token for each connection that is served; nil: no limit
 	silent   silentConns
 
 	stop   sync.Once
 	stopAt time.Time // set by stop
+
+	turn      chan struct{} // holds a token while no acceptor accepts
+	acceptors atomic.Int32  // those that accept, or wait for their turn
+	accepted  chan error    // gets one value: why no more is accepted
 }
 
 // Serve accepts from l until stopping is done, then closes l and waits for the
@@ -106,7 +117,7 @@ type serving struct {
 func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(stopping))
 	defer cancel(nil)
-	v := &serving{Server: s, stopping: stopping, ctx: ctx}
+	v := &serving{Server: s, stopping: stopping, ctx: ctx, turn: make(chan struct{}, 1), accepted: make(chan error, 1)}
 	if s.MaxConns > 0 {
 		v.places = make(chan struct{}, s.MaxConns)
 	}
@@ -121,7 +132,9 @@ func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 		}
 	})
 
-	err := v.accept(l)
+	v.turn <- struct{}{}
+	v.startAccepting(l)
+	err := <-v.accepted
 	l.Close()
 	if !cancelStop() {
 		<-told
@@ -142,28 +155,57 @@ func (v *serving) stopped() time.Time {
 	return v.stopAt
 }
 
-// accept starts a handler for each connection. It returns nil when the server
-// stops.
-func (v *serving) accept(l net.Listener) error {
+// startAccepting starts one more acceptor.
+func (v *serving) startAccepting(l net.Listener) {
+	v.acceptors.Add(1)
+	v.running.Go(func() { v.accept(l) })
+}
+
+// accept serves what it accepts: the first handler here, the others elsewhere. It
+// returns when no more is accepted, or enough others accept.
+func (v *serving) accept(l net.Listener) {
+	enough := int32(runtime.GOMAXPROCS(0))
+	for range v.turn {
+		c, err := v.next(l)
+		if c == nil {
+			close(v.turn)
+			v.accepted <- err
+			return
+		}
+		left := v.acceptors.Add(-1)
+		v.turn <- struct{}{}
+		if left == 0 {
+			v.startAccepting(l)
+		}
+		v.serve(v.Handle, c)
+		if v.acceptors.Add(1) > enough {
+			v.acceptors.Add(-1)
+			return
+		}
+	}
+}
+
+// next accepts a connection, and waits for a place for it. It returns nil when no
+// more is to be accepted, and why, if the server does not stop.
+func (v *serving) next(l net.Listener) (*Conn, error) {
 	var pause time.Duration
 	for !v.closing() {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
-			pause = 0
 			c := &Conn{Conn: socket.Of(conn), serving: v, first: true}
 			c.placed = v.acquire()
-			v.serve(v.Handle, c)
+			return c, nil
 		case v.stopping.Err() != nil:
-			return nil
+			return nil, nil
 		case neterr.Passing(err):
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			v.pause(err, pause)
 		default:
-			return fmt.Errorf("accept: %w", err)
+			return nil, fmt.Errorf("accept: %w", err)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // closing reports whether a server that stops has gone on accepting for long
@@ -217,17 +259,15 @@ func (v *serving) pause(err error, d time.Duration) {
 	}
 }
 
-// serve runs h, and the handlers that go on after it, each on a goroutine of
+// serve runs h, and then the handlers that go on after it, each on a goroutine of
 // its own.
 func (v *serving) serve(h Handler, c *Conn) {
-	v.running.Go(func() {
-		defer v.recovered(c)
-		if next := h(v.ctx, c); next != nil {
-			v.serve(next, c)
-			return
-		}
-		v.end(c)
-	})
+	defer v.recovered(c)
+	if next := h(v.ctx, c); next != nil {
+		v.running.Go(func() { v.serve(next, c) })
+		return
+	}
+	v.end(c)
 }
 
 // recovered is deferred: a handler that panics is the last of its connection.
