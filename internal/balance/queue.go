@@ -2,6 +2,7 @@ package balance
 
 import (
 	"container/list"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type wait struct {
 	element  *list.Element // nil once it has left the queue
 	list     *list.List
 	place    chan Lease // has room for the one lease that it is given, and for the one of Wake
+	woken    atomic.Bool
 }
 
 // A Queue says how many requests wait at one moment.
@@ -50,8 +52,19 @@ func (r *Request) Place() <-chan Lease {
 }
 
 // Wake ends the wait of another goroutine at Place, which gets the zero Lease if
-// it was given no place yet. It is called once at most.
-func (r *Request) Wake() { r.wait.place <- Lease{} }
+// it was given no place yet. It may be called more than once, until that goroutine
+// calls [Pool.Leave].
+func (r *Request) Wake() { r.wait.wake() }
+
+// WakeAfter calls Wake after d, unless the timer is stopped before. A call that
+// comes too late is without effect.
+func (r *Request) WakeAfter(d time.Duration) *time.Timer { return time.AfterFunc(d, r.wait.wake) }
+
+func (w *wait) wake() {
+	if w.woken.CompareAndSwap(false, true) {
+		w.place <- Lease{}
+	}
+}
 
 // enqueue lets r wait, if it may ever get a place.
 func (p *Pool) enqueue(selector int, r *Request) {

@@ -117,20 +117,18 @@ func newName() protocol.Name { return protocol.Name(rand.Uint64() | 1) } // neve
 
 // receive waits for the answer. It does nothing else, so that a request that
 // waits has a small stack.
-func (b *Broker) receive(ctx context.Context, x *Exchange) *AttemptError {
-	conn := x.attempt.conn
-	cancelWatch := context.AfterFunc(ctx, func() { conn.SetDeadline(socket.Interrupt) })
-	err := x.raw.Read(conn)
-	return b.received(x, err, cancelWatch())
+func (b *Broker) receive(client *server.Conn, x *Exchange) *AttemptError {
+	client.BeginAwait(x)
+	err := x.raw.Read(x.attempt.conn)
+	return b.received(x, err, client.EndAwait())
 }
 
 // errClientLeft ends an attempt whose client has left.
 var errClientLeft = errors.New("the client has left")
 
-// received ends an attempt whose answer was read, or could not be. undisturbed
-// says that the attempt was not given up meanwhile, so that the connection has
-// no deadline.
-func (b *Broker) received(x *Exchange, err error, undisturbed bool) *AttemptError {
+// received ends an attempt whose answer was read, or could not be. interrupted
+// says that the attempt was given up meanwhile.
+func (b *Broker) received(x *Exchange, err error, interrupted bool) *AttemptError {
 	a := &x.attempt
 	x.Serving += x.lap()
 	gone := b.Watch.Remove(&x.ticket)
@@ -144,7 +142,7 @@ func (b *Broker) received(x *Exchange, err error, undisturbed bool) *AttemptErro
 	if err == nil && !a.own(answer) {
 		err = errNotItsAnswer
 	}
-	if err == nil && undisturbed && !gone && answer.Line && answer.Name != 0 {
+	if err == nil && !interrupted && !gone && answer.Line && answer.Name != 0 {
 		if a.taken.IsZero() { // without it, only a dead machine is found out later
 			_ = a.conn.SetKeepAlive(true)
 		}

@@ -194,6 +194,7 @@ func TestAnswerAtTheEnd(t *testing.T) {
 				c.read = func() {
 					time.Sleep(time.Second) // the answer is there
 					giveUp()
+					synctest.Wait()
 				}
 				c.Conn = insistent{c.Conn}
 			})

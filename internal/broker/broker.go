@@ -243,7 +243,7 @@ func (b *Broker) ask(ctx context.Context, client *server.Conn, x *Exchange) (nex
 func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, err *AttemptError) (next server.Handler) {
 	defer func() { b.abandonIfPanicking(x, next) }()
 	if err == nil {
-		err = b.receive(ctx, x)
+		err = b.receive(client, x)
 	}
 	if err == nil {
 		b.reply(client, x)
@@ -272,7 +272,10 @@ func (b *Broker) reply(client *server.Conn, x *Exchange) {
 
 // PeerGone implements [socket.Waiter]: the client has left, so neither the answer
 // nor a place is awaited any longer.
-func (x *Exchange) PeerGone(socket.PeerState) {
+func (x *Exchange) PeerGone(socket.PeerState) { x.GiveUp() }
+
+// GiveUp implements [server.Waiter].
+func (x *Exchange) GiveUp() {
 	if x.attempt.conn == nil { // it is in the queue
 		x.pool.Wake()
 		return

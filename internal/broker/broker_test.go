@@ -359,7 +359,7 @@ func TestAtMostOnce(t *testing.T) {
 
 // run makes all attempts of an exchange, for a client that is not there.
 func (b *Broker) run(ctx context.Context, x *Exchange) {
-	client := &server.Conn{Conn: absentClient{}}
+	client := server.Unserved(ctx, absentClient{})
 	for next := b.choose(ctx, client, x); next != nil; {
 		next = next(ctx, client)
 	}

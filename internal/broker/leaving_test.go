@@ -128,7 +128,7 @@ func TestWatchEndsWithAPanic(t *testing.T) {
 	}, func(l *lab) {
 		l.worker("Worker-1", hangs)
 		var looks atomic.Int32
-		client := &server.Conn{Conn: peeked{looks: &looks}}
+		client := server.Unserved(l.t.Context(), peeked{looks: &looks})
 		x := newExchange()
 		next := l.choose(l.t.Context(), client, x)
 		func() {
@@ -139,6 +139,7 @@ func TestWatchEndsWithAPanic(t *testing.T) {
 			}()
 			next(l.t.Context(), client)
 		}()
+		client.EndAwait() // as the server does
 		before := looks.Load()
 		time.Sleep(time.Minute)
 		if after := looks.Load(); before < 500 || after != before {

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"time"
 
 	"balancelab/internal/balance"
 	"balancelab/internal/server"
@@ -14,51 +13,46 @@ func (b *Broker) enqueued(client *server.Conn, x *Exchange) server.Handler {
 	x.lap()
 	b.Observer.Step(x, Queued)
 	b.Watch.Add(&x.ticket, client.Conn, x)
-	return func(ctx context.Context, client *server.Conn) server.Handler {
-		return b.wait(ctx, client, x)
-	}
+	return func(_ context.Context, client *server.Conn) server.Handler { return b.wait(client, x) }
 }
 
 // wait waits for a place: as long as is left of QueueTimeout, if the request has
 // waited before. It does nothing else, so that a request that waits has a small
 // stack.
-func (b *Broker) wait(ctx context.Context, client *server.Conn, x *Exchange) (next server.Handler) {
+func (b *Broker) wait(client *server.Conn, x *Exchange) (next server.Handler) {
 	defer func() { b.abandonIfPanicking(x, next) }()
-	timer := time.NewTimer(b.QueueTimeout - x.Queued)
-	var lease balance.Lease
-	var failure *Failure
-	select {
-	case lease = <-x.pool.Place():
-	case <-timer.C:
-		failure = &Failure{Reason: QueueTimeout, Within: b.QueueTimeout, Waiting: b.Pool.Queue().Waiting}
-	case <-ctx.Done():
-		failure = &Failure{Reason: CutOff}
-	}
+	timer := x.pool.WakeAfter(b.QueueTimeout - x.Queued)
+	client.BeginAwait(x)
+	lease := <-x.pool.Place()
 	timer.Stop()
-	return b.waited(client, x, lease, failure)
+	return b.waited(client, x, lease, client.EndAwait())
 }
 
-// waited ends the wait. lease is zero if the client has left, or there is a
-// failure. A place that came at the same moment as the failure is
-// used, unless nobody waits for the answer any more.
-func (b *Broker) waited(client *server.Conn, x *Exchange, lease balance.Lease, failure *Failure) server.Handler {
+// waited ends the wait. Without a lease the client has left, or the broker gives
+// up, or the time is over. A place that came at the moment in which the time was
+// over is used; one that came at another such moment is of no use any more.
+func (b *Broker) waited(client *server.Conn, x *Exchange, lease balance.Lease, givingUp bool) server.Handler {
 	x.Queued += x.lap()
 	gone := b.Watch.Remove(&x.ticket)
-	given := !lease.IsZero()
-	if !given {
-		lease, given = b.Pool.Leave(&x.pool)
+	if lease.IsZero() {
+		lease, _ = b.Pool.Leave(&x.pool)
 	}
-	if gone {
-		failure = &Failure{Reason: ClientLeft}
+	given := !lease.IsZero()
+	switch {
+	case gone:
+		x.Failure = &Failure{Reason: ClientLeft}
+	case givingUp:
+		x.Failure = &Failure{Reason: CutOff}
+	case !given:
+		x.Failure = &Failure{Reason: QueueTimeout, Within: b.QueueTimeout, Waiting: b.Pool.Queue().Waiting + 1}
 	}
 	if given {
 		b.begin(x, lease)
-		if failure == nil || failure.Reason == QueueTimeout {
+		if x.Failure == nil {
 			return func(ctx context.Context, client *server.Conn) server.Handler { return b.ask(ctx, client, x) }
 		}
-		b.giveBack(x, failure)
+		b.giveBack(x, x.Failure)
 	}
-	x.Failure = failure
 	b.reply(client, x)
 	return nil
 }

@@ -169,7 +169,7 @@ func TestPlaceOfAClientThatLeft(t *testing.T) {
 	watched(t, false, limited(1), func(l *lab) {
 		for range 20 { // whichever is noticed first
 			held, _ := l.Pool.Assign(int(protocol.RoundRobin), new(balance.Request))
-			client := &server.Conn{Conn: goneClient{}}
+			client := server.Unserved(l.t.Context(), goneClient{})
 			x := newExchange()
 			wait := l.choose(l.t.Context(), client, x)
 			time.Sleep(300 * time.Millisecond) // the watch sees that it has left
@@ -192,11 +192,11 @@ func TestPlaceOfAClientThatLeft(t *testing.T) {
 func TestPlaceAfterTheStop(t *testing.T) {
 	inLab(t, limited(1), func(l *lab) {
 		held, _ := l.Pool.Assign(int(protocol.RoundRobin), new(balance.Request))
-		client := &server.Conn{Conn: absentClient{}}
+		client := server.Unserved(l.t.Context(), absentClient{})
 		x := newExchange()
 		l.choose(l.t.Context(), client, x) // it waits
 		held.Release(balance.Answered)
-		if next := l.waited(client, x, balance.Lease{}, &Failure{Reason: CutOff}); next != nil {
+		if next := l.waited(client, x, balance.Lease{}, true); next != nil {
 			t.Fatal("it goes on")
 		}
 		if x.Attempts != 1 || len(x.Failure.Attempts) != 1 || x.Failure.Attempts[0].Worker != "Worker-1" {
@@ -214,7 +214,7 @@ func TestPlaceInTheLastMoment(t *testing.T) {
 		l.QueueTimeout = 0
 		for range 20 { // whichever is noticed first
 			held, _ := l.Pool.Assign(int(protocol.RoundRobin), new(balance.Request))
-			client := &server.Conn{Conn: absentClient{}}
+			client := server.Unserved(l.t.Context(), absentClient{})
 			x := newExchange()
 			wait := l.choose(l.t.Context(), client, x)
 			held.Release(balance.Answered)

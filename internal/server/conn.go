@@ -17,11 +17,12 @@ type Conn struct {
 	first    bool // no request has been read
 	inFlight bool // counted in serving.inFlight
 
-	reading     bool          // between BeginRead and EndRead
-	within      time.Duration // how long that may take; 0 means for ever
-	cancelWatch func() bool   // ends the watch for the stop; nil while there is none
-	expired     chan struct{} // closed by the watch when it has seen the stop
-	silence     silence
+	reading bool          // between BeginRead and EndRead
+	within  time.Duration // how long that may take; 0 means for ever
+	watched bool          // it is in serving.readers
+	waiter  Waiter        // between BeginAwait and EndAwait
+	place   int           // in the set of the serving that it is in
+	silence silence
 }
 
 // A ReadEnd says what ended the reading of a request.
@@ -32,6 +33,15 @@ const (
 	Stopped                 // the server stops
 	GaveWay                 // the server is at its limit, and nothing had come
 )
+
+// Unserved returns a connection that no server has accepted, for a test of a handler
+// alone. Its waiter is told to give up when ctx is done.
+func Unserved(ctx context.Context, conn socket.Conn) *Conn {
+	v := &serving{Server: new(Server), stopping: ctx, ctx: ctx}
+	v.awaiting.tell = (*Conn).giveUp
+	context.AfterFunc(ctx, v.awaiting.tellAll)
+	return &Conn{Conn: conn, serving: v}
+}
 
 // done counts the request as no longer in flight.
 func (c *Conn) done() {
@@ -70,25 +80,13 @@ func (c *Conn) EndRead() ReadEnd {
 	if !c.reading {
 		return ByItself
 	}
-	c.reading, c.first, c.inFlight = false, false, true
 	c.serving.inFlight.Add(1)
+	end := c.unwatch()
+	c.reading, c.first, c.inFlight = false, false, true
 	if !c.placed {
 		return Stopped
 	}
-	if c.cancelWatch == nil {
-		return ByItself
-	}
-	stopped := !c.cancelWatch()
-	c.cancelWatch = nil
-	gaveWay := c.serving.silent.remove(c)
-	switch {
-	case stopped:
-		<-c.expired
-		return Stopped
-	case gaveWay:
-		return GaveWay
-	}
-	return ByItself
+	return end
 }
 
 // Read implements [net.Conn]. A request that is there at once, as most are,
@@ -100,7 +98,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if !c.placed { // there is time only to tell it
 		return 0, os.ErrDeadlineExceeded
 	}
-	if c.cancelWatch == nil {
+	if !c.watched {
 		if n, err := c.TryRead(p); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
@@ -118,19 +116,63 @@ func (c *Conn) watch() {
 	if c.within > 0 {
 		c.SetReadDeadline(time.Now().Add(c.within))
 	}
+	c.watched = true
+	c.serving.readers.add(c)
+	if c.serving.places != nil {
+		c.serving.silent.add(c)
+	}
+}
+
+// unwatch undoes watch, and says what has ended the reading.
+func (c *Conn) unwatch() ReadEnd {
+	if !c.watched {
+		return ByItself
+	}
+	c.watched = false
+	stopped := c.serving.readers.remove(c)
+	gaveWay := c.serving.silent.remove(c)
+	switch {
+	case stopped:
+		return Stopped
+	case gaveWay:
+		return GaveWay
+	}
+	return ByItself
+}
+
+// hurry is told to those that read a request when the server stops.
+func (c *Conn) hurry() {
 	grace := idleGrace
 	if c.first {
 		grace = stopGrace
 	}
-	expired := make(chan struct{})
-	c.expired = expired
-	c.cancelWatch = context.AfterFunc(c.serving.stopping, func() {
-		defer close(expired)
-		c.SetReadDeadline(c.serving.stopped().Add(grace))
-	})
-	if c.serving.places != nil {
-		c.serving.silent.add(c)
-	}
+	c.SetReadDeadline(c.serving.stopped().Add(grace))
+}
+
+// A Waiter waits for something on behalf of a connection.
+type Waiter interface {
+	// GiveUp ends the waiting. It may be called at any time from BeginAwait to
+	// EndAwait, by another goroutine. It must not wait, and not use the connection.
+	GiveUp()
+}
+
+// giveUp is told to those that wait for something when the handlers must give up.
+func (c *Conn) giveUp() { c.waiter.GiveUp() }
+
+// BeginAwait begins the waiting for something on behalf of c, which is not used
+// meanwhile. Until the caller calls [Conn.EndAwait] w is told to give up when the
+// context of the handler is done.
+func (c *Conn) BeginAwait(w Waiter) {
+	c.waiter = w
+	c.serving.awaiting.add(c)
+}
+
+// EndAwait ends the waiting. It reports whether the waiter was told to give up.
+// From now on it is not.
+func (c *Conn) EndAwait() (givenUp bool) {
+	givenUp = c.serving.awaiting.remove(c)
+	c.waiter = nil
+	return givenUp
 }
 
 // How long closing a connection may take, and how many bytes it drops.

@@ -101,6 +101,8 @@ type serving struct {
 	inFlight atomic.Int64    // requests: read, and not answered yet
 	places   chan struct{}   // holds a token for each connection that is served; nil: no limit
 	silent   silentConns
+	readers  set // connections that wait for a request
+	awaiting set // connections whose handler waits for something else
 
 	stop   sync.Once
 	stopAt time.Time // set by stop
@@ -121,12 +123,14 @@ func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 	if s.MaxConns > 0 {
 		v.places = make(chan struct{}, s.MaxConns)
 	}
+	v.readers.tell, v.awaiting.tell = (*Conn).hurry, (*Conn).giveUp
 	told, drainTimeout := make(chan struct{}), s.DrainTimeout
 	cancelStop := context.AfterFunc(stopping, func() {
 		defer close(told)
 		if l.SetDeadline(v.stopped().Add(idleGrace)) != nil {
 			l.Close()
 		}
+		v.readers.tellAll()
 		if s.Stopping != nil {
 			drainTimeout = s.Stopping(int(v.inFlight.Load()))
 		}
@@ -142,6 +146,7 @@ func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 	cut := time.AfterFunc(time.Until(v.stopped().Add(drainTimeout)), func() {
 		if v.inFlight.Load() > 0 {
 			cancel(ErrDrainTimeout)
+			v.awaiting.tellAll()
 		}
 	})
 	defer cut.Stop()
@@ -285,6 +290,9 @@ func (v *serving) recovered(c *Conn) {
 // end gives back what a served connection held.
 func (v *serving) end(c *Conn) {
 	c.EndRead()
+	if c.waiter != nil { // its handler panicked
+		c.EndAwait()
+	}
 	c.done()
 	v.release(c)
 }

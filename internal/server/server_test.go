@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -580,36 +582,42 @@ func TestDeadlineForTheRestHolds(t *testing.T) {
 	}
 }
 
-// slowConn takes a second to set a deadline.
+// slowConn takes a while to set a deadline.
 type slowConn struct {
 	net.Conn
-	set *time.Time
+	begins   chan struct{}
+	deadline *time.Time
 }
 
 func (c slowConn) Read([]byte) (int, error) { return 0, nil }
 
 func (c slowConn) SetReadDeadline(t time.Time) error {
-	time.Sleep(time.Second)
-	*c.set = t
+	c.begins <- struct{}{}
+	for range 1000 {
+		runtime.Gosched()
+	}
+	*c.deadline = t
 	return nil
 }
 
 // When the reading is over only the handler sets a deadline, even if the
 // stop comes at that moment.
 func TestDeadlineIsLeftAloneAfterReading(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		stopping, stop := context.WithCancel(t.Context())
-		var set time.Time
-		c := Conn{Conn: socket.Of(slowConn{nil, &set}), serving: &serving{stopping: stopping}, placed: true, first: true}
-		c.BeginRead(time.Minute)
-		c.Read(nil)
-		stop()
-		synctest.Wait()
-		if c.EndRead() != Stopped {
-			t.Error("the stop did not come first")
-		}
-		if set.IsZero() || time.Until(set) > stopGrace {
-			t.Errorf("the stop's deadline is still to be set: it is %v", set)
-		}
-	})
+	var deadline time.Time
+	begins := make(chan struct{}, 1)
+	v := &serving{stopping: t.Context(), readers: set{tell: (*Conn).hurry}}
+	c := Conn{Conn: socket.Of(slowConn{nil, begins, &deadline}), serving: v, placed: true, first: true}
+	c.BeginRead(0)
+	<-begins
+	c.Read(nil)
+	var telling sync.WaitGroup
+	telling.Go(v.readers.tellAll)
+	<-begins
+	if c.EndRead() != Stopped {
+		t.Error("the stop did not come first")
+	}
+	if deadline.IsZero() || time.Until(deadline) > stopGrace {
+		t.Errorf("the stop's deadline is still to be set: it is %v", deadline)
+	}
+	telling.Wait()
 }

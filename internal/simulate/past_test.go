@@ -40,7 +40,7 @@ var pastFaults = []pastFault{
 	{"every failure of a kept connection is taken for \"not taken\"", []edit{{"broker/attempt.go",
 		"	case !errors.Is(err, protocol.ErrNotTaken):\n", "	case !errors.Is(err, protocol.ErrNotTaken) && x.attempt.taken.IsZero():\n"}}},
 	{"a drain waits for silent clients", []edit{{"server/conn.go",
-		"		c.SetReadDeadline(c.serving.stopped().Add(grace))\n", "		_ = grace\n"}}},
+		"	c.SetReadDeadline(c.serving.stopped().Add(grace))\n", "	_ = grace\n"}}},
 	{"the server ends when no file can be opened", []edit{{"server/server.go",
 		"	case neterr.Passing(err):\n", "	case neterr.Passing(err) && !neterr.Exhausted(err):\n"}}},
 	{"a close overtakes the answer when input is unread", []edit{{"server/conn.go",
@@ -68,7 +68,7 @@ var pastFaults = []pastFault{
 	{"output that is not read holds up work", []edit{{"console/writer.go",
 		"	size := 1\n	for _, p := range parts {\n", "	w.w.Write([]byte(parts[0]))\n	size := 1\n	for _, p := range parts {\n"}}},
 	{"a place that comes together with the end of the wait is lost", []edit{{"broker/queue.go",
-		"		lease, given = b.Pool.Leave(&x.pool)\n", "		_, given = b.Pool.Leave(&x.pool)\n"}}},
+		"		lease, _ = b.Pool.Leave(&x.pool)\n", "		b.Pool.Leave(&x.pool)\n"}}},
 }
 
 // Every fault of the past can be put back into today's code. With -simulate.past

@@ -272,7 +272,7 @@ func TestWatchIsBounded(t *testing.T) {
 		there, _ := n.Dial(t.Context(), "worker")
 		here, _ := l.Accept()
 		io.WriteString(there, strings.Repeat("x", 100_000))
-		in := &jobReader{conn: &server.Conn{Conn: socket.Of(here)}}
+		in := &jobReader{conn: server.Unserved(t.Context(), socket.Of(here))}
 		w := in.watch()
 		<-w.over
 		expect(t, "left", w.end(), false)
@@ -304,7 +304,7 @@ func TestWatchHasEnded(t *testing.T) {
 		l := n.Listen("worker")
 		there, _ := n.Dial(t.Context(), "worker")
 		here, _ := l.Accept()
-		in := &jobReader{conn: &server.Conn{Conn: unhurried{socket.Of(here)}}}
+		in := &jobReader{conn: server.Unserved(t.Context(), unhurried{socket.Of(here)})}
 		w := in.watch()
 		synctest.Wait()
 		start := time.Now()
