@@ -177,7 +177,7 @@ func TestOutputOnAFullDevice(t *testing.T) {
 			t.Errorf("%v: exit %d, standard error %q", c, code, p.Stderr.String())
 		}
 	}
-	free := closedPort(t)
+	free := freePort(t)
 	cmd := set.Command("broker", "-listen", free, "-workers", w.addr)
 	cmd.Stdout = full
 	b := launch(t, "broker", cmd)
