@@ -95,7 +95,7 @@ func TestPageMoves(t *testing.T) {
 
 	// One of the two may be older, and still have a client whose answer is on its way.
 	wrong := b.differences(l.json())
-	for deadline := time.Now().Add(enough); len(wrong) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(enough / 2); len(wrong) > 0 && time.Now().Before(deadline); {
 		wrong = b.differences(l.json())
 	}
 	for _, what := range wrong {
