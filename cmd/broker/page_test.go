@@ -129,14 +129,13 @@ func TestDrainWithPages(t *testing.T) {
 	if string(text) != "stopping\n" {
 		t.Errorf("a broker that drains says %q", text)
 	}
-	released := time.Now()
 	io.WriteString(job, "Response from Worker")
 	job.Close()
 	if answer, err := io.ReadAll(client); string(answer) != "Response from Worker" {
 		t.Errorf("the client got %q, %v", answer, err)
 	}
-	if code, took := <-ended, time.Since(released); code != 0 || took > 2*time.Second {
-		t.Errorf("exit code %d, %v after the last answer", code, took)
+	if code := <-ended; code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 

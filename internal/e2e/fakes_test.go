@@ -249,8 +249,16 @@ func (f *fake) relay(client net.Conn, worker string) (string, error) {
 	return string(b[:n]), err
 }
 
-// closedPort returns an address at which nothing listens.
+// closedPort returns an address at which nothing listens as long as the test runs:
+// it is that of a client, so that no other test's server gets it.
 func closedPort(t *testing.T) string {
+	t.Helper()
+	f := newFake(t, func(*fake, *net.TCPConn) {})
+	return connect(t, f.addr).LocalAddr().String()
+}
+
+// freePort returns an address at which nothing listens, and a program can.
+func freePort(t *testing.T) string {
 	t.Helper()
 	f := listen(t)
 	f.listener.Close()

@@ -17,7 +17,7 @@ import (
 // again when all are there.
 func TestAllDown(t *testing.T) {
 	t.Parallel()
-	addrs := []string{closedPort(t), closedPort(t), closedPort(t)}
+	addrs := []string{freePort(t), freePort(t), freePort(t)}
 	l := newBroker(t, addrs)
 	got := l.ask("Short", "round_robin")
 	const reason = "no worker available: Worker-1: connection refused; Worker-2: connection refused; Worker-3: connection refused"

@@ -75,7 +75,7 @@ func TestLogJSON(t *testing.T) {
 // With -log off nothing is printed, whatever happens, but errors at start.
 func TestLogOff(t *testing.T) {
 	t.Parallel()
-	here, there := closedPort(t), closedPort(t)
+	here, there := freePort(t), freePort(t)
 	w := launch(t, "worker", set.Command("worker", "-log", "off", "-listen", there, "-short", "5ms", "1"))
 	accepts(t, there)
 	b := launch(t, "broker", set.Command("broker", "-log", "off", "-listen", here, "-workers", closedPort(t)+","+there, "-status", "127.0.0.1:0"))

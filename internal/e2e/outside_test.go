@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -177,7 +178,7 @@ func TestOutputOnAFullDevice(t *testing.T) {
 			t.Errorf("%v: exit %d, standard error %q", c, code, p.Stderr.String())
 		}
 	}
-	free := closedPort(t)
+	free := freePort(t)
 	cmd := set.Command("broker", "-listen", free, "-workers", w.addr)
 	cmd.Stdout = full
 	b := launch(t, "broker", cmd)
@@ -226,7 +227,7 @@ func TestClientsThatLeaveAreCounted(t *testing.T) {
 func TestClientsThatResetLeaveNoJob(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, 1, "127.0.0.1:0", "-slots", "1", "-long", "1h", "-short", "0s")
-	l := newBroker(t, []string{w.addr}, "-answer-timeout", "1h")
+	l := newBroker(t, []string{w.addr}, "-answer-timeout", "1h", "-status", "127.0.0.1:0")
 	var clients []*net.TCPConn
 	for range 20 {
 		conn := connect(t, l.broker.addr)
@@ -234,6 +235,9 @@ func TestClientsThatResetLeaveNoJob(t *testing.T) {
 		clients = append(clients, conn)
 	}
 	w.linesLike("Processing long", 1)
+	for l.snapshot().Workers[0].InFlight < 20 && t.Context().Err() == nil {
+		runtime.Gosched()
+	}
 	for _, conn := range clients {
 		conn.SetLinger(0)
 		conn.Close()

@@ -104,7 +104,7 @@ function single({ buckets, count }) {
   return counts;
 }
 
-const lower = 0.955, middle = 0.977; // of a bucket's upper bound are its lower one and its middle
+const lower = 0.954, middle = 0.977; // of a bucket's upper bound are its lower one, at least, and its middle
 
 // longest returns the longest time exactly if it has been the longest of a last
 // minute, and undefined if it has not. It is the one that lies in the last bucket.

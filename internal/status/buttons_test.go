@@ -1,6 +1,7 @@
 package status_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"balancelab/internal/balance"
+	"balancelab/internal/stats"
 )
 
 // controls is a selector of all that gives orders.
@@ -180,7 +182,34 @@ func TestLongestTimeIsExact(t *testing.T) {
 	if !slices.Equal(got, want) || !slices.Equal(later, want) {
 		t.Errorf("side by side are %q, and %q after a minute; the table has %q", got, later, want)
 	}
+
+	bounds, err := json.Marshal(stats.Bounds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wrong []string
+	b.eval(fmt.Sprintf(atEachBound, bounds), &wrong)
+	for _, what := range wrong {
+		t.Error(what)
+	}
 }
+
+// atEachBound is a script that has a single request take just more than each bound
+// of the buckets, and lists where that is not the longest time side by side.
+const atEachBound = `(async () => {
+	const s = await (await fetch("status.json")).json(), bounds = %s, wrong = [];
+	const beside = await import("/beside.js"), { seconds } = await import("/text.js");
+	const of = s.durations.find((h) => h.count === 1);
+	const minute = s.last_minute.latency.find((l) => l.approach === of.approach && !l.type);
+	for (let i = 1; i < bounds.length; i++) {
+		of.buckets = [{ le: bounds[i], count: 1 }];
+		minute.max_seconds = 1.00001 * bounds[i - 1];
+		beside.show(s, true);
+		const shown = document.querySelectorAll(".side dd")[3].textContent;
+		if (shown !== seconds(minute.max_seconds)) wrong.push(minute.max_seconds + " s is shown as " + shown);
+	}
+	return wrong;
+})()`
 
 // Two runs stand side by side; a comparison starts afresh.
 func TestRunsAddUp(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"balancelab/internal/programs"
 )
 
 // A browser is one tab of a headless Chromium. It is driven through a pipe (no
@@ -22,6 +24,7 @@ type browser struct {
 	from    *bufio.Reader
 	session string
 	last    int
+	hung    *time.Timer // kills the browser, unless it replies meanwhile
 }
 
 // openBrowser starts a Chromium of its own for the test, or skips the test if
@@ -48,10 +51,9 @@ func openBrowser(t *testing.T) *browser {
 	}
 	theirs.Close()
 	theirOutput.Close()
-	b := &browser{t: t, to: to, from: bufio.NewReader(from)}
-	hung := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
+	b := &browser{t: t, to: to, from: bufio.NewReader(from), hung: time.AfterFunc(2*enough, func() { cmd.Process.Kill() })}
 	t.Cleanup(func() {
-		defer hung.Stop()
+		defer b.hung.Stop()
 		b.session = ""
 		fmt.Fprintf(to, `{"id":1,"method":"Browser.close"}`+"\x00")
 		_ = cmd.Wait()
@@ -61,8 +63,23 @@ func openBrowser(t *testing.T) *browser {
 	var attached struct{ SessionID string }
 	b.call("Target.attachToTarget", args{"targetId": target.TargetID, "flatten": true}, &attached)
 	b.session = attached.SessionID
+	b.call("Page.enable", args{}, nil)
+	b.call("Page.addScriptToEvaluateOnNewDocument", args{"source": patient}, nil)
 	return b
 }
+
+// enough is how long a test waits for what must come: only one that fails needs
+// all of it.
+const enough = programs.Patience
+
+// patient is a script that has a page wait longer for the broker: on a busy
+// machine an answer may take longer than a page waits for it. A test can set
+// anew how many times as long.
+const patient = `{
+	const timeout = AbortSignal.timeout.bind(AbortSignal);
+	window.patience = 20;
+	AbortSignal.timeout = (ms) => timeout(window.patience * ms);
+}`
 
 func chromium(t *testing.T) string {
 	t.Helper()
@@ -92,6 +109,7 @@ type args map[string]any
 func (b *browser) call(method string, params args, result any) {
 	b.t.Helper()
 	b.last++
+	b.hung.Reset(2 * enough)
 	message := args{"id": b.last, "method": method, "params": params}
 	if b.session != "" {
 		message["sessionId"] = b.session
@@ -165,7 +183,7 @@ func (b *browser) await(condition string) {
 	b.t.Helper()
 	var got string
 	b.eval(`new Promise((done) => {
-		const end = Date.now() + 15000;
+		const end = Date.now() + `+fmt.Sprint(enough.Milliseconds())+`;
 		const look = () => {
 			let yes = false;
 			try { yes = `+condition+` } catch {}
@@ -183,10 +201,21 @@ func (b *browser) await(condition string) {
 // visit opens a page; its script need not have run yet.
 func (b *browser) visit(url string) {
 	b.t.Helper()
-	var reply struct{ ErrorText string }
+	var reply struct{ LoaderID, ErrorText string }
 	b.call("Page.navigate", args{"url": url}, &reply)
 	if reply.ErrorText != "" {
 		b.t.Fatalf("%s: %s", url, reply.ErrorText)
+	}
+	// The reply may come before the page: what is evaluated then would still be
+	// evaluated in the page before it, or be lost with that.
+	for {
+		var tree struct {
+			FrameTree struct{ Frame struct{ LoaderID string } }
+		}
+		b.call("Page.getFrameTree", args{}, &tree)
+		if tree.FrameTree.Frame.LoaderID == reply.LoaderID {
+			return
+		}
 	}
 }
 

@@ -92,12 +92,12 @@ func TestDotsFollowRequests(t *testing.T) {
 	b.sleeps()
 }
 
-// sleeps checks that the page soon draws no more frames.
+// sleeps checks that the page draws no more frames some time.
 func (b *browser) sleeps() {
 	b.t.Helper()
 	var sleeps bool
 	b.eval(`(async () => {
-		for (const end = Date.now() + 10000; Date.now() < end;) {
+		for (const end = Date.now() + `+fmt.Sprint(enough.Milliseconds())+`; Date.now() < end;) {
 			const n = drawn.frames();
 			await new Promise((done) => setTimeout(done, 300)); // of six frames, if any are drawn
 			if (drawn.frames() === n) return true;

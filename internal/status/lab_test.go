@@ -77,7 +77,7 @@ func startLabOf(t *testing.T, n, limit int, takes orders, long, short time.Durat
 	l.pool.OnChange = l.feed.Changed
 	b := broker.Broker{
 		Pool: l.pool, Observer: l.feed, Dial: socket.Dial,
-		RequestTimeout: 5 * time.Second, DialTimeout: 5 * time.Second, AnswerTimeout: time.Minute, QueueTimeout: time.Minute,
+		RequestTimeout: enough, DialTimeout: enough, AnswerTimeout: enough, QueueTimeout: enough,
 	}
 	listener := l.listen("127.0.0.1:0")
 	l.addr = listener.Addr().String()

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +29,7 @@ func (l *lab) ask(request string) string {
 		return ""
 	}
 	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(2 * enough))
 	fmt.Fprintf(conn, "%s\n", request)
 	answer, err := protocol.ReadAnswer(conn)
 	if err != nil {
@@ -93,17 +93,29 @@ func TestPageMoves(t *testing.T) {
 		b.await(fmt.Sprintf(barOf, name) + " === 0")
 	}
 
-	s := l.json()
-	b.await(fmt.Sprintf(`document.querySelector("#latest tbody tr").dataset.number === "%d"`, s.Latest[0].Number))
-	if s.Totals.Answered == 0 {
+	// One of the two may be older, and still have a client whose answer is on its way.
+	wrong := b.differences(l.json())
+	for deadline := time.Now().Add(enough / 2); len(wrong) > 0 && time.Now().Before(deadline); {
+		wrong = b.differences(l.json())
+	}
+	for _, what := range wrong {
+		t.Error(what)
+	}
+	if l.json().Totals.Answered == 0 {
 		t.Error("nothing was answered")
 	}
+}
+
+// differences returns where the page and s do not agree, in words.
+func (b *browser) differences(s stats.Snapshot) (all []string) {
+	b.t.Helper()
 	got := b.numbers()
 	for name, want := range b.expected(s) {
 		if got[name] != want {
-			t.Errorf("%s: the page says %q, /status.json %q", name, got[name], want)
+			all = append(all, fmt.Sprintf("%s: the page says %q, /status.json %q", name, got[name], want))
 		}
 	}
+	return all
 }
 
 // numbers returns the page's figures by name, without separators.
@@ -255,7 +267,9 @@ func TestPageLosesABrokerThatHangs(t *testing.T) {
 	l.hung.Lock()
 	resume := sync.OnceFunc(l.hung.Unlock)
 	defer resume()
+	b.eval("patience = 0.1", nil)
 	b.await(`!document.querySelector("#lost").hidden`)
+	b.eval("patience = 20", nil)
 	resume()
 	b.await(`document.querySelector("#lost").hidden`)
 }
@@ -290,7 +304,7 @@ func TestPageShowsHostileTextAsText(t *testing.T) {
 		const s = document.createElement("script");
 		s.textContent = "window.taken = true";
 		document.head.append(s);
-		setTimeout(() => done(false), 3000);
+		setTimeout(() => done(false), `+fmt.Sprint(enough.Milliseconds())+`);
 	})`, &blocked)
 	if !blocked {
 		t.Error("the policy lets a script run that is not the page's own")
@@ -300,18 +314,17 @@ func TestPageShowsHostileTextAsText(t *testing.T) {
 func TestPageShowsAWorkerDown(t *testing.T) {
 	b := openBrowser(t)
 	l := startLab(t, time.Millisecond, time.Millisecond)
-	b.visit(l.page)
+	b.watching(l)
 	b.await(`document.querySelector('[data-worker="Worker-2"]').dataset.state === "not asked yet"`)
 	addr := l.json().Workers[1].Addr
 	l.stops["Worker-2"]()
-	for range 9 {
-		l.ask("AppID:Short:round_robin")
-	}
+	stop := l.paced(20) // a page that is late sees a later cool-down, which is longer
 	const row = `document.querySelector('[data-worker="Worker-2"]')`
 	b.await(row + `.querySelector(".word").textContent === "cooling down" && ` +
 		`/^for another \d+ s$/.test(` + row + `.querySelector(".state small").textContent)`)
 	b.await(row + `.querySelector(".error").textContent.includes("connection refused")`)
 	b.await(`document.querySelector("#happened").textContent.includes("Worker-2 is cooling down")`)
+	stop()
 	l.worker("Worker-2", addr, time.Millisecond, time.Millisecond)
 	b.await(row + `.querySelector(".word").textContent === "due for a trial" && ` +
 		row + `.querySelector(".state small").textContent === "the next request is its trial"`)
@@ -434,9 +447,9 @@ const contrast = `(() => {
 })()`
 
 // TestManyPagesBesideRequests has a hundred pages ask twice a second, as the
-// page does, and one that never reads: requests are answered all the while. How
-// long they take with and without the pages is logged only, because it also
-// depends on what else the machine does.
+// page does, and one that never reads, until a hundred requests were answered
+// beside them. How long those take with and without the pages is logged only,
+// because it also depends on what else the machine does.
 func TestManyPagesBesideRequests(t *testing.T) {
 	l := startLab(t, 0, 0)
 	times := func(more func(n int) bool) (all []time.Duration) {
@@ -450,24 +463,25 @@ func TestManyPagesBesideRequests(t *testing.T) {
 	}
 	without := times(func(n int) bool { return n < 500 })
 
-	const pages, looks = 100, 4
+	const pages, looks, wanted = 100, 4, 100
 	conn, err := net.Dial("tcp", l.pageAddr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetWriteDeadline(time.Now().Add(time.Second))
-	for err == nil {
+	for err == nil { // until nothing is taken any more
+		conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		_, err = io.WriteString(conn, strings.Repeat("GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n", 100))
 	}
 	var looked atomic.Int32
+	var over atomic.Bool // no request is sent any more
 	var looking sync.WaitGroup
 	for i := range pages {
 		looking.Go(func() {
 			client := http.Client{Transport: new(http.Transport)}
 			defer client.CloseIdleConnections()
 			next := time.NewTimer(time.Duration(i) * 500 * time.Millisecond / pages)
-			for range looks {
+			for n := 0; n < looks || !over.Load(); n++ {
 				<-next.C
 				next.Reset(500 * time.Millisecond)
 				reply, err := client.Get(l.page + "/status.json")
@@ -481,13 +495,14 @@ func TestManyPagesBesideRequests(t *testing.T) {
 			}
 		})
 	}
-	with := times(func(int) bool { return looked.Load() < pages*looks })
+	end := time.Now().Add(enough)
+	with := times(func(n int) bool { return (looked.Load() < pages*looks || n < wanted) && time.Now().Before(end) })
+	over.Store(true)
 	looking.Wait()
 	t.Logf("95 of 100 requests took at most %v, and %v with %d pages; the slowest of %d then took %v",
 		without[len(without)*95/100], with[len(with)*95/100], pages, len(with), with[len(with)-1])
-	underWine := os.Getenv("WINEPREFIX") != "" // one process then serves all sockets
-	if len(with) < 100 && !underWine {
-		t.Errorf("%d requests were answered beside the pages, want hundreds", len(with))
+	if len(with) < wanted {
+		t.Errorf("%d requests were answered beside the pages within %v", len(with), enough)
 	}
 }
 

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -110,12 +111,20 @@ func (l *firstIsStuck) Accept() (net.Conn, error) {
 		return conn, err
 	}
 	l.accepted = true
-	return &stuckConn{Conn: conn}, nil
+	closed, ended := context.WithCancel(context.Background())
+	return &stuckConn{Conn: conn, closed: closed, ended: ended}, nil
 }
 
 type stuckConn struct {
 	net.Conn
 	deadline time.Time
+	closed   context.Context
+	ended    context.CancelFunc
+}
+
+func (c *stuckConn) Close() error {
+	c.ended()
+	return c.Conn.Close()
 }
 
 func (c *stuckConn) SetWriteDeadline(at time.Time) error {
@@ -124,8 +133,12 @@ func (c *stuckConn) SetWriteDeadline(at time.Time) error {
 }
 
 func (c *stuckConn) Write([]byte) (int, error) {
-	time.Sleep(time.Until(c.deadline))
-	return 0, os.ErrDeadlineExceeded
+	select {
+	case <-c.closed.Done():
+		return 0, net.ErrClosed
+	case <-time.After(time.Until(c.deadline)):
+		return 0, os.ErrDeadlineExceeded
+	}
 }
 
 // A viewer that does not read is cut off, and the others go on.
