@@ -70,8 +70,8 @@ func workerGroup(counts ...int) group {
 // their place the most that it allows.
 func clientGroup(limit int, counts ...int) group {
 	g := group{name: "clients", title: "clients at once"}
-	g.note = fmt.Sprintf("Clients at once: %s requests a second come evenly, and their jobs take until so many wait; p99 is what is beyond that.\n",
-		bench.Number(calls))
+	g.note = fmt.Sprintf("Clients at once: %s requests a second come evenly, and their jobs take until so many wait. "+
+		"p99 is what is beyond that.\n", bench.Number(calls))
 	most := mostAtOnce(limit)
 	asked := slices.Max(counts)
 	for i := range counts {

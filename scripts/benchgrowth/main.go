@@ -144,7 +144,11 @@ func grow(ctx context.Context, groups []group, e effort, stdout, progress io.Wri
 
 // write writes the table, with what must be known to read it.
 func write(w io.Writer, groups []group, e effort) {
-	fmt.Fprintf(w, "\n%s\nLongs of no work, %d at once, for %v in each case, by least_connections, median of %d rounds\n\n", bench.Machine(), loop, e.d, e.rounds)
+	fmt.Fprintf(w, "\n%s\nJobs of no work, %d at once, for %v in each case, by least_connections", bench.Machine(), loop, e.d)
+	if e.rounds > 1 {
+		fmt.Fprintf(w, ", median of %d rounds", e.rounds)
+	}
+	fmt.Fprint(w, "\n\n")
 	lines := [][]string{{"the broker", "requests/s", "×", "p99", "CPU µs/request", "×", "MB"}}
 	for _, g := range groups {
 		lines = append(lines, []string{"**" + g.title + "**", "", "", "", "", "", ""})
