@@ -35,7 +35,7 @@ type setting struct {
 
 const (
 	loop  = 50   // requests at once, in a closed loop
-	calls = 4000 // a second, otherwise
+	calls = 2000 // a second, otherwise
 )
 
 // work is how long a job takes: as many requests are in flight as come meanwhile.
