@@ -1,7 +1,7 @@
-.PHONY: help build demo lab compare terminals test check nemesis churn simulate scale bench bench-peers picture clean
+.PHONY: help build demo lab compare terminals test check nemesis churn simulate scale bench bench-peers bench-growth picture clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build client, broker and worker into bin/
 	@mkdir -p bin
@@ -44,6 +44,9 @@ bench: ## run all benchmarks
 
 bench-peers: ## compare the broker with HAProxy and nginx, in about two minutes; needs Linux
 	@go run ./scripts/benchpeers
+
+bench-growth: ## what a request costs as the work grows, in some three minutes; needs Linux
+	@go run ./scripts/benchgrowth
 
 picture: ## draw the picture at the top of README.md anew; needs Chromium
 	go test -count=1 -v ./internal/status -run 'TestPicture$$' -picture page.png

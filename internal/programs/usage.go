@@ -1,7 +1,6 @@
 package programs
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +9,7 @@ import (
 )
 
 // CPU returns the CPU time that the processes of the program's group have used
-// so far. It needs /proc, as do Resident and OpenFiles.
+// so far. It needs /proc, as do Resident, PeakResident and OpenFiles.
 func (p *Program) CPU() (time.Duration, error) {
 	_, cpu, err := members(p.cmd.Process.Pid)
 	return cpu, err
@@ -18,14 +17,21 @@ func (p *Program) CPU() (time.Duration, error) {
 
 // Resident returns the resident memory of the processes of the program's group,
 // in bytes. What they share counts for each of them.
-func (p *Program) Resident() (sum int64, err error) {
+func (p *Program) Resident() (sum int64, err error) { return p.memory("VmRSS") }
+
+// PeakResident returns the most that Resident would have returned so far, if
+// each process had its most at the same time.
+func (p *Program) PeakResident() (sum int64, err error) { return p.memory("VmHWM") }
+
+// memory returns the sum of a field of /proc/<pid>/status, in bytes.
+func (p *Program) memory(field string) (sum int64, err error) {
 	dirs, _, err := members(p.cmd.Process.Pid)
 	for _, dir := range dirs {
 		text, err := os.ReadFile(filepath.Join(dir, "status"))
 		if err != nil {
 			return 0, err
 		}
-		n, err := parseResident(string(text))
+		n, err := parseMemory(string(text), field)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", dir, err)
 		}
@@ -68,16 +74,15 @@ func parseStat(text string) (group int, cpu time.Duration, err error) {
 	return fields[pgrp], time.Duration(fields[utime]+fields[stime]) * clockTick, nil
 }
 
-// parseResident reads the resident memory, in bytes, from the text of
-// /proc/<pid>/status.
-func parseResident(text string) (int64, error) {
+// parseMemory reads a field, in bytes, from the text of /proc/<pid>/status.
+func parseMemory(text, field string) (int64, error) {
 	for line := range strings.Lines(text) {
 		var kB int64
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kB); err == nil {
+		if _, err := fmt.Sscanf(line, field+": %d kB", &kB); err == nil {
 			return kB << 10, nil
 		}
 	}
-	return 0, errors.New("no VmRSS line") // a process that has just ended
+	return 0, fmt.Errorf("no %s line", field) // a process that has just ended
 }
 
 // members returns the directories of the processes of a group, of which there

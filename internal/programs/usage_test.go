@@ -25,13 +25,15 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
-func TestParseResident(t *testing.T) {
+func TestParseMemory(t *testing.T) {
 	const status = "Name:\tbroker\nVmHWM:\t   9000 kB\nVmRSS:\t    8204 kB\nRssAnon:\t 4000 kB\n"
-	if got, err := parseResident(status); got != 8204<<10 || err != nil {
-		t.Errorf("%d, %v, want %d", got, err, 8204<<10)
+	for field, want := range map[string]int64{"VmRSS": 8204 << 10, "VmHWM": 9000 << 10} {
+		if got, err := parseMemory(status, field); got != want || err != nil {
+			t.Errorf("%s: %d, %v, want %d", field, got, err, want)
+		}
 	}
 	for _, text := range []string{"", "Name:\tbroker\nState:\tZ (zombie)\n", "VmRSS:\t8204\n", "VmRSS:\tmany kB\n"} {
-		if got, err := parseResident(text); err == nil {
+		if got, err := parseMemory(text, "VmRSS"); err == nil {
 			t.Errorf("%q: %d, want an error", text, got)
 		}
 	}
@@ -53,6 +55,9 @@ func TestUsage(t *testing.T) {
 	both, err := p.Resident()
 	if err != nil || both < 64<<10 || both > 1<<30 {
 		t.Errorf("resident memory: %d bytes, %v", both, err)
+	}
+	if peak, err := p.PeakResident(); err != nil || peak < 64<<10 || peak > 1<<30 {
+		t.Errorf("the most of it: %d bytes, %v", peak, err)
 	}
 	first, err := p.CPU()
 	for used := first; used == first; used, err = p.CPU() {

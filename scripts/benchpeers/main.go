@@ -37,13 +37,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
-	"strings"
 
 	"balancelab/internal/cli"
 	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
+	"balancelab/scripts/bench"
 )
 
 const usage = `usage: go run ./scripts/benchpeers [flags]
@@ -86,10 +84,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return line.Wrong("-%s is %d, want %d to %d", f.name, f.value, f.least, f.atMost)
 		}
 	}
-	if runtime.GOOS != "linux" {
-		return line.Fail(errors.New("this needs Linux: CPU time and memory are read from /proc"))
+	if err := bench.NeedsProc(); err != nil {
+		return line.Fail(err)
 	}
-	err := bench(ctx, s, stdout, stderr)
+	err := compare(ctx, s, stdout, stderr)
 	if ctx.Err() != nil {
 		err = programs.ErrInterrupted
 	}
@@ -99,15 +97,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.OK
 }
 
-// bench measures and prints. When it returns, nothing that it started is
+// compare measures and prints. When it returns, nothing that it started is
 // running.
-func bench(ctx context.Context, s size, stdout, progress io.Writer) (err error) {
+func compare(ctx context.Context, s size, stdout, progress io.Writer) (err error) {
 	fmt.Fprintln(progress, "Building client, broker and worker...")
 	l, err := newLab(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
+	defer func() { err = errors.Join(err, l.Close()) }()
 	peers, leftOut := l.installed(ctx, allPeers(s))
 	for _, why := range leftOut {
 		fmt.Fprintf(progress, "Left out: %s\n", why)
@@ -119,7 +117,7 @@ func bench(ctx context.Context, s size, stdout, progress io.Writer) (err error) 
 	if err := measureAll(ctx, l, r, progress); err != nil {
 		return err
 	}
-	if err := l.close(); err != nil {
+	if err := l.Close(); err != nil {
 		return err
 	}
 	r.write(stdout, s)
@@ -140,7 +138,7 @@ func measureAll(ctx context.Context, l *lab, r *results, progress io.Writer) err
 				}
 				r.add(i, approach, f)
 				fmt.Fprintf(progress, "round %d of %d, %s, %s: %s requests/s\n",
-					round+1, l.size.rounds, approach, p.name, number(f.rate))
+					round+1, l.size.rounds, approach, p.name, bench.Number(f.rate))
 			}
 		}
 	}
@@ -153,7 +151,7 @@ func measureAll(ctx context.Context, l *lab, r *results, progress io.Writer) err
 			return fmt.Errorf("%s, %d Longs in flight: %w", p.name, l.size.longs, err)
 		}
 		r.memory[i] = memory
-		fmt.Fprintf(progress, "%d Longs in flight, %s: %s bytes each\n", l.size.longs, p.name, number(memory))
+		fmt.Fprintf(progress, "%d Longs in flight, %s: %s bytes each\n", l.size.longs, p.name, bench.Number(memory))
 	}
 	return nil
 }
@@ -189,7 +187,7 @@ func (r *results) rows(a protocol.Approach) (rows []row) {
 }
 
 func (r *results) write(w io.Writer, s size) {
-	fmt.Fprintf(w, "\n%s, %d processors, %s/%s, %s\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	fmt.Fprintf(w, "\n%s\n", bench.Machine())
 	fmt.Fprintf(w, "%d Shorts of no work, %d at once, median of %d rounds", s.n, s.c, s.rounds)
 	if s.longs > 0 {
 		fmt.Fprintf(w, "; memory with %d Longs in flight, measured once, by least_connections", s.longs)
@@ -201,15 +199,4 @@ func (r *results) write(w io.Writer, s size) {
 	}
 	fmt.Fprintln(w, "\n×: the ratio to the better of HAProxy and nginx. CPU and memory are of the peer's processes alone.")
 	fmt.Fprintln(w, "nginx has a port for each approach.")
-}
-
-// processor returns what the machine calls its processors.
-func processor() string {
-	text, _ := os.ReadFile("/proc/cpuinfo") // without it they have no name
-	for line := range strings.Lines(string(text)) {
-		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-			return strings.Join(strings.Fields(value), " ")
-		}
-	}
-	return "processor unknown"
 }

@@ -16,6 +16,7 @@ import (
 
 	"balancelab/internal/cli"
 	"balancelab/internal/protocol"
+	"balancelab/scripts/bench"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -74,8 +75,8 @@ func TestConfigurations(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, port := range test.ports {
-				if !strings.Contains(string(text), address(port)) {
-					t.Errorf("there is no %s", address(port))
+				if !strings.Contains(string(text), bench.Address(port)) {
+					t.Errorf("there is no %s", bench.Address(port))
 				}
 			}
 			if _, err := os.Stat(test.check[0]); err != nil {
@@ -121,13 +122,13 @@ func TestHAProxyChoosesByTheLastField(t *testing.T) {
 	if err := os.WriteFile(l.config("haproxy.cfg"), []byte(head+second+tail), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.start(t.Context(), "HAProxy", []string{address(l.front)}, exec.Command(program("haproxy"), "-db", "-f", l.config("haproxy.cfg"))); err != nil {
+	if _, err := l.StartReady(t.Context(), "HAProxy", exec.Command(program("haproxy"), "-db", "-f", l.config("haproxy.cfg")), bench.Answers(bench.Address(l.front))); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range protocol.Approaches() {
 		text := protocol.Request{Type: protocol.Short, Approach: a}.String()
 		for cut := range len(text) {
-			if got := askInTwo(t, address(l.front), text[:cut], text[cut:]); got != a.String() {
+			if got := askInTwo(t, bench.Address(l.front), text[:cut], text[cut:]); got != a.String() {
 				t.Errorf("%q, cut at %d, went to %q", text, cut, got)
 			}
 		}
@@ -178,10 +179,10 @@ func askInTwo(t *testing.T, addr, first, rest string) string {
 var tiny = size{rounds: 1, n: 40, c: 4}
 
 // Every peer is in both tables, or named as left out.
-func TestBench(t *testing.T) {
+func TestCompare(t *testing.T) {
 	needsLinux(t)
 	var out, progress bytes.Buffer
-	if err := bench(t.Context(), tiny, &out, &progress); err != nil {
+	if err := compare(t.Context(), tiny, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, &progress)
 	}
 	for _, p := range allPeers(tiny) {
@@ -205,7 +206,7 @@ func TestInterrupt(t *testing.T) {
 		}
 	})
 	var out bytes.Buffer
-	if err := bench(ctx, tiny, &out, progress); !errors.Is(err, context.Canceled) || out.Len() > 0 {
+	if err := compare(ctx, tiny, &out, progress); !errors.Is(err, context.Canceled) || out.Len() > 0 {
 		t.Errorf("%v, and printed %q", err, &out)
 	}
 	nothingLeft(t)
@@ -235,16 +236,16 @@ func TestNotInstalled(t *testing.T) {
 func TestFailure(t *testing.T) {
 	needsLinux(t)
 	l := newTestLab(t)
-	_, err := l.start(t.Context(), "broker", []string{address(l.front)}, l.Command("broker", "-nonsense"))
+	_, err := l.StartReady(t.Context(), "broker", l.Command("broker", "-nonsense"), bench.Answers(bench.Address(l.front)))
 	if err == nil || !strings.Contains(err.Error(), "broker did not start (exit status 2)") || !strings.Contains(err.Error(), "-nonsense") {
 		t.Errorf("%v", err)
 	}
 	// Nothing listens: every request fails.
-	if _, err := l.load(t.Context(), address(l.front), 7, 2, protocol.Short, protocol.RoundRobin); err == nil ||
+	if _, err := l.load(t.Context(), bench.Address(l.front), 7, 2, protocol.Short, protocol.RoundRobin); err == nil ||
 		!strings.Contains(err.Error(), "7 of 7 requests: connect: connection refused") {
 		t.Errorf("%v", err)
 	}
-	if err := l.close(); err != nil {
+	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
 	nothingLeft(t)
@@ -272,7 +273,7 @@ func newTestLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := l.close(); err != nil {
+		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -282,14 +283,8 @@ func newTestLab(t *testing.T) *lab {
 // nothingLeft checks that this process has no child.
 func nothingLeft(t *testing.T) {
 	t.Helper()
-	files, _ := filepath.Glob("/proc/self/task/*/children")
-	if len(files) == 0 {
-		t.Log("this system does not list a process's children")
-	}
-	for _, file := range files {
-		if pids, err := os.ReadFile(file); err == nil && len(pids) > 0 {
-			t.Errorf("processes that are left: %s", pids)
-		}
+	if ids := bench.Children(); ids != "" {
+		t.Errorf("processes that are left: %s", ids)
 	}
 }
 

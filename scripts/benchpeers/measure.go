@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,50 +9,20 @@ import (
 
 	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
+	"balancelab/scripts/bench"
 )
 
-// A report is what we need of the report of "client -json".
-type report struct {
-	Rate struct {
-		Answered float64 `json:"answered"`
-	} `json:"rate"`
-	Latency *struct {
-		P50 float64 `json:"p50_seconds"`
-		P99 float64 `json:"p99_seconds"`
-	} `json:"latency"`
-	Errors []struct {
-		Cause string `json:"cause"`
-		Count int64  `json:"count"`
-	} `json:"errors"`
-}
-
 // load has the client send n requests to addr, c at once. A request that was
-// not answered is an error: figures of a peer that fails compare with nothing.
-func (l *lab) load(ctx context.Context, addr string, n, c int, t protocol.Type, a protocol.Approach) (report, error) {
-	late, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	client, err := l.Run(late, "client", l.Command("client", "-broker", addr,
-		"-n", strconv.Itoa(n), "-c", strconv.Itoa(c), "-json", t.String(), a.String()))
+// not answered is an error.
+func (l *lab) load(ctx context.Context, addr string, n, c int, t protocol.Type, a protocol.Approach) (bench.Report, error) {
+	r, err := l.Load(ctx, addr, "-n", strconv.Itoa(n), "-c", strconv.Itoa(c), t.String(), a.String())
 	switch {
-	case late.Err() != nil:
-		return report{}, fmt.Errorf("the load run was cut off: %w", late.Err())
 	case err != nil:
-		return report{}, err
+		return r, err
+	case r.Requests.Sent != int64(n):
+		return r, fmt.Errorf("the client sent %d of %d requests", r.Requests.Sent, n)
 	}
-	var r report
-	if err := json.Unmarshal([]byte(client.Stdout.String()), &r); err != nil {
-		return report{}, fmt.Errorf("the client's report: %w (%s)\n%s", err, client.State(), client.Said())
-	}
-	if client.Code() != 0 {
-		err = fmt.Errorf("the client ended with %s", client.State())
-	}
-	for _, e := range r.Errors {
-		err = errors.Join(err, fmt.Errorf("%d of %d requests: %s", e.Count, n, e.Cause))
-	}
-	if err == nil && r.Latency == nil {
-		err = errors.New("the client's report has no latency")
-	}
-	return r, err
+	return r, r.Failed()
 }
 
 // measureLoad starts a peer, measures it under load, and stops it.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"balancelab/internal/protocol"
+	"balancelab/scripts/bench"
 )
 
 // A peer is what stands between the client and the workers.
@@ -36,7 +37,7 @@ func allPeers(s size) []peer {
 	broker := func(name string, flags ...string) peer {
 		return peer{name: name, command: func(l *lab) *exec.Cmd {
 			return l.Command("broker", append([]string{
-				"-listen", address(l.front), "-workers", l.workerList(),
+				"-listen", bench.Address(l.front), "-workers", l.workerList(),
 				"-drain-timeout", "0s", "-max-conns", strconv.Itoa(2*s.c + s.longs + 100),
 			}, flags...)...)
 		}}
@@ -79,11 +80,11 @@ func program(name string) string {
 func (p *peer) address(l *lab, a protocol.Approach) string {
 	switch {
 	case p.command == nil:
-		return address(l.workers[0])
+		return bench.Address(l.workers[0])
 	case p.twoPorts && a == protocol.RoundRobin:
-		return address(l.second)
+		return bench.Address(l.second)
 	}
-	return address(l.front)
+	return bench.Address(l.front)
 }
 
 var aVersion = regexp.MustCompile(`\d+(\.\d+)+`)
@@ -144,7 +145,7 @@ func (l *lab) copyConfig(name string) error {
 func (l *lab) workerList() string {
 	var list []string
 	for _, port := range l.workers {
-		list = append(list, address(port))
+		list = append(list, bench.Address(port))
 	}
 	return strings.Join(list, ",")
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"regexp"
 	"slices"
 	"strconv"
+
+	"balancelab/scripts/bench"
 )
 
 // ports are where the programs of a run listen, all on 127.0.0.1.
@@ -21,30 +21,12 @@ var realPorts = ports{8000, 8001, [3]int{9002, 9003, 9004}}
 
 func (p ports) all() []int { return append([]int{p.front, p.second}, p.workers[:]...) }
 
-func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
-// freePorts returns ports on which nothing listens. They are not those that the
-// system would hand out: it hands the same ones out to outgoing connections,
-// of which a run makes so many that one would soon have taken them.
 func freePorts() (ports, error) {
-	const first, last = 20000, 32000 // Linux hands out from 32768 on
-	var found []int
-	for range 1000 {
-		port := first + rand.IntN(last-first)
-		l, err := net.Listen("tcp", address(port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		if slices.Contains(found, port) {
-			continue
-		}
-		found = append(found, port)
-		if len(found) == 5 {
-			return ports{found[0], found[1], [3]int(found[2:])}, nil
-		}
+	p, err := bench.FreePorts(5)
+	if err != nil {
+		return ports{}, err
 	}
-	return ports{}, fmt.Errorf("there are no five free ports between %d and %d", first, last)
+	return ports{p[0], p[1], [3]int(p[2:])}, nil
 }
 
 var anAddress = regexp.MustCompile(`127\.0\.0\.1:(\d+)`)
@@ -61,7 +43,7 @@ func withPorts(config string, p ports) (string, error) {
 			err = fmt.Errorf("%s is none of the ports %v", found, from)
 			return found
 		}
-		return address(to[i])
+		return bench.Address(to[i])
 	})
 	return config, err
 }

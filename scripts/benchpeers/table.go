@@ -1,14 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"math"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
-	"unicode/utf8"
+
+	"balancelab/scripts/bench"
 )
 
 // A measurement is what was measured of one peer by one approach. What was not
@@ -38,20 +34,9 @@ func medians(rounds []measurement) measurement {
 		for _, r := range rounds {
 			values = append(values, *r.fields()[i])
 		}
-		*field = median(values)
+		*field = bench.Median(values)
 	}
 	return m
-}
-
-// median returns the median of values, without those that were not measured.
-func median(values []float64) float64 {
-	values = slices.DeleteFunc(slices.Clone(values), math.IsNaN)
-	slices.Sort(values)
-	n := len(values)
-	if n == 0 {
-		return math.NaN()
-	}
-	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 // A row is one peer's line of a table.
@@ -91,63 +76,11 @@ func writeTable(w io.Writer, title string, rows []row) {
 	for _, r := range rows {
 		lines = append(lines, []string{
 			r.name,
-			number(r.rate), ratio(r.rate, b.rate),
-			milliseconds(r.p50), milliseconds(r.p99),
-			number(r.cpu * 1e6), ratio(r.cpu, b.cpu),
-			number(r.memory), ratio(r.memory, b.memory),
+			bench.Number(r.rate), bench.Ratio(r.rate, b.rate),
+			bench.Milliseconds(r.p50), bench.Milliseconds(r.p99),
+			bench.Number(r.cpu * 1e6), bench.Ratio(r.cpu, b.cpu),
+			bench.Number(r.memory), bench.Ratio(r.memory, b.memory),
 		})
 	}
-	widths := make([]int, len(lines[0]))
-	for _, line := range lines {
-		for i, cell := range line {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for n, line := range lines {
-		for i, cell := range line {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				fmt.Fprintf(w, "| %s%s |", cell, pad)
-			} else {
-				fmt.Fprintf(w, " %s%s |", pad, cell)
-			}
-		}
-		fmt.Fprintln(w)
-		if n == 0 {
-			fmt.Fprintf(w, "|-%s-|", strings.Repeat("-", widths[0]))
-			for _, width := range widths[1:] {
-				fmt.Fprintf(w, "-%s:|", strings.Repeat("-", width))
-			}
-			fmt.Fprintln(w)
-		}
-	}
-}
-
-const notMeasured = "–"
-
-// number prints a whole number with a comma between thousands.
-func number(x float64) string {
-	if math.IsNaN(x) {
-		return notMeasured
-	}
-	s := strconv.FormatInt(int64(math.Round(x)), 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-func ratio(x, to float64) string {
-	if to == 0 || math.IsNaN(x/to) {
-		return notMeasured // a short load may take less CPU time than a clock tick
-	}
-	return strconv.FormatFloat(x/to, 'f', 2, 64)
-}
-
-func milliseconds(seconds float64) string {
-	if math.IsNaN(seconds) {
-		return notMeasured
-	}
-	d := time.Duration(seconds * float64(time.Second))
-	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 1, 64) + " ms"
+	bench.WriteTable(w, lines)
 }
