@@ -145,11 +145,10 @@ type Exchange struct {
 
 // LastServing returns the part of Serving that was the last worker's.
 func (x *Exchange) LastServing() time.Duration {
-	d := x.Serving
-	for _, before := range x.failed {
-		d -= before.served
+	if n := len(x.failed); n > 0 {
+		return x.Serving - x.failed[n-1].served
 	}
-	return d
+	return x.Serving
 }
 
 // lap returns the time since the mark, and sets the mark to now.
@@ -251,7 +250,7 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 	}
 	switch b.decide(ctx, x, err) {
 	case nextWorker:
-		err.served = x.LastServing()
+		err.served = x.Serving
 		x.failed = append(x.failed, err)
 		return b.choose(ctx, client, x)
 	case sameWorker:

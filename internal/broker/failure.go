@@ -25,7 +25,7 @@ type AttemptError struct {
 	Job    JobState
 	Err    error
 
-	served time.Duration // how long the worker had the job; 0 if nothing was tried after it
+	served time.Duration // Exchange.Serving up to here; 0 if nothing was tried after it
 }
 
 // Error names the worker and the reason, and not what became of the job.
