@@ -162,7 +162,6 @@ func (b *Broker) received(x *Exchange, err error, interrupted bool) *AttemptErro
 	if reason, refused := protocol.CutRefusal(answer.Text); refused {
 		return x.attemptError(JobRefused, &protocol.RefusalError{Reason: reason})
 	}
-	b.release(x, balance.Answered)
 	return nil
 }
 

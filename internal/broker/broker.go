@@ -244,10 +244,16 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 	if err == nil {
 		err = b.receive(client, x)
 	}
-	if err == nil {
-		b.reply(client, x)
-		return nil
+	if err != nil {
+		return b.failed(ctx, client, x, err)
 	}
+	b.release(x, balance.Answered)
+	b.reply(client, x)
+	return nil
+}
+
+// failed goes on after a failed attempt.
+func (b *Broker) failed(ctx context.Context, client *server.Conn, x *Exchange, err *AttemptError) server.Handler {
 	switch b.decide(ctx, x, err) {
 	case nextWorker:
 		err.served = x.Serving
