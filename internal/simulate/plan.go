@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,35 +82,40 @@ type clientPlan struct {
 type kind int
 
 const (
-	lag        kind = iota // a link is slow
-	cuts                   // writes on a link are cut at any byte
-	resets                 // connections of a link are reset by what is written
-	partition              // nothing passes between the broker and a worker
-	oneWay                 // nothing passes in one direction
-	clientsCut             // nothing passes between the clients and the broker
-	crash                  // a worker is killed, and started again
-	power                  // a worker's machine vanishes, and comes back
-	restart                // a worker is stopped, drains, and is started again
-	noFiles                // the broker, or a worker, can't open files
-	unread                 // the broker's output is not read
-	drainUp                // a worker is drained by an order, restarted, and up again
-	reweigh                // a worker gets another weight, and another one back
-	relimit                // a worker gets another limit, and another one back
-	addRemove              // a worker is removed, and one is added in its place
+	lag         kind = iota // a link is slow
+	cuts                    // writes on a link are cut at any byte
+	resets                  // connections of a link are reset by what is written
+	partition               // nothing passes between the broker and a worker
+	oneWay                  // nothing passes in one direction
+	clientsCut              // nothing passes between the clients and the broker
+	crash                   // a worker is killed, and started again
+	power                   // a worker's machine vanishes, and comes back
+	restart                 // a worker is stopped, drains, and is started again
+	brokerCrash             // the broker is killed, and started again
+	noFiles                 // the broker, or a worker, can't open files
+	unread                  // the broker's output is not read
+	drainUp                 // a worker is drained by an order, restarted, and up again
+	reweigh                 // a worker gets another weight, and another one back
+	relimit                 // a worker gets another limit, and another one back
+	addRemove               // a worker is removed, and one is added in its place
 	numKinds
 )
 
 var kindNames = [numKinds]string{
-	"lag", "cuts", "resets", "partition", "one-way", "clients-cut", "crash", "power", "restart", "no-files",
-	"unread", "drain-up", "reweigh", "relimit", "add-remove",
+	"lag", "cuts", "resets", "partition", "one-way", "clients-cut", "crash", "power", "restart", "broker-crash",
+	"no-files", "unread", "drain-up", "reweigh", "relimit", "add-remove",
 }
+
+// passive reports whether nothing is done to a program: what happens is known from
+// the plan, where it happens.
+func (k kind) passive() bool { return k < crash || k == noFiles || k == unread }
 
 // A trouble is one thing that happens, and ends.
 type trouble struct {
 	number int
 	kind
 	window
-	worker int // its index; for noFiles len(workers) is the broker
+	worker int // its index; len(workers) is the broker
 	n      int // a weight or a limit; for links which of them, see linksOf
 }
 
@@ -188,7 +194,7 @@ func (d drawer) broker(b *brokerPlan) {
 
 func (d drawer) worker(i int, b *brokerPlan, quick bool) workerPlan {
 	w := workerPlan{
-		Worker: balance.Worker{Name: fmt.Sprintf("Worker-%d", i+1), Addr: fmt.Sprintf("worker-%d", i+1), Weight: 1, Limit: b.perWorker},
+		Worker: balance.Worker{Name: fmt.Sprintf("Worker-%d", i+1), Addr: fmt.Sprintf("worker-%d:%d", i+1, 9002+i), Weight: 1, Limit: b.perWorker},
 		long:   5 * time.Second, short: time.Second, latency: d.between(10*time.Microsecond, 20*time.Millisecond),
 	}
 	if quick {
@@ -257,6 +263,9 @@ func (d drawer) troubles(p *plan, lasts time.Duration) {
 	if len(kinds) == 0 || d.oneOf(12) {
 		return
 	}
+	if d.oneOf(8) {
+		kinds = []kind{pick(d, kinds...)}
+	}
 	mean := d.between(500*time.Millisecond, 15*time.Second)
 	longest := pick(d, time.Second, 5*time.Second, 40*time.Second)
 	for at := time.Duration(0); ; {
@@ -266,8 +275,11 @@ func (d drawer) troubles(p *plan, lasts time.Duration) {
 		}
 		t := trouble{number: len(p.troubles) + 1, kind: pick(d, kinds...), worker: d.IntN(len(p.workers)), n: d.IntN(6)}
 		t.window = window{at, at + d.between(time.Millisecond, longest)}
-		if t.kind == noFiles {
+		switch t.kind {
+		case noFiles:
 			t.worker = d.IntN(len(p.workers) + 1)
+		case brokerCrash, unread:
+			t.worker = len(p.workers)
 		}
 		p.troubles = append(p.troubles, t)
 	}
@@ -297,6 +309,11 @@ func keep[T any](all []T, numbers []int, number func(T) int) (kept []T) {
 		}
 	}
 	return kept
+}
+
+// has reports whether there is a trouble of a kind at any time of a window.
+func (p *plan) has(k kind, from, to time.Duration) bool {
+	return slices.ContainsFunc(p.troubles, func(t trouble) bool { return t.kind == k && t.from <= to && from <= t.to })
 }
 
 // end returns when the last trouble is over and the last client has come.
