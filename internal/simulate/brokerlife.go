@@ -45,6 +45,9 @@ func (l *lab) startBroker() {
 	b.stop, b.cancel, b.served = stop, cancel, make(chan error, 1)
 	b.beside.Go(func() { b.broker.Watch.Run(beside) })
 	b.beside.Go(func() { b.recorder.Watch(beside) })
+	for _, v := range l.viewers {
+		b.beside.Go(func() { b.view(beside, v) })
+	}
 	s := server.Server{
 		Handle: b.broker.Handle, MaxConns: l.plan.broker.maxConns, Paused: b.log.Paused, Panicked: l.panicked,
 		Stopping: func(int) time.Duration {

@@ -23,6 +23,7 @@ type plan struct {
 	workers  []workerPlan
 	clients  []clientPlan
 	troubles []trouble
+	viewers  []viewerPlan
 	coarse   bool          // times are round, and links have no jitter: much happens at the same moment
 	stop     time.Duration // when the broker is told to stop; 0: when all is over
 }
@@ -148,6 +149,13 @@ func draw(seed uint64) *plan {
 	d.troubles(p, lasts)
 	if d.oneOf(5) {
 		p.stop = d.between(lasts/2, lasts)
+		if d.oneOf(3) {
+			p.troubles = append(p.troubles, trouble{number: len(p.troubles) + 1, kind: unread, worker: len(p.workers),
+				window: window{p.stop - d.between(0, 5*time.Second), p.stop + d.between(0, time.Minute)}})
+		}
+	}
+	if d.oneOf(3) {
+		d.viewers(p, lasts)
 	}
 	if d.oneOf(4) {
 		p.round()
@@ -282,6 +290,16 @@ func (d drawer) troubles(p *plan, lasts time.Duration) {
 			t.worker = len(p.workers)
 		}
 		p.troubles = append(p.troubles, t)
+	}
+}
+
+// viewers draws some that watch the page, for a time or to the end.
+func (d drawer) viewers(p *plan, lasts time.Duration) {
+	for range 1 + d.IntN(4) {
+		v := viewerPlan{pause: pick(d, 0, 50*time.Millisecond, d.between(0, time.Minute), patience)}
+		v.from = d.between(0, lasts)
+		v.to = pick(d, v.from+d.between(0, lasts), patience)
+		p.viewers = append(p.viewers, v)
 	}
 }
 
