@@ -17,9 +17,6 @@ type Selector interface {
 	add(m *member)
 	// remove is called when m is a member no longer.
 	remove(m *member)
-	// beginTurns is called when members have come or gone, or have other weights,
-	// by an order. No member has credit or debt then.
-	beginTurns(members []*member)
 	// first returns the member to choose for a new request: an open one, or if
 	// there is none, the best of those that are a last resort, or nil.
 	first() *member
@@ -60,9 +57,9 @@ type member struct {
 
 	class *class // by RoundRobin: the one that it is in
 	place int    // in its class
-	paid  int    // by RoundRobin: for all the times that it was chosen
+	paid  int64  // by RoundRobin: for all the times that it was chosen
 	seat  grade  // by RoundRobin: the side that it is on
-	kept  int    // by RoundRobin: its credit when it last left its side to be unusable
+	kept  int64  // by RoundRobin: its credit when it last left its side to be unusable
 
 	health
 	healthy  bool // it is up or due for a trial, and does not drain; kept by Pool.changed

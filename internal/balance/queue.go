@@ -81,7 +81,7 @@ func (p *Pool) Leave(r *Request) (Lease, bool) {
 	}
 	if w.element != nil {
 		w.leave()
-		p.serve() // the next one may be less particular
+		p.serveAll() // the next one may be less particular; if there is none, no timer is needed
 		return Lease{}, false
 	}
 	for {

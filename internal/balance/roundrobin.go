@@ -1,6 +1,9 @@
 package balance
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // RoundRobin gives each worker its turn: 1, 2, 3, 1, …; with weights, as many
 // turns as the weight says, spread out smoothly (5, 1, 1 gives a a b a c a a,
@@ -10,9 +13,13 @@ import "slices"
 // nginx's rule: at every choice each worker's credit grows by its weight. The
 // worker with the most credit is chosen, and pays the sum of all weights.
 //
+// Here both are divided by the sum of all weights, so that credit is counted in
+// turns: it stays worth as much when workers come and go, and nobody has a burst of
+// turns for that.
+//
 // Done literally, that looks at every worker at every choice. Two steps avoid it.
-// First, credits are computed when they are needed: the number of choices so
-// far, times the weight, less what the worker has paid. Second, workers of
+// First, credits are computed when they are needed: what all choices so far have
+// earned for a unit of weight, times the weight, less what the worker has paid. Second, workers of
 // equal weight earn equally, so among themselves they simply take turns. They
 // form a class, and only the one whose turn it is can be the best. A choice
 // looks at one worker for each weight that occurs, whatever the number of
@@ -22,8 +29,7 @@ import "slices"
 // cool-down starts with no credit and no debt: if it had earned all the time, it
 // would now be given all the turns that it missed. One that was only full goes on
 // with the credit or debt that it had. So its share is as its weight says, though
-// it is full again and again. After an order that changes the workers or their
-// weights, all start without credit and without debt.
+// it is full again and again.
 //
 // The zero value is ready for [NewPool].
 type RoundRobin struct {
@@ -44,8 +50,17 @@ type class struct {
 // those that are a last resort. While no worker is open, they take turns by the
 // same rule. A choice on one side earns nothing for the other.
 type side struct {
-	choices int
-	weights int // the sum
+	weights int64 // the sum
+	unit    int64 // what a choice earns for each unit of weight: turn/weights
+	earned  int64 // what all choices have. It wraps around, as what was paid does
+}
+
+// turn is what a turn costs, but for the rounding of a side's unit.
+const turn = 1 << 40
+
+func (s *side) weigh(more int) {
+	s.weights += int64(more)
+	s.unit = turn / max(s.weights, 1)
 }
 
 func (r *RoundRobin) add(m *member) {
@@ -82,44 +97,13 @@ func (r *RoundRobin) remove(m *member) {
 	c.next %= len(c.members)
 }
 
-func (r *RoundRobin) beginTurns(members []*member) {
-	for _, m := range members {
-		m.kept = 0
-		if m.seat != unusable {
-			m.paid = r.sides[m.seat].choices * m.weight
-		}
-	}
-}
-
 func (r *RoundRobin) changed(m *member) {
 	if m.seat == m.grade {
 		return
 	}
-	was, weights := m.seat, r.sides[open].weights
+	was := m.seat
 	r.stand(m)
 	r.sit(m, was)
-	if was != unusable && m.grade != unusable { // a cool-down, or its end
-		r.rescale(weights)
-	}
-}
-
-// rescale changes the credit of the open workers when the sum of their weights
-// was another one before, so that it is worth as many turns as before. Otherwise,
-// with weights of 1000, 2 and 3, one that had nearly earned a turn would have
-// hundreds in a row when the first one cools down.
-func (r *RoundRobin) rescale(before int) {
-	s := &r.sides[open]
-	if len(r.classes) == 1 || before == 0 {
-		return
-	}
-	for _, c := range r.classes {
-		for _, m := range c.members {
-			if m.seat == open {
-				credit := s.choices*m.weight - m.paid
-				m.paid = s.choices*m.weight - credit*s.weights/before
-			}
-		}
-	}
 }
 
 // stand takes m from its side.
@@ -130,9 +114,9 @@ func (r *RoundRobin) stand(m *member) {
 	s := &r.sides[m.seat]
 	m.kept = 0
 	if m.seat == open {
-		m.kept = s.choices*m.weight - m.paid
+		m.kept = s.earned*int64(m.weight) - m.paid
 	}
-	s.weights -= m.weight
+	s.weigh(-m.weight)
 	m.class.seats[m.seat].remove(m.place)
 	m.seat = unusable
 }
@@ -147,8 +131,8 @@ func (r *RoundRobin) sit(m *member, was grade) {
 		m.kept = 0
 	}
 	s := &r.sides[m.grade]
-	s.weights += m.weight
-	m.paid = s.choices*m.weight - m.kept
+	s.weigh(m.weight)
+	m.paid = s.earned*int64(m.weight) - m.kept
 	m.class.seats[m.grade].add(m.place)
 	m.seat = m.grade
 }
@@ -195,15 +179,16 @@ func (r *RoundRobin) compare(a, b *member) int {
 	if a.seat != b.seat {
 		return int(a.seat) - int(b.seat)
 	}
-	return r.credit(b) - r.credit(a)
+	return cmp.Compare(r.credit(b), r.credit(a))
 }
 
 // credit is what m has if the next choice is made on its side.
-func (r *RoundRobin) credit(m *member) int {
+func (r *RoundRobin) credit(m *member) int64 {
 	if m.seat == unusable {
 		return 0
 	}
-	return (r.sides[m.seat].choices+1)*m.weight - m.paid
+	s := &r.sides[m.seat]
+	return (s.earned+s.unit)*int64(m.weight) - m.paid
 }
 
 // before puts members of equal credit in the order of their turns.
@@ -233,6 +218,6 @@ func (r *RoundRobin) assigned(m *member, again bool) {
 		return
 	}
 	s := &r.sides[m.seat]
-	s.choices++
-	m.paid += s.weights
+	s.earned += s.unit
+	m.paid += s.unit * s.weights
 }
