@@ -17,9 +17,10 @@ type Selector interface {
 	add(m *member)
 	// remove is called when m is a member no longer.
 	remove(m *member)
-	// first returns the member to choose for a new request: an open one, or if
-	// there is none, the best of those that are a last resort, or nil.
-	first() *member
+	// first returns the member to choose: an open one, or if there is none, the best
+	// of those that are a last resort, or nil. again is a request that was assigned
+	// before, or nil for a new one. It may have met the member.
+	first(again *Request) *member
 	// compares returns how many members first looks at.
 	compares() int
 	// before reports whether a is better than b. The order is strict: of two
@@ -179,7 +180,7 @@ func (p *Pool) Assign(selector int, r *Request) (Lease, bool) {
 
 func (p *Pool) choose(s Selector, r *Request) *member {
 	if r.n == 0 {
-		if m := s.first(); p.takes(m) { // if others wait, no member takes one more
+		if m := s.first(nil); p.takes(m) { // if others wait, no member takes one more
 			return m
 		}
 		return nil

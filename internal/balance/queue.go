@@ -132,7 +132,7 @@ func (p *Pool) serveAll() {
 	p.serveFailed()
 	for first := p.queue.fresh.Front(); first != nil; first = p.queue.fresh.Front() {
 		w := first.Value.(*wait)
-		m := p.selectors[w.selector].first()
+		m := p.selectors[w.selector].first(nil)
 		if !p.takes(m) {
 			break
 		}

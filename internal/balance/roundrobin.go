@@ -44,6 +44,7 @@ type class struct {
 	members []*member
 	seats   [unusable]set // of places in members, by their grade
 	next    int           // the place from which the next turn is looked for
+	again   int           // the same for a further attempt; 0 until there was one
 }
 
 // A side is what RoundRobin knows of the open workers together; and again, of
@@ -89,6 +90,9 @@ func (r *RoundRobin) remove(m *member) {
 	c.members = slices.Delete(c.members, m.place, m.place+1)
 	if m.place < c.next {
 		c.next--
+	}
+	if m.place < c.again {
+		c.again--
 	}
 	if len(c.members) == 0 {
 		r.classes = slices.DeleteFunc(r.classes, func(other *class) bool { return other == c })
@@ -137,10 +141,10 @@ func (r *RoundRobin) sit(m *member, was grade) {
 	m.seat = m.grade
 }
 
-func (r *RoundRobin) first() *member {
+func (r *RoundRobin) first(again *Request) *member {
 	var best *member
 	for _, c := range r.classes {
-		m := c.turn()
+		m := c.turn(again)
 		if m == nil {
 			continue
 		}
@@ -157,20 +161,35 @@ func (r *RoundRobin) first() *member {
 
 func (r *RoundRobin) compares() int { return len(r.classes) }
 
-// turn returns the first open member from next on; or, if no member is open, the
+// turn returns the first open member whose turn comes; or, if no member is open, the
 // first one that is a last resort; or nil. It passes over 64 members at a time:
 // when one of 10,000 is left, a choice takes 0.4 µs (BenchmarkOneLeft).
-func (c *class) turn() *member {
+//
+// For a further attempt, one member that the request has met is passed over. If it
+// has met the next one too, that is returned: the caller has to look further.
+func (c *class) turn(again *Request) *member {
+	from := c.from(again != nil)
 	for _, seats := range c.seats {
-		i := seats.next(c.next)
-		if i < 0 {
-			i = seats.next(0)
+		i := seats.round(from)
+		if i >= 0 && again != nil && again.tried(c.members[i]) {
+			met := i
+			if i = seats.round(met + 1); i == met {
+				continue
+			}
 		}
 		if i >= 0 {
 			return c.members[i]
 		}
 	}
 	return nil
+}
+
+// from returns the place from which the next turn is looked for.
+func (c *class) from(again bool) int {
+	if again && c.again > 0 {
+		return c.again
+	}
+	return c.next
 }
 
 // compare returns a negative number if a comes before b, a positive one if b
@@ -191,7 +210,8 @@ func (r *RoundRobin) credit(m *member) int64 {
 	return (s.earned+s.unit)*int64(m.weight) - m.paid
 }
 
-// before puts members of equal credit in the order of their turns.
+// before puts members of equal credit in the order of their turns. It is asked for
+// further attempts only.
 func (r *RoundRobin) before(a, b *member) bool {
 	if c := r.compare(a, b); c != 0 {
 		return c < 0
@@ -203,20 +223,19 @@ func (r *RoundRobin) before(a, b *member) bool {
 }
 
 // hadTurn reports whether m's turn comes only when its class starts again.
-func (r *RoundRobin) hadTurn(m *member) bool { return m.place < m.class.next }
+func (r *RoundRobin) hadTurn(m *member) bool { return m.place < m.class.from(true) }
 
-// assigned passes the turn on. A further attempt of a request costs m no
-// credit: otherwise a worker that keeps failing would pile up debts on the
-// others. Nor does it move a turn that was not m's, which happens when the
-// attempt followed an order taken earlier.
+// assigned passes the turn on. A further attempt of a request is no turn: it costs m
+// no credit and moves nobody's turn, so that whatever fails, the shares of new
+// requests stay. Further attempts go round by themselves. Otherwise all that a
+// worker fails would go to the one behind it.
 func (r *RoundRobin) assigned(m *member, again bool) {
 	c := m.class
-	if m == c.turn() {
-		c.next = (m.place + 1) % len(c.members)
-	}
 	if again {
+		c.again = m.place + 1
 		return
 	}
+	c.next = (m.place + 1) % len(c.members)
 	s := &r.sides[m.seat]
 	s.earned += s.unit
 	m.paid += s.unit * s.weights

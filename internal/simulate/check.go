@@ -228,8 +228,9 @@ func (c *checker) assigned(r *request, x *broker.Exchange) {
 		c.doubt("%v: assigned to %s, which has drained", r, x.Worker)
 	}
 	if waited || r.tries > 1 {
-		c.turns.end()
-		c.turns.further = c.turns.further || r.tries > 1
+		if waited {
+			c.turns.end()
+		}
 		c.look(first, nil, nil)
 		return
 	}

@@ -158,7 +158,7 @@ func (c *checker) crashed(b *brokerLife) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.touch()
-	c.turns = turns{}
+	c.turns.end()
 	c.tally, c.again = tally{}, 0
 	clear(c.resting)
 	for _, r := range c.requests {
@@ -173,7 +173,6 @@ func (c *checker) ordered(w control.Worker) {
 	defer c.mu.Unlock()
 	c.touch()
 	c.turns.end()
-	c.turns.further = false // an order has all begin anew
 	if w.Name != "" {
 		c.addrs[w.Name] = w.Addr
 	}
