@@ -1,9 +1,6 @@
 package balance
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // RoundRobin gives each worker its turn: 1, 2, 3, 1, …; with weights, as many
 // turns as the weight says, spread out smoothly (5, 1, 1 gives a a b a c a a,
@@ -143,17 +140,16 @@ func (r *RoundRobin) sit(m *member, was grade) {
 
 func (r *RoundRobin) first(again *Request) *member {
 	var best *member
+	var most int64 // the credit of best
 	for _, c := range r.classes {
 		m := c.turn(again)
 		if m == nil {
 			continue
 		}
-		if best == nil {
-			best = m
-			continue
-		}
-		if d := r.compare(m, best); d < 0 || d == 0 && m.index < best.index {
-			best = m
+		credit := r.credit(m)
+		if best == nil || m.seat < best.seat ||
+			m.seat == best.seat && (credit > most || credit == most && m.index < best.index) {
+			best, most = m, credit
 		}
 	}
 	return best
@@ -170,12 +166,12 @@ func (r *RoundRobin) compares() int { return len(r.classes) }
 func (c *class) turn(again *Request) *member {
 	from := c.from(again != nil)
 	for _, seats := range c.seats {
-		i := seats.round(from)
-		if i >= 0 && again != nil && again.tried(c.members[i]) {
-			met := i
-			if i = seats.round(met + 1); i == met {
-				continue
-			}
+		i := seats.next(from)
+		if i < 0 {
+			i = seats.next(0)
+		}
+		if again != nil {
+			i = c.passOver(again, i, seats)
 		}
 		if i >= 0 {
 			return c.members[i]
@@ -184,21 +180,28 @@ func (c *class) turn(again *Request) *member {
 	return nil
 }
 
+// passOver returns i, or the next one of the seats if again has met the member at i;
+// -1 if there is no other.
+func (c *class) passOver(again *Request, i int, seats set) int {
+	if i < 0 || !again.tried(c.members[i]) {
+		return i
+	}
+	other := seats.next(i + 1)
+	if other < 0 {
+		other = seats.next(0)
+	}
+	if other == i {
+		return -1
+	}
+	return other
+}
+
 // from returns the place from which the next turn is looked for.
 func (c *class) from(again bool) int {
 	if again && c.again > 0 {
 		return c.again
 	}
 	return c.next
-}
-
-// compare returns a negative number if a comes before b, a positive one if b
-// comes before a, and 0 if neither grade nor credit tells them apart.
-func (r *RoundRobin) compare(a, b *member) int {
-	if a.seat != b.seat {
-		return int(a.seat) - int(b.seat)
-	}
-	return cmp.Compare(r.credit(b), r.credit(a))
 }
 
 // credit is what m has if the next choice is made on its side.
@@ -213,8 +216,11 @@ func (r *RoundRobin) credit(m *member) int64 {
 // before puts members of equal credit in the order of their turns. It is asked for
 // further attempts only.
 func (r *RoundRobin) before(a, b *member) bool {
-	if c := r.compare(a, b); c != 0 {
-		return c < 0
+	if a.seat != b.seat {
+		return a.seat < b.seat
+	}
+	if x, y := r.credit(a), r.credit(b); x != y {
+		return x > y
 	}
 	if x, y := r.hadTurn(a), r.hadTurn(b); x != y {
 		return y

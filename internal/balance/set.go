@@ -20,14 +20,6 @@ func (s set) remove(i int) {
 	}
 }
 
-// round is next, from 0 on again if there is none.
-func (s set) round(from int) int {
-	if i := s.next(from); i >= 0 {
-		return i
-	}
-	return s.next(0)
-}
-
 // next returns the smallest number in the set that is not below from, or -1.
 func (s set) next(from int) int {
 	for w := from / 64; w < len(s); w++ {
