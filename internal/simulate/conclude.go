@@ -199,7 +199,7 @@ func (c *checker) stoppedWith(err error) {
 }
 
 // drainedWith checks how a worker ended that was told to stop.
-func (c *checker) drainedWith(w *life, err error) {
+func (c *checker) drainedWith(w *workerLife, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {

@@ -144,35 +144,33 @@ func (l *lab) hostOf(t trouble) string {
 type host struct {
 	*lab
 	workerPlan
-	cancel  context.CancelFunc
-	done    chan error
-	life    *life
-	crashed bool
+	cancel context.CancelFunc
+	done   chan error
+	life   *workerLife
 }
 
 // start starts the worker.
 func (h *host) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	h.life = &life{checker: h.checker, host: h.Addr, few: h.maxConns > 0 && h.maxConns < 1000}
+	life := &workerLife{checker: h.checker, host: h.Addr, few: h.maxConns > 0 && h.maxConns < 1000}
 	w := worker.Worker{
 		Work:  [protocol.NumTypes]time.Duration{protocol.Long: h.long, protocol.Short: h.short},
-		Slots: h.slots, Observer: h.life,
+		Slots: h.slots, Observer: life,
 	}
 	s := server.Server{Handle: w.Handle, MaxConns: h.maxConns, Panicked: h.panicked}
 	s.Stopping = func(int) time.Duration {
-		if h.crashed {
+		if life.isKilled() {
 			return 0
 		}
 		return 10 * time.Minute
 	}
 	l := h.net.listen(h.Addr)
-	life := h.life
 	l.wrap = func(e *end) net.Conn {
 		life.accepted(e)
 		return &answerConn{e, life}
 	}
-	h.cancel, h.done, h.crashed = cancel, make(chan error, 1), false
-	done := h.done
+	done := make(chan error, 1)
+	h.cancel, h.done, h.life = cancel, done, life
 	go func() { done <- s.Serve(ctx, l) }()
 }
 
@@ -188,7 +186,6 @@ func (h *host) ended() {
 // kill ends the worker at once. f ends its connections.
 func (h *host) kill(f func(host string)) {
 	h.life.kill()
-	h.crashed = true
 	h.cancel()
 	f(h.Addr)
 	<-h.done

@@ -307,26 +307,35 @@ func (d drawer) viewers(p *plan, lasts time.Duration) {
 func (p *plan) only(troubles, clients []int) *plan {
 	q := *p
 	if troubles != nil {
-		q.troubles = keep(p.troubles, troubles, func(t trouble) int { return t.number })
+		q.troubles = keep(p.troubles, troubles)
 	}
 	if clients != nil {
-		q.clients = keep(p.clients, clients, func(c clientPlan) int { return c.number })
+		q.clients = keep(p.clients, clients)
 	}
 	return &q
 }
 
+// What is numbered can be taken out of a plan: a trouble or a client.
+type numbered interface{ id() int }
+
+func (t trouble) id() int    { return t.number }
+func (c clientPlan) id() int { return c.number }
+
 // keep returns those of all that have one of some numbers.
-func keep[T any](all []T, numbers []int, number func(T) int) (kept []T) {
-	wanted := map[int]bool{}
-	for _, n := range numbers {
-		wanted[n] = true
-	}
+func keep[T numbered](all []T, numbers []int) (kept []T) {
 	for _, one := range all {
-		if wanted[number(one)] {
+		if slices.Contains(numbers, one.id()) {
 			kept = append(kept, one)
 		}
 	}
 	return kept
+}
+
+func numbersOf[T numbered](all []T) (numbers []int) {
+	for _, one := range all {
+		numbers = append(numbers, one.id())
+	}
+	return numbers
 }
 
 // has reports whether there is a trouble of a kind at any time of a window.

@@ -8,8 +8,8 @@ import (
 	"balancelab/internal/events"
 )
 
-// A viewerPlan is one that watches the events of the broker's page, and what it
-// does: it may read at once, or seldom, or not before it leaves.
+// A viewerPlan is when somebody watches the events of the broker's page, and how: a
+// viewer may read at once, or seldom, or not before it leaves.
 type viewerPlan struct {
 	window
 	pause time.Duration // before each reading
