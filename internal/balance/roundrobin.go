@@ -16,17 +16,22 @@ import "slices"
 //
 // Done literally, that looks at every worker at every choice. Two steps avoid it.
 // First, credits are computed when they are needed: what all choices so far have
-// earned for a unit of weight, times the weight, less what the worker has paid. Second, workers of
-// equal weight earn equally, so among themselves they simply take turns. They
-// form a class, and only the one whose turn it is can be the best. A choice
-// looks at one worker for each weight that occurs, whatever the number of
+// earned for a unit of weight, times the weight, less what the worker has paid.
+// Second, workers of equal weight earn equally, so among themselves they simply
+// take turns. They form a class, and only the one whose turn it is can be the best.
+// A choice looks at one worker for each weight that occurs, whatever the number of
 // workers.
 //
 // Workers that are not open earn nothing. A worker that comes back from a
 // cool-down starts with no credit and no debt: if it had earned all the time, it
-// would now be given all the turns that it missed. One that was only full goes on
-// with the credit or debt that it had. So its share is as its weight says, though
-// it is full again and again.
+// would now be given all the turns that it missed. One that was only full, or
+// drained, goes on with the credit or debt that it had. So its share is as its
+// weight says, though it is full again and again.
+//
+// A further attempt of a request is no turn. nginx has its worker pay for it, and
+// the workers that the request has met earn nothing by it; HAProxy moves the turn.
+// Here each class has a place of its own for further attempts, so that its workers
+// stay equal: new requests are shared as the weights say, whatever fails.
 //
 // The zero value is ready for [NewPool].
 type RoundRobin struct {
