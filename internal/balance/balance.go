@@ -72,8 +72,7 @@
 //
 // [Pool.Add], [Pool.Drain] and their neighbours in orders.go change the workers
 // while requests are served. A worker that drains gets nothing new; what is in
-// flight goes on. A change of weights is no reason for a burst: all begin anew
-// without credit.
+// flight goes on. Nobody has a burst of turns for that: credit is counted in turns.
 //
 // [Status.Turns] says what each worker was assigned, and what its fair share
 // would have been among those that could be chosen each time.
@@ -82,7 +81,9 @@
 //
 // A request whose worker failed is assigned again with the same [Request], and
 // meets each worker at most once. Each attempt gets the worker that the
-// selector would choose now, if the request has not met it yet; otherwise the
+// selector would choose now, if the request has not met it yet (round robin's
+// further attempts have turns of their own, so that a worker that fails often
+// shifts nobody's share of new requests); otherwise the
 // best one of an order that is taken once, and kept for its further attempts.
 // So all attempts of a request together look at n log n workers, if there are
 // n, and not at all of them again each time. [Request] says what of that order may

@@ -23,10 +23,7 @@ func (l *LeastConnections) add(m *member) { heap.Push(&l.heap, m) }
 
 func (l *LeastConnections) remove(m *member) { heap.Remove(&l.heap, m.heapAt) }
 
-// beginTurns has nothing to do: there is no credit, only what is in flight.
-func (l *LeastConnections) beginTurns([]*member) {}
-
-func (l *LeastConnections) first() *member {
+func (l *LeastConnections) first(*Request) *member {
 	if len(l.heap) == 0 || l.heap[0].grade == unusable {
 		return nil
 	}

@@ -35,7 +35,6 @@ func (p *Pool) Add(w Worker) (Status, error) {
 	}
 	m := new(member)
 	p.join(m, w)
-	p.beginTurns()
 	p.note(m, Change{State: Up, Cause: Added})
 	p.serve()
 	return p.status(m, time.Now()), nil
@@ -110,18 +109,8 @@ func (p *Pool) order(name string, do func(*member)) (Status, error) {
 	p.changed(m)
 	s := p.status(m, time.Now())
 	p.removeIfIdle(m)
-	p.beginTurns()
 	p.serve()
 	return s, nil
-}
-
-// beginTurns lets nobody have credit or debt when the workers, or their weights,
-// are others than before: what was earned or paid under the old weights may be
-// worth many turns under the new ones.
-func (p *Pool) beginTurns() {
-	for _, s := range p.distinct {
-		s.beginTurns(p.members)
-	}
 }
 
 func (p *Pool) drain(m *member) {

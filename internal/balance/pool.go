@@ -17,12 +17,10 @@ type Selector interface {
 	add(m *member)
 	// remove is called when m is a member no longer.
 	remove(m *member)
-	// beginTurns is called when members have come or gone, or have other weights,
-	// by an order. No member has credit or debt then.
-	beginTurns(members []*member)
-	// first returns the member to choose for a new request: an open one, or if
-	// there is none, the best of those that are a last resort, or nil.
-	first() *member
+	// first returns the member to choose: an open one, or if there is none, the best
+	// of those that are a last resort, or nil. again is a request that was assigned
+	// before, or nil for a new one. It may have met the member.
+	first(again *Request) *member
 	// compares returns how many members first looks at.
 	compares() int
 	// before reports whether a is better than b. The order is strict: of two
@@ -60,9 +58,9 @@ type member struct {
 
 	class *class // by RoundRobin: the one that it is in
 	place int    // in its class
-	paid  int    // by RoundRobin: for all the times that it was chosen
+	paid  int64  // by RoundRobin: for all the times that it was chosen
 	seat  grade  // by RoundRobin: the side that it is on
-	kept  int    // by RoundRobin: its credit when it last left its side to be unusable
+	kept  int64  // by RoundRobin: its credit when it last left its side to be unusable
 
 	health
 	healthy  bool // it is up or due for a trial, and does not drain; kept by Pool.changed
@@ -182,7 +180,7 @@ func (p *Pool) Assign(selector int, r *Request) (Lease, bool) {
 
 func (p *Pool) choose(s Selector, r *Request) *member {
 	if r.n == 0 {
-		if m := s.first(); p.takes(m) { // if others wait, no member takes one more
+		if m := s.first(nil); p.takes(m) { // if others wait, no member takes one more
 			return m
 		}
 		return nil

@@ -94,7 +94,7 @@ func (p *Pool) Leave(r *Request) (Lease, bool) {
 	}
 	if w.element != nil {
 		w.leave()
-		p.serve() // the next one may be less particular
+		p.serveAll() // the next one may be less particular; if there is none, no timer is needed
 		return Lease{}, false
 	}
 	for {
@@ -145,7 +145,7 @@ func (p *Pool) serveAll() {
 	p.serveFailed()
 	for first := p.queue.fresh.Front(); first != nil; first = p.queue.fresh.Front() {
 		w := first.Value.(*wait)
-		m := p.selectors[w.selector].first()
+		m := p.selectors[w.selector].first(nil)
 		if !p.takes(m) {
 			break
 		}

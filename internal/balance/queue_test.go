@@ -490,6 +490,20 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 	}
 }
 
+// The last request that leaves the queue leaves no timer behind.
+func TestNoTimerWhenNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimitedLab(t, 1, 1)
+		l.fail("a", 3)
+		held := l.take(rr)
+		l.Leave(l.waits(rr, new(Request)))
+		if l.queue.wake != nil {
+			t.Error("the timer runs")
+		}
+		held.Release(Answered)
+	})
+}
+
 // orderAny gives any order to any worker.
 func (l *lab) orderAny(random *rand.Rand) {
 	all := l.Pool.Snapshot().Workers

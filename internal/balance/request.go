@@ -63,7 +63,7 @@ const sortingCosts = 16
 // that is kept must do.
 func (r *Request) next(s Selector, members []*member) *member {
 	if int(r.n)*s.compares() <= sortingCosts*len(members) {
-		if m := s.first(); m == nil || !r.tried(m) {
+		if m := s.first(r); m == nil || !r.tried(m) {
 			return m
 		}
 	}

@@ -81,6 +81,38 @@ func TestFailoverDoesNotShiftWeights(t *testing.T) {
 	}
 }
 
+// However often a worker fails, new requests are shared as the weights say. What it
+// fails is shared by the others of its weight.
+func TestFailoverMovesNoTurn(t *testing.T) {
+	for _, weights := range [][]int{{1, 1, 1, 1}, {2, 2, 2, 1}, {3, 2, 1}, {5, 1, 1}} {
+		l := newLab(t, weights...)
+		const laps = 200
+		sum, firsts, further := 0, make([]int, len(weights)), make([]int, len(weights))
+		for _, w := range weights {
+			sum += w
+		}
+		for range laps * sum {
+			var r Request
+			lease := l.attempt(rr, &r)
+			firsts[lease.Index()]++
+			if lease.Index() == 0 {
+				lease.Release(NotCounted)
+				lease = l.attempt(rr, &r)
+				further[lease.Index()]++
+			}
+			lease.Release(Answered)
+		}
+		for i, w := range weights {
+			if firsts[i] != laps*w {
+				t.Errorf("weights %v: %d new requests for %s, want %d", weights, firsts[i], l.members[i].config.Name, laps*w)
+			}
+		}
+		if b, c := further[1], further[2]; weights[1] == weights[2] && (b-c > 1 || c-b > 1) {
+			t.Errorf("weights %v: %v further attempts", weights, further)
+		}
+	}
+}
+
 // What a dead worker leaves undone is shared among the others.
 func TestFailoverIsShared(t *testing.T) {
 	for _, weights := range [][]int{{1, 1, 1, 1}, {9, 1, 1, 1}} {
@@ -217,9 +249,9 @@ type counting struct {
 	looks *int
 }
 
-func (c counting) first() *member {
+func (c counting) first(again *Request) *member {
 	*c.looks += c.compares()
-	return c.Selector.first()
+	return c.Selector.first(again)
 }
 
 func (c counting) before(a, b *member) bool {

@@ -10,20 +10,28 @@ import "slices"
 // nginx's rule: at every choice each worker's credit grows by its weight. The
 // worker with the most credit is chosen, and pays the sum of all weights.
 //
+// Here both are divided by the sum of all weights, so that credit is counted in
+// turns: it stays worth as much when workers come and go, and nobody has a burst of
+// turns for that.
+//
 // Done literally, that looks at every worker at every choice. Two steps avoid it.
-// First, credits are computed when they are needed: the number of choices so
-// far, times the weight, less what the worker has paid. Second, workers of
-// equal weight earn equally, so among themselves they simply take turns. They
-// form a class, and only the one whose turn it is can be the best. A choice
-// looks at one worker for each weight that occurs, whatever the number of
+// First, credits are computed when they are needed: what all choices so far have
+// earned for a unit of weight, times the weight, less what the worker has paid.
+// Second, workers of equal weight earn equally, so among themselves they simply
+// take turns. They form a class, and only the one whose turn it is can be the best.
+// A choice looks at one worker for each weight that occurs, whatever the number of
 // workers.
 //
 // Workers that are not open earn nothing. A worker that comes back from a
 // cool-down starts with no credit and no debt: if it had earned all the time, it
-// would now be given all the turns that it missed. One that was only full goes on
-// with the credit or debt that it had. So its share is as its weight says, though
-// it is full again and again. After an order that changes the workers or their
-// weights, all start without credit and without debt.
+// would now be given all the turns that it missed. One that was only full, or
+// drained, goes on with the credit or debt that it had. So its share is as its
+// weight says, though it is full again and again.
+//
+// A further attempt of a request is no turn. nginx has its worker pay for it, and
+// the workers that the request has met earn nothing by it; HAProxy moves the turn.
+// Here each class has a place of its own for further attempts, so that its workers
+// stay equal: new requests are shared as the weights say, whatever fails.
 //
 // The zero value is ready for [NewPool].
 type RoundRobin struct {
@@ -38,14 +46,24 @@ type class struct {
 	members []*member
 	seats   [unusable]set // of places in members, by their grade
 	next    int           // the place from which the next turn is looked for
+	again   int           // the same for a further attempt; 0 until there was one
 }
 
 // A side is what RoundRobin knows of the open workers together; and again, of
 // those that are a last resort. While no worker is open, they take turns by the
 // same rule. A choice on one side earns nothing for the other.
 type side struct {
-	choices int
-	weights int // the sum
+	weights int64 // the sum
+	unit    int64 // what a choice earns for each unit of weight: turn/weights
+	earned  int64 // what all choices have. It wraps around, as what was paid does
+}
+
+// turn is what a turn costs, but for the rounding of a side's unit.
+const turn = 1 << 40
+
+func (s *side) weigh(more int) {
+	s.weights += int64(more)
+	s.unit = turn / max(s.weights, 1)
 }
 
 func (r *RoundRobin) add(m *member) {
@@ -75,6 +93,9 @@ func (r *RoundRobin) remove(m *member) {
 	if m.place < c.next {
 		c.next--
 	}
+	if m.place < c.again {
+		c.again--
+	}
 	if len(c.members) == 0 {
 		r.classes = slices.DeleteFunc(r.classes, func(other *class) bool { return other == c })
 		return
@@ -82,44 +103,13 @@ func (r *RoundRobin) remove(m *member) {
 	c.next %= len(c.members)
 }
 
-func (r *RoundRobin) beginTurns(members []*member) {
-	for _, m := range members {
-		m.kept = 0
-		if m.seat != unusable {
-			m.paid = r.sides[m.seat].choices * m.weight
-		}
-	}
-}
-
 func (r *RoundRobin) changed(m *member) {
 	if m.seat == m.grade {
 		return
 	}
-	was, weights := m.seat, r.sides[open].weights
+	was := m.seat
 	r.stand(m)
 	r.sit(m, was)
-	if was != unusable && m.grade != unusable { // a cool-down, or its end
-		r.rescale(weights)
-	}
-}
-
-// rescale changes the credit of the open workers when the sum of their weights
-// was another one before, so that it is worth as many turns as before. Otherwise,
-// with weights of 1000, 2 and 3, one that had nearly earned a turn would have
-// hundreds in a row when the first one cools down.
-func (r *RoundRobin) rescale(before int) {
-	s := &r.sides[open]
-	if len(r.classes) == 1 || before == 0 {
-		return
-	}
-	for _, c := range r.classes {
-		for _, m := range c.members {
-			if m.seat == open {
-				credit := s.choices*m.weight - m.paid
-				m.paid = s.choices*m.weight - credit*s.weights/before
-			}
-		}
-	}
 }
 
 // stand takes m from its side.
@@ -130,9 +120,9 @@ func (r *RoundRobin) stand(m *member) {
 	s := &r.sides[m.seat]
 	m.kept = 0
 	if m.seat == open {
-		m.kept = s.choices*m.weight - m.paid
+		m.kept = s.earned*int64(m.weight) - m.paid
 	}
-	s.weights -= m.weight
+	s.weigh(-m.weight)
 	m.class.seats[m.seat].remove(m.place)
 	m.seat = unusable
 }
@@ -147,25 +137,24 @@ func (r *RoundRobin) sit(m *member, was grade) {
 		m.kept = 0
 	}
 	s := &r.sides[m.grade]
-	s.weights += m.weight
-	m.paid = s.choices*m.weight - m.kept
+	s.weigh(m.weight)
+	m.paid = s.earned*int64(m.weight) - m.kept
 	m.class.seats[m.grade].add(m.place)
 	m.seat = m.grade
 }
 
-func (r *RoundRobin) first() *member {
+func (r *RoundRobin) first(again *Request) *member {
 	var best *member
+	var most int64 // the credit of best
 	for _, c := range r.classes {
-		m := c.turn()
+		m := c.turn(again)
 		if m == nil {
 			continue
 		}
-		if best == nil {
-			best = m
-			continue
-		}
-		if d := r.compare(m, best); d < 0 || d == 0 && m.index < best.index {
-			best = m
+		credit := r.credit(m)
+		if best == nil || m.seat < best.seat ||
+			m.seat == best.seat && (credit > most || credit == most && m.index < best.index) {
+			best, most = m, credit
 		}
 	}
 	return best
@@ -173,14 +162,21 @@ func (r *RoundRobin) first() *member {
 
 func (r *RoundRobin) compares() int { return len(r.classes) }
 
-// turn returns the first open member from next on; or, if no member is open, the
+// turn returns the first open member whose turn comes; or, if no member is open, the
 // first one that is a last resort; or nil. It passes over 64 members at a time:
 // when one of 10,000 is left, a choice takes 0.4 µs (BenchmarkOneLeft).
-func (c *class) turn() *member {
+//
+// For a further attempt, one member that the request has met is passed over. If it
+// has met the next one too, that is returned: the caller has to look further.
+func (c *class) turn(again *Request) *member {
+	from := c.from(again != nil)
 	for _, seats := range c.seats {
-		i := seats.next(c.next)
+		i := seats.next(from)
 		if i < 0 {
 			i = seats.next(0)
+		}
+		if again != nil {
+			i = c.passOver(again, i, seats)
 		}
 		if i >= 0 {
 			return c.members[i]
@@ -189,27 +185,47 @@ func (c *class) turn() *member {
 	return nil
 }
 
-// compare returns a negative number if a comes before b, a positive one if b
-// comes before a, and 0 if neither grade nor credit tells them apart.
-func (r *RoundRobin) compare(a, b *member) int {
-	if a.seat != b.seat {
-		return int(a.seat) - int(b.seat)
+// passOver returns i, or the next one of the seats if again has met the member at i;
+// -1 if there is no other.
+func (c *class) passOver(again *Request, i int, seats set) int {
+	if i < 0 || !again.tried(c.members[i]) {
+		return i
 	}
-	return r.credit(b) - r.credit(a)
+	other := seats.next(i + 1)
+	if other < 0 {
+		other = seats.next(0)
+	}
+	if other == i {
+		return -1
+	}
+	return other
+}
+
+// from returns the place from which the next turn is looked for.
+func (c *class) from(again bool) int {
+	if again && c.again > 0 {
+		return c.again
+	}
+	return c.next
 }
 
 // credit is what m has if the next choice is made on its side.
-func (r *RoundRobin) credit(m *member) int {
+func (r *RoundRobin) credit(m *member) int64 {
 	if m.seat == unusable {
 		return 0
 	}
-	return (r.sides[m.seat].choices+1)*m.weight - m.paid
+	s := &r.sides[m.seat]
+	return (s.earned+s.unit)*int64(m.weight) - m.paid
 }
 
-// before puts members of equal credit in the order of their turns.
+// before puts members of equal credit in the order of their turns. It is asked for
+// further attempts only.
 func (r *RoundRobin) before(a, b *member) bool {
-	if c := r.compare(a, b); c != 0 {
-		return c < 0
+	if a.seat != b.seat {
+		return a.seat < b.seat
+	}
+	if x, y := r.credit(a), r.credit(b); x != y {
+		return x > y
 	}
 	if x, y := r.hadTurn(a), r.hadTurn(b); x != y {
 		return y
@@ -218,21 +234,20 @@ func (r *RoundRobin) before(a, b *member) bool {
 }
 
 // hadTurn reports whether m's turn comes only when its class starts again.
-func (r *RoundRobin) hadTurn(m *member) bool { return m.place < m.class.next }
+func (r *RoundRobin) hadTurn(m *member) bool { return m.place < m.class.from(true) }
 
-// assigned passes the turn on. A further attempt of a request costs m no
-// credit: otherwise a worker that keeps failing would pile up debts on the
-// others. Nor does it move a turn that was not m's, which happens when the
-// attempt followed an order taken earlier.
+// assigned passes the turn on. A further attempt of a request is no turn: it costs m
+// no credit and moves nobody's turn, so that whatever fails, the shares of new
+// requests stay. Further attempts go round by themselves. Otherwise all that a
+// worker fails would go to the one behind it.
 func (r *RoundRobin) assigned(m *member, again bool) {
 	c := m.class
-	if m == c.turn() {
-		c.next = (m.place + 1) % len(c.members)
-	}
 	if again {
+		c.again = m.place + 1
 		return
 	}
+	c.next = (m.place + 1) % len(c.members)
 	s := &r.sides[m.seat]
-	s.choices++
-	m.paid += s.weights
+	s.earned += s.unit
+	m.paid += s.unit * s.weights
 }

@@ -69,6 +69,33 @@ func TestTurnsAfterSetWeight(t *testing.T) {
 	expect(t, "b", l.turnsOf("b", rr), "4 of 4")
 }
 
+// Workers that are full now and then, each at another time, have their shares in
+// the long run, though the weights of those that are open change all the time.
+func TestTurnsWithLimits(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	for range 10 {
+		l := newLab(t, 5, 4, 3, 2, 1)
+		for _, m := range l.members {
+			m.limit = 1 + r.IntN(4)
+		}
+		var held []Lease
+		for range 20_000 {
+			if len(held) < 4 && r.IntN(2) == 0 {
+				held = append(held, l.take(rr))
+			} else if i := len(held); i > 0 {
+				i = r.IntN(i)
+				held[i].Release(Answered)
+				held = slices.Delete(held, i, i+1)
+			}
+		}
+		for _, w := range l.Snapshot() {
+			if had := w.Turns[rr]; math.Abs(float64(had.Assigned)-had.Fair) > 4 {
+				t.Errorf("%s, weight %d, limit %d: %+v", w.Name, w.Weight, w.Limit, had)
+			}
+		}
+	}
+}
+
 // A removed worker's turns go on in the sums.
 func TestTurnsOfTheRemoved(t *testing.T) {
 	l := newLab(t, 1, 1)

@@ -301,8 +301,12 @@ func TestFailover(t *testing.T) {
 
 func TestAllDownAndBack(t *testing.T) {
 	inLab(t, nil, func(l *lab) {
-		for range 6 {
-			l.expect(long, "Error: no worker available: Worker-1: connection refused; Worker-2: connection refused; Worker-3: connection refused", 0)
+		l.expect(long, "Error: no worker available: Worker-1: connection refused; Worker-2: connection refused; Worker-3: connection refused", 0)
+		for range 5 { // each begins with the next one
+			got, took := l.ask(long)
+			if !strings.HasPrefix(got, "Error: no worker available: ") || strings.Count(got, ": connection refused") != 3 || took != 0 {
+				t.Errorf("%q after %v", got, took)
+			}
 		}
 		l.worker("Worker-2", answers(protocol.Response, 0))
 		l.expect(long, protocol.Response, 0)

@@ -27,6 +27,7 @@ type request struct {
 	tries  int           // how many places it had
 	jobs   []*job
 
+	lost    bool // its broker crashed before it was done
 	done    bool
 	doneAt  time.Duration
 	answer  string
@@ -56,16 +57,14 @@ func (r *request) place() int {
 	return -r.number
 }
 
-// A checker is the broker's observer, and the workers'. It looks at every step,
-// and writes the history. What is checked in it is exact, since the clock is
+// A checker is told of every step of the broker and of the workers. It looks at
+// each of them, and writes the history. What is checked in it is exact, since the clock is
 // fake: a bound of 5 s is 5 s, and not a little more.
 //
 // Things that happen at the same nanosecond may be seen in another order than
 // they happened. Such a finding is doubtful, and dropped.
 type checker struct {
-	lab  *lab
-	pool *balance.Pool
-	next broker.Observer
+	lab *lab
 
 	mu       sync.Mutex // guards all below; taken before the network's, never after
 	all      []*client
@@ -74,27 +73,31 @@ type checker struct {
 	conns    map[net.Addr]*jobs // of the connections to workers, by the broker's address
 	serials  []*job             // all that were written: number n is at n-1
 	written  []*job             // those of this moment of which it is not known whose they are
-	resting  map[string]bool    // the workers that have drained by an order
-	busy     map[*host]bool     // those with a trouble of which there is only one at a time
+	resting  map[string]bool    // the hosts whose workers have drained by an order
+	busy     map[string]bool    // the hosts with a trouble of which there is only one at a time
 	addrs    map[string]string  // of the workers, by name
 	extra    int                // numbers of clients that are not in the plan
 	stopAt   time.Duration
 	turns    turns
+	life     *brokerLife // the latest
 
 	touched  time.Duration // when the latest step was that concerns the pool
 	doubtful []string      // found at that time
 	again    int           // requests that wait though they had a worker
 
-	connected, answered, failed, refused, noRequest, withdrawn, gone int
+	tally // since the broker was started
 
 	faults  []string
 	history history
 }
 
+// A tally counts what the broker's page counts.
+type tally struct{ connected, answered, failed, refused, noRequest, withdrawn int }
+
 func newChecker(l *lab) *checker {
 	return &checker{
 		lab: l, requests: map[net.Addr]*request{}, byAddr: map[net.Addr]*client{}, conns: map[net.Addr]*jobs{},
-		resting: map[string]bool{}, busy: map[*host]bool{}, addrs: map[string]string{},
+		resting: map[string]bool{}, busy: map[string]bool{}, addrs: map[string]string{},
 	}
 }
 
@@ -144,42 +147,30 @@ func (c *checker) now() time.Duration { return c.lab.net.now() }
 // tell adds to the history what a request comes to. The caller holds the lock.
 func (c *checker) tell(r *request, what, detail string) { c.history.add(c.now(), r, what, detail) }
 
-// Connected implements [broker.Observer].
-func (c *checker) Connected(client net.Addr) {
-	c.mu.Lock()
+// What follows is told by the broker that has not crashed, with the lock held.
+
+func (c *checker) accepts(client net.Addr) {
 	c.connected++
-	r := &request{number: c.connected, client: c.byAddr[client], accepted: c.now()}
+	r := &request{number: len(c.requests) + 1, client: c.byAddr[client], accepted: c.now()}
 	c.requests[client] = r
 	c.tell(r, "is accepted", "")
-	c.mu.Unlock()
-	c.next.Connected(client)
 }
 
-// Unreachable implements [broker.Observer].
-func (c *checker) Unreachable(worker string, err error) {
-	c.mu.Lock()
+func (c *checker) unreachable(worker string, err error) {
 	c.history.add(c.now(), nil, "could not be asked: "+worker, neterr.Reason(err).Error())
-	if c.resting[worker] {
+	if c.resting[c.addrs[worker]] {
 		c.wrong("%s had drained, and could not be asked: %v", worker, err)
 	}
-	c.mu.Unlock()
-	c.next.Unreachable(worker, err)
 }
 
-// Redispatched implements [broker.Observer].
-func (c *checker) Redispatched(worker string, err error) {
-	c.mu.Lock()
+func (c *checker) redispatched(worker string, err error) {
 	c.history.add(c.now(), nil, "is asked no longer: "+worker, neterr.Reason(err).Error())
 	if !c.lab.plan.broker.redispatch {
 		c.wrong("handed on without -redispatch, after %s: %v", worker, err)
 	}
-	c.mu.Unlock()
-	c.next.Redispatched(worker, err)
 }
 
-// Step implements [broker.Observer].
-func (c *checker) Step(x *broker.Exchange, s broker.Step) {
-	c.mu.Lock()
+func (c *checker) step(x *broker.Exchange, s broker.Step) {
 	r := c.requests[x.Client]
 	if r.done {
 		c.wrong("%v: a step after the end", r)
@@ -194,8 +185,6 @@ func (c *checker) Step(x *broker.Exchange, s broker.Step) {
 	case broker.Released:
 		c.released(r, x)
 	}
-	c.mu.Unlock()
-	c.next.Step(x, s)
 }
 
 func (c *checker) waits(r *request) {
@@ -235,12 +224,13 @@ func (c *checker) assigned(r *request, x *broker.Exchange) {
 	waited := c.leavesQueue(r)
 	r.tries++
 	r.held, r.sent, r.since, r.worker = true, false, c.now(), x.Worker
-	if c.resting[x.Worker] {
+	if c.resting[c.addrs[x.Worker]] {
 		c.doubt("%v: assigned to %s, which has drained", r, x.Worker)
 	}
 	if waited || r.tries > 1 {
-		c.turns.end()
-		c.turns.further = c.turns.further || r.tries > 1
+		if waited {
+			c.turns.end()
+		}
 		c.look(first, nil, nil)
 		return
 	}
@@ -294,7 +284,7 @@ func (c *checker) wrote(conn *jobConn) {
 // claim finds the job that was just written for r. If several were written to its
 // worker at this moment, none of them can be told from the others.
 func (c *checker) claim(r *request) {
-	now, host := c.now(), c.lab.addr(r.worker)
+	now, host := c.now(), c.addrs[r.worker]
 	var found []*job
 	for _, j := range c.written {
 		if j.written == now && j.host == host {
@@ -314,9 +304,7 @@ func (c *checker) claim(r *request) {
 	c.written = left
 }
 
-// Done implements [broker.Observer].
-func (c *checker) Done(x *broker.Exchange) {
-	c.mu.Lock()
+func (c *checker) ends(x *broker.Exchange) {
 	r := c.requests[x.Client]
 	c.leavesQueue(r)
 	if r.held || r.done {
@@ -346,8 +334,6 @@ func (c *checker) Done(x *broker.Exchange) {
 		c.tell(r, "is refused", r.text)
 		c.failedRightly(r, f)
 	}
-	c.mu.Unlock()
-	c.next.Done(x)
 }
 
 // failedRightly checks that a failure may be.
@@ -357,7 +343,7 @@ func (c *checker) failedRightly(r *request, f *broker.Failure) {
 		c.wrong("%v: cut off, and the broker does not stop", r)
 	case f.Reason == broker.CutOff && c.lab.plan.broker.drain >= time.Minute:
 		c.wrong("%v: cut off, and there was time", r)
-	case f.Reason == broker.WorkerFailed && c.resting[r.worker]:
+	case f.Reason == broker.WorkerFailed && c.resting[c.addrs[r.worker]]:
 		c.wrong("%v: %s had drained, and %v", r, r.worker, f)
 	case f.Reason == broker.WorkerFailed && c.lab.plan.broker.redispatch:
 		c.wrong("%v: not handed on, with -redispatch", r)
@@ -378,10 +364,7 @@ func (c *checker) owns(r *request) {
 	}
 }
 
-// ClientGone implements [broker.Observer].
-func (c *checker) ClientGone(x *broker.Exchange, err error) {
-	c.mu.Lock()
-	c.gone++
+func (c *checker) clientGone(x *broker.Exchange, err error) {
 	r := c.requests[x.Client]
 	if !r.done || r.gone {
 		c.wrong("%v: gone before it was done (%v), or twice (%v)", r, !r.done, r.gone)
@@ -391,14 +374,12 @@ func (c *checker) ClientGone(x *broker.Exchange, err error) {
 	if r.client != nil && !r.client.excused() && err == server.ErrPeerGone {
 		c.wrong("%v: it has not left", r)
 	}
-	c.mu.Unlock()
-	c.next.ClientGone(x, err)
 }
 
 // look checks the pool as it is after a step: of a request that begins to wait,
 // or of an exchange that was given its first choice.
 func (c *checker) look(first bool, waiting *request, x *broker.Exchange) {
-	s := c.pool.Snapshot()
+	s := c.life.pool.Snapshot()
 	for i := range s.Workers {
 		w := &s.Workers[i]
 		if w.Assigned != w.InFlight+w.Failed+w.Withdrawn+answeredBy(w) {
@@ -457,8 +438,6 @@ func answeredBy(w *balance.Status) (n int) {
 
 // changed is called for each change of a worker's state.
 func (c *checker) changed(change balance.Change) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.touch()
 	c.turns.end()
 	c.history.add(c.now(), nil, change.Name+": "+change.State.String(), change.Cause.String())

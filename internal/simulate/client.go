@@ -165,8 +165,8 @@ func (c *client) dribble(text string, n int) {
 }
 
 // excused reports whether a client may have ended without an answer and without a
-// refusal: its connection was harmed, or it left, or it sent more when it had
-// been refused already, or the broker stopped before it was accepted. The caller
+// refusal: its connection was harmed, or there was no broker, or it left, or it
+// sent more when it had been refused already, or the broker stopped before it was accepted. The caller
 // holds the checker's lock.
 func (c *client) excused() bool {
 	b := &c.plan.broker
@@ -174,6 +174,8 @@ func (c *client) excused() bool {
 	case c.left, c.behaviour == halfClose && b.abortOnClose, c.conn != nil && c.conn.harmed.Load():
 		return true
 	case (c.behaviour == slow || c.behaviour == bytewise) && c.pause > b.request-2*time.Second:
+		return true
+	case c.conn == nil && c.plan.has(brokerCrash, c.at, c.ended):
 		return true
 	case c.stopAt == 0 || c.ended < c.stopAt:
 		return false

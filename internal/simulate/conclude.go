@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"balancelab/internal/balance"
-	"balancelab/internal/broker"
+	"balancelab/internal/control"
 	"balancelab/internal/protocol"
 )
 
@@ -30,7 +30,7 @@ func (l *lab) conclude() *outcome {
 	l.concludePool()
 	l.concludePage()
 	return &outcome{
-		faults: c.faults, history: c.history, lasted: l.net.now(), requests: c.connected, troubles: len(l.troubles),
+		faults: c.faults, history: c.history, lasted: l.net.now(), requests: len(c.requests), troubles: len(l.troubles),
 	}
 }
 
@@ -45,6 +45,9 @@ func (l *lab) concludeClients() {
 		r := l.requests[c.conn.local]
 		switch {
 		case r == nil:
+		case r.lost && c.answered:
+			l.wrong("%v: its broker crashed, and it read %q", r, c.text)
+		case r.lost:
 		case r.done && c.ended > r.doneAt+2*time.Second && !c.excused():
 			l.wrong("%v: it was over at %v, and the client knew it at %v", r, r.doneAt, c.ended)
 		case !r.done:
@@ -81,7 +84,7 @@ func (l *lab) concludeJobs() {
 }
 
 func (l *lab) concludePool() {
-	s := l.pool.Snapshot()
+	s := l.life.pool.Snapshot()
 	for _, w := range s.Workers {
 		if w.InFlight != 0 || w.Assigned != answeredBy(&w)+w.Failed+w.Withdrawn {
 			l.wrong("at the end: %+v", w)
@@ -94,7 +97,7 @@ func (l *lab) concludePool() {
 
 // concludePage compares the page's figures with what was counted.
 func (l *lab) concludePage() {
-	s := l.recorder.Snapshot()
+	s := l.life.recorder.Snapshot()
 	compare := func(what string, page, counted int) {
 		if page != counted {
 			l.wrong("the page says %d %s, and there were %d", page, what, counted)
@@ -123,25 +126,53 @@ func (l *lab) concludePage() {
 
 // allUp checks that no worker is left out.
 func (l *lab) allUp() {
-	for _, w := range l.pool.Snapshot().Workers {
+	for _, w := range l.current().pool.Snapshot().Workers {
 		if w.State != balance.Up {
 			l.fault("all is well, and %s is %v", w.Name, w.State)
 		}
 	}
 }
 
-// addr returns the host of a worker of the pool. Names that come by orders are
-// told by ordered.
-func (l *lab) addr(name string) string { return l.addrs[name] }
-
 // The rest is what the lab tells the checker.
 
-func (c *checker) ordered(w balance.Status) {
+// begins says that a broker is started. Its workers are those of its flags.
+func (c *checker) begins(b *brokerLife) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.life = b
+	for _, w := range c.lab.workers {
+		c.addrs[w.Name] = w.Addr
+	}
+}
+
+// current returns the broker that was started last.
+func (c *checker) current() *brokerLife {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.life
+}
+
+// crashed ends a broker's connections. Nothing that is left of it is listened to,
+// and nothing is known any more of what it has counted and was ordered.
+func (c *checker) crashed(b *brokerLife) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.touch()
 	c.turns.end()
-	c.turns.further = false // an order has all begin anew
+	c.tally, c.again = tally{}, 0
+	clear(c.resting)
+	for _, r := range c.requests {
+		r.lost = r.lost || !r.done
+	}
+	b.gone = true
+	b.net.crash(brokerHost)
+}
+
+func (c *checker) ordered(w control.Worker) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.touch()
+	c.turns.end()
 	if w.Name != "" {
 		c.addrs[w.Name] = w.Addr
 	}
@@ -168,7 +199,7 @@ func (c *checker) stoppedWith(err error) {
 }
 
 // drainedWith checks how a worker ended that was told to stop.
-func (c *checker) drainedWith(w *life, err error) {
+func (c *checker) drainedWith(w *workerLife, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -179,35 +210,35 @@ func (c *checker) drainedWith(w *life, err error) {
 	}
 }
 
-// rest says that a worker has drained, and is not asked until it no longer rests.
-func (c *checker) rest(name string, resting bool) {
+// rest says that a worker has drained, as b knows, and is not asked by b until it no
+// longer rests.
+func (c *checker) rest(b *brokerLife, host string, resting bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.touch()
-	c.resting[name] = resting
+	if !b.gone {
+		c.touch()
+		c.resting[host] = resting
+	}
 }
 
-// begin reports whether a trouble of a worker's life may begin: one at a time.
-func (c *checker) begin(h *host, t trouble) bool {
-	if t.kind < crash || t.kind == noFiles || t.kind == unread {
+// begin reports whether a trouble of a program's life may begin: one at a time.
+func (c *checker) begin(host string, t trouble) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.kind.passive() {
 		return true
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy[h] {
-		return false
-	}
-	c.busy[h] = true
-	return true
+	free := !c.busy[host]
+	c.busy[host] = true
+	return free
 }
 
-func (c *checker) finish(h *host, t trouble) {
-	if t.kind < crash || t.kind == noFiles || t.kind == unread {
-		return
-	}
+func (c *checker) finish(host string, t trouble) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy[h] = false
+	if !t.kind.passive() {
+		c.busy[host] = false
+	}
 }
 
 // lastNumber returns the number of one more client.
@@ -249,5 +280,3 @@ func (c *checker) accepted(e *end) {
 	defer c.mu.Unlock()
 	c.conns[e.remote], e.jobs.accepted = e.jobs, c.now()
 }
-
-var _ broker.Observer = (*checker)(nil)

@@ -22,6 +22,6 @@
 // decides. README.md has what is checked, what a replay is worth, and which faults
 // of the past are found.
 //
-// What is not played: the command lines, the page's HTTP, and what only an
+// What is not played: the command lines, the page's connections, and what only an
 // operating system has, such as full buffers and suspended processes.
 package simulate

@@ -48,7 +48,7 @@ func (c *jobConn) Write(p []byte) (int, error) {
 // answer, so that an answer can be told from that to another job.
 type answerConn struct {
 	*end
-	life *life
+	life *workerLife
 }
 
 const tag = " to job "
@@ -72,9 +72,9 @@ func serialOf(text string) int {
 	return n
 }
 
-// A life is the time of one worker from its start to its end. It implements
+// A workerLife is the time of one worker from its start to its end. It implements
 // [worker.Observer].
-type life struct {
+type workerLife struct {
 	*checker
 	host   string
 	few    bool // it has few places: connections may wait for one
@@ -84,7 +84,7 @@ type life struct {
 }
 
 // Processing implements [worker.Observer].
-func (w *life) Processing(_ protocol.Job, peer net.Addr) {
+func (w *workerLife) Processing(_ protocol.Job, peer net.Addr) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	jobs := w.conns[peer]
@@ -104,10 +104,10 @@ func (w *life) Processing(_ protocol.Job, peer net.Addr) {
 }
 
 // Refused implements [worker.Observer].
-func (w *life) Refused(net.Addr, string) {}
+func (w *workerLife) Refused(net.Addr, string) {}
 
 // Dropped implements [worker.Observer].
-func (w *life) Dropped(peer net.Addr) {
+func (w *workerLife) Dropped(peer net.Addr) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if jobs := w.conns[peer]; jobs != nil && jobs.begun < len(jobs.all) {
@@ -117,7 +117,7 @@ func (w *life) Dropped(peer net.Addr) {
 
 // finished notes that the latest job of a connection is done, and returns its
 // number.
-func (w *life) finished(jobs *jobs) string {
+func (w *workerLife) finished(jobs *jobs) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if jobs.begun == 0 {
@@ -131,8 +131,14 @@ func (w *life) finished(jobs *jobs) string {
 	return strconv.Itoa(j.serial)
 }
 
-func (w *life) kill() {
+func (w *workerLife) kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.killed = true
+}
+
+func (w *workerLife) isKilled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.killed
 }

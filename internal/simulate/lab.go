@@ -2,22 +2,21 @@ package simulate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"balancelab/internal/balance"
-	"balancelab/internal/broker"
-	"balancelab/internal/console"
-	"balancelab/internal/events"
+	"balancelab/internal/control"
 	"balancelab/internal/protocol"
 	"balancelab/internal/server"
-	"balancelab/internal/socket"
-	"balancelab/internal/stats"
 	"balancelab/internal/worker"
 )
 
@@ -32,27 +31,22 @@ const (
 type lab struct {
 	*plan
 	*checker
-	net      *network
-	broker   *broker.Broker
-	recorder *stats.Recorder
-	log      *console.Broker
-	hosts    []*host
-	running  sync.WaitGroup // what goes on beside the broker
-	served   chan error     // how the broker's server ended
-	stopped  context.CancelFunc
+	net     *network
+	hosts   []*host
+	running sync.WaitGroup // what goes on beside the broker
 }
 
 // run plays a plan. It is called in a bubble, and leaves nothing running.
 func run(p *plan) *outcome {
-	l := &lab{plan: p, net: newNetwork(p.seed), served: make(chan error, 1)}
+	l := &lab{plan: p, net: newNetwork(p.seed)}
 	l.checker = newChecker(l)
 	l.lay()
 	for i := range p.workers {
-		h := &host{lab: l, workerPlan: p.workers[i], name: p.workers[i].Name}
+		h := &host{lab: l, workerPlan: p.workers[i]}
 		l.hosts = append(l.hosts, h)
 		h.start()
 	}
-	endBroker := l.startBroker()
+	l.startBroker()
 	for _, t := range p.troubles {
 		l.running.Go(func() { l.trouble(t) })
 	}
@@ -67,7 +61,7 @@ func run(p *plan) *outcome {
 		l.recover()
 		l.stopAtRest()
 	}
-	endBroker()
+	l.current().end()
 	for _, h := range l.hosts {
 		h.stop()
 		h.ended()
@@ -146,141 +140,37 @@ func (l *lab) hostOf(t trouble) string {
 	return l.workers[t.worker].Addr
 }
 
-// newBroker puts a broker together, with all that is told what it does: the
-// checker, the page's events and figures, and the log.
-func (l *lab) newBroker() {
-	var workers []balance.Worker
-	for _, w := range l.workers {
-		workers = append(workers, w.Worker)
-		l.addrs[w.Name] = w.Addr
-	}
-	f := l.plan.broker
-	l.pool = balance.NewPool(workers, selectors()...)
-	l.log = console.NewBroker(&output{l.net, l.troubles})
-	l.recorder = stats.New(l.pool, l.log)
-	feed := events.New(l.recorder)
-	l.next = feed
-	l.broker = &broker.Broker{
-		Pool: l.pool, Dial: l.dialWorker,
-		RequestTimeout: f.request, DialTimeout: f.dial, AnswerTimeout: f.answer, QueueTimeout: f.queue,
-		Redispatch: f.redispatch, Observer: l.checker,
-		Watch: &socket.Watch{EndIsGone: f.abortOnClose},
-	}
-	if f.keepalive {
-		l.broker.Idle = broker.NewIdlePool(128)
-	}
-	l.pool.OnChange = func(c balance.Change) {
-		if c.State == balance.Draining || c.State == balance.Drained {
-			l.broker.Idle.Drop(c.Index)
-		}
-		l.changed(c)
-		feed.Changed(c)
-		l.log.Changed(c)
-	}
-}
-
-// startBroker does what cmd/broker does. The function that it returns ends all
-// but the server, which has been stopped before.
-func (l *lab) startBroker() (end func()) {
-	l.newBroker()
-	stopping, stop := context.WithCancel(context.Background())
-	beside, cancel := context.WithCancel(context.Background())
-	l.stopped = stop
-	var watching sync.WaitGroup
-	watching.Go(func() { l.broker.Watch.Run(beside) })
-	watching.Go(func() { l.recorder.Watch(beside) })
-	s := server.Server{
-		Handle: l.broker.Handle, DrainTimeout: l.plan.broker.drain, MaxConns: l.plan.broker.maxConns,
-		Paused: l.log.Paused, Panicked: l.panicked,
-	}
-	listener := l.net.listen(brokerHost)
-	go func() { l.served <- s.Serve(stopping, listener) }()
-	return func() {
-		if l.broker.Idle != nil {
-			l.broker.Idle.Close()
-		}
-		l.log.Summary(l.pool.Snapshot())
-		cancel()
-		watching.Wait()
-		l.log.Close()
-	}
-}
-
-// selectors returns the selector of each approach, at its place.
-func selectors() []balance.Selector {
-	return []balance.Selector{
-		protocol.RoundRobin:       new(balance.RoundRobin),
-		protocol.LeastConnections: new(balance.LeastConnections),
-	}
-}
-
-// output is where the broker's lines go. While it is not read, a write waits.
-type output struct {
-	net      *network
-	troubles []trouble
-}
-
-// Write implements [io.Writer].
-func (o *output) Write(p []byte) (int, error) {
-	for _, t := range o.troubles {
-		if now := o.net.now(); t.kind == unread && t.has(now) {
-			time.Sleep(t.to - now)
-		}
-	}
-	return len(p), nil
-}
-
-// dialWorker is the broker's Dial.
-func (l *lab) dialWorker(ctx context.Context, addr string, within time.Duration) (socket.Conn, error) {
-	e, err := l.net.dial(ctx, route{brokerHost, addr}, 0, within)
-	if err != nil {
-		return nil, err
-	}
-	return &jobConn{e, l.checker}, nil
-}
-
-// stopBroker tells the broker to stop, and waits until it has.
-func (l *lab) stopBroker() {
-	l.note("broker", "is told to stop", "")
-	l.stopping(l.net.now())
-	l.stopped()
-	l.stoppedWith(<-l.served)
-}
-
 // A host is a worker's machine, on which the worker is started again and again.
 type host struct {
 	*lab
 	workerPlan
-	name    string // in the pool
-	cancel  context.CancelFunc
-	done    chan error
-	life    *life
-	crashed bool
+	cancel context.CancelFunc
+	done   chan error
+	life   *workerLife
 }
 
 // start starts the worker.
 func (h *host) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	h.life = &life{checker: h.checker, host: h.Addr, few: h.maxConns > 0 && h.maxConns < 1000}
+	life := &workerLife{checker: h.checker, host: h.Addr, few: h.maxConns > 0 && h.maxConns < 1000}
 	w := worker.Worker{
 		Work:  [protocol.NumTypes]time.Duration{protocol.Long: h.long, protocol.Short: h.short},
-		Slots: h.slots, Observer: h.life,
+		Slots: h.slots, Observer: life,
 	}
 	s := server.Server{Handle: w.Handle, MaxConns: h.maxConns, Panicked: h.panicked}
 	s.Stopping = func(int) time.Duration {
-		if h.crashed {
+		if life.isKilled() {
 			return 0
 		}
 		return 10 * time.Minute
 	}
 	l := h.net.listen(h.Addr)
-	life := h.life
 	l.wrap = func(e *end) net.Conn {
 		life.accepted(e)
 		return &answerConn{e, life}
 	}
-	h.cancel, h.done, h.crashed = cancel, make(chan error, 1), false
-	done := h.done
+	done := make(chan error, 1)
+	h.cancel, h.done, h.life = cancel, done, life
 	go func() { done <- s.Serve(ctx, l) }()
 }
 
@@ -296,7 +186,6 @@ func (h *host) ended() {
 // kill ends the worker at once. f ends its connections.
 func (h *host) kill(f func(host string)) {
 	h.life.kill()
-	h.crashed = true
 	h.cancel()
 	f(h.Addr)
 	<-h.done
@@ -305,36 +194,50 @@ func (h *host) kill(f func(host string)) {
 // trouble plays one trouble. What it does to links is in the links already.
 func (l *lab) trouble(t trouble) {
 	l.sleepUntil(t.from)
-	if t.worker == len(l.hosts) {
-		l.note("trouble", kindNames[t.kind], brokerHost)
-		return
-	}
-	h := l.hosts[t.worker]
-	if !l.begin(h, t) { // what it does to links it does all the same
+	host := l.hostOf(t)
+	if !l.begin(host, t) { // what it does to links it does all the same
 		l.sleepUntil(t.to)
 		return
 	}
-	l.note("trouble", kindNames[t.kind], h.Addr)
+	l.note("trouble", kindNames[t.kind], host)
+	if t.worker == len(l.hosts) {
+		l.broken(t)
+	} else {
+		l.hosts[t.worker].trouble(t)
+	}
+	l.note("trouble over", kindNames[t.kind], host)
+	l.finish(host, t)
+}
+
+// broken plays a trouble of the broker's. One that is gone can't be told to stop.
+func (l *lab) broken(t trouble) {
+	if t.kind == brokerCrash && (l.stop == 0 || t.to < l.stop) {
+		l.current().crash()
+		l.sleepUntil(t.to)
+		l.startBroker()
+	}
+	l.sleepUntil(t.to)
+}
+
+// trouble plays a trouble of the worker's.
+func (h *host) trouble(t trouble) {
 	switch t.kind {
 	case crash, power, restart:
 		h.again(t)
 	case drainUp:
 		h.drainUp(t)
 	case reweigh:
-		l.order(l.pool.SetWeight(h.name, 1+t.n))
-		l.sleepUntil(t.to)
-		l.order(l.pool.SetWeight(h.name, h.Weight))
+		h.change(`{"weight": %d}`, 1+t.n)
+		h.sleepUntil(t.to)
+		h.change(`{"weight": %d}`, h.Weight)
 	case relimit:
-		l.order(l.pool.SetLimit(h.name, t.n))
-		l.sleepUntil(t.to)
-		l.order(l.pool.SetLimit(h.name, h.Limit))
+		h.change(`{"limit": %d}`, t.n)
+		h.sleepUntil(t.to)
+		h.change(`{"limit": %d}`, h.Limit)
 	case addRemove:
 		h.addRemove(t)
-	default:
-		l.sleepUntil(t.to)
 	}
-	l.note("trouble over", kindNames[t.kind], h.Addr)
-	l.finish(h, t)
+	h.sleepUntil(t.to)
 }
 
 // again ends the worker in one of three ways, and starts it again.
@@ -353,41 +256,61 @@ func (h *host) again(t trouble) {
 }
 
 // drainUp takes a worker away by an order, restarts it, and has it back. Nothing
-// fails for that.
+// fails for that, unless the broker crashes and forgets the order.
 func (h *host) drainUp(t trouble) {
-	h.order(h.pool.Drain(h.name))
-	h.until(h.name+" has drained", func() bool { return h.inFlight(h.name) == 0 })
-	h.rest(h.name, true)
+	b := h.current()
+	h.change(`{"state": "draining"}`)
+	h.until(h.Addr+" has drained", func() bool { return b != h.current() || h.inFlight() == 0 })
+	h.rest(b, h.Addr, true)
 	h.stop()
 	h.ended()
 	h.start()
 	h.sleepUntil(t.to)
-	h.rest(h.name, false)
-	h.order(h.pool.Up(h.name))
+	h.rest(b, h.Addr, false)
+	h.change(`{"state": "up"}`)
 }
 
-// addRemove removes a worker, and adds it again as a new one.
+// addRemove removes a worker, and adds it again as a new one. A broker that was
+// started meanwhile has it already.
 func (h *host) addRemove(t trouble) {
-	h.order(h.pool.Remove(h.name))
+	b := h.current()
+	h.order(http.MethodDelete, h.path(), "")
 	h.sleepUntil(t.to)
-	h.until(h.name+" is removed", func() bool {
-		w, err := h.pool.Add(balance.Worker{Addr: h.Addr, Weight: h.Weight, Limit: h.Limit})
-		if err == nil {
-			h.name = w.Name
-			h.order(w, nil)
-		}
-		return err == nil
+	h.until(h.Addr+" is removed", func() bool {
+		added := fmt.Sprintf(`{"addr": %q, "weight": %d, "limit": %d}`, h.Addr, h.Weight, h.Limit)
+		return h.order(http.MethodPost, "/workers", added) || b != h.current()
 	})
 }
 
-// inFlight returns how many requests a worker has.
-func (l *lab) inFlight(name string) int {
-	for _, w := range l.pool.Snapshot().Workers {
-		if w.Name == name {
-			return w.InFlight
-		}
+// status returns what the pool knows of the worker; nil if it is not there.
+func (h *host) status() *balance.Status {
+	all := h.current().pool.Snapshot().Workers
+	i := slices.IndexFunc(all, func(w balance.Status) bool { return w.Addr == h.Addr })
+	if i < 0 {
+		return nil
+	}
+	return &all[i]
+}
+
+// inFlight returns how many requests the worker has.
+func (h *host) inFlight() int {
+	if w := h.status(); w != nil {
+		return w.InFlight
 	}
 	return 0
+}
+
+// path is where orders for the worker go: its name changes when it is added again.
+func (h *host) path() string {
+	if w := h.status(); w != nil {
+		return "/workers/" + w.Name
+	}
+	return "/workers/none"
+}
+
+// change orders a change of the worker.
+func (h *host) change(format string, args ...any) {
+	h.order(http.MethodPatch, h.path(), fmt.Sprintf(format, args...))
 }
 
 // longestCoolDown is balance's.
@@ -406,7 +329,7 @@ func (l *lab) until(what string, holds func() bool) {
 // atRest reports whether no request is in flight, and no worker has anything left
 // to do: one at its limit of connections may begin jobs that nobody awaits.
 func (l *lab) atRest() bool {
-	for _, w := range l.pool.Snapshot().Workers {
+	for _, w := range l.current().pool.Snapshot().Workers {
 		if w.InFlight > 0 {
 			return false
 		}
@@ -460,12 +383,22 @@ func (l *lab) panicked(value any, stack []byte) {
 	l.fault("panic: %v\n%s", value, strings.TrimSpace(string(stack)))
 }
 
-// order notes what an order has come to.
-func (l *lab) order(w balance.Status, err error) {
-	what := fmt.Sprintf("%s: weight %d, limit %d, %v", w.Name, w.Weight, w.Limit, w.State)
-	if err != nil {
-		what = err.Error()
+// order gives an order to the broker, as its page would, and reports whether it was
+// obeyed. A broker that is gone takes none.
+func (l *lab) order(method, path, body string) bool {
+	b := l.current()
+	if b.isGone() {
+		l.note("order", method+" "+path, "there is no broker")
+		return false
 	}
-	l.ordered(w)
-	l.note("order", what, "")
+	w := httptest.NewRecorder()
+	b.orders.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	var got control.Worker
+	obeyed := w.Code < http.StatusBadRequest
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || obeyed != (got.Name != "") {
+		l.fault("%s %s %s is answered with %d %s", method, path, body, w.Code, w.Body)
+	}
+	l.ordered(got)
+	l.note("order", method+" "+path+" "+body, w.Body.String())
+	return obeyed
 }

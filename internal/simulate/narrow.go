@@ -23,7 +23,7 @@ func (n *narrowing) narrow() *plan {
 	p := n.plan
 	troubles := n.smaller(numbersOf(p.troubles), func(left []int) *plan { return p.only(left, nil) })
 	p = p.only(troubles, nil)
-	clients := n.smaller(numbersOfClients(p.clients), func(left []int) *plan { return p.only(nil, left) })
+	clients := n.smaller(numbersOf(p.clients), func(left []int) *plan { return p.only(nil, left) })
 	return p.only(nil, clients)
 }
 
@@ -51,20 +51,6 @@ func (n *narrowing) wrong(p *plan) bool {
 	return false
 }
 
-func numbersOf(troubles []trouble) (all []int) {
-	for _, t := range troubles {
-		all = append(all, t.number)
-	}
-	return all
-}
-
-func numbersOfClients(clients []clientPlan) (all []int) {
-	for _, c := range clients {
-		all = append(all, c.number)
-	}
-	return all
-}
-
 // command returns the command that plays p, which was made from whole.
 func (p *plan) command(whole *plan) string {
 	c := fmt.Sprintf("go test -count=1 ./internal/simulate -run TestReplay -simulate.seed %d", p.seed)
@@ -72,7 +58,7 @@ func (p *plan) command(whole *plan) string {
 		c += " -simulate.troubles " + list(numbersOf(p.troubles))
 	}
 	if len(p.clients) < len(whole.clients) {
-		c += " -simulate.clients " + list(numbersOfClients(p.clients))
+		c += " -simulate.clients " + list(numbersOf(p.clients))
 	}
 	return c
 }

@@ -191,7 +191,8 @@ func (n *network) open(e *end) {
 	n.ends[e.host][e] = true
 }
 
-// crash ends a host's program as kill -9 does: its kernel closes everything.
+// crash ends a host's program as kill -9 does: its kernel closes everything, with
+// a reset where input was unread.
 func (n *network) crash(host string) { n.lose(host, true) }
 
 // vanish ends a host as a power cut does: nobody is told. When it is back it
@@ -201,10 +202,12 @@ func (n *network) vanish(host string) { n.lose(host, false) }
 func (n *network) lose(host string, told bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	ends := n.sorted(host)
 	if l := n.listeners[host]; l != nil {
 		l.close(told)
 	}
-	for _, e := range n.sorted(host) {
+	for _, e := range ends {
+		e.peer.harmed.Store(true)
 		e.lost = !told
 		e.close()
 		e.lost = true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ type plan struct {
 	workers  []workerPlan
 	clients  []clientPlan
 	troubles []trouble
+	viewers  []viewerPlan
 	coarse   bool          // times are round, and links have no jitter: much happens at the same moment
 	stop     time.Duration // when the broker is told to stop; 0: when all is over
 }
@@ -81,35 +83,40 @@ type clientPlan struct {
 type kind int
 
 const (
-	lag        kind = iota // a link is slow
-	cuts                   // writes on a link are cut at any byte
-	resets                 // connections of a link are reset by what is written
-	partition              // nothing passes between the broker and a worker
-	oneWay                 // nothing passes in one direction
-	clientsCut             // nothing passes between the clients and the broker
-	crash                  // a worker is killed, and started again
-	power                  // a worker's machine vanishes, and comes back
-	restart                // a worker is stopped, drains, and is started again
-	noFiles                // the broker, or a worker, can't open files
-	unread                 // the broker's output is not read
-	drainUp                // a worker is drained by an order, restarted, and up again
-	reweigh                // a worker gets another weight, and another one back
-	relimit                // a worker gets another limit, and another one back
-	addRemove              // a worker is removed, and one is added in its place
+	lag         kind = iota // a link is slow
+	cuts                    // writes on a link are cut at any byte
+	resets                  // connections of a link are reset by what is written
+	partition               // nothing passes between the broker and a worker
+	oneWay                  // nothing passes in one direction
+	clientsCut              // nothing passes between the clients and the broker
+	crash                   // a worker is killed, and started again
+	power                   // a worker's machine vanishes, and comes back
+	restart                 // a worker is stopped, drains, and is started again
+	brokerCrash             // the broker is killed, and started again
+	noFiles                 // the broker, or a worker, can't open files
+	unread                  // the broker's output is not read
+	drainUp                 // a worker is drained by an order, restarted, and up again
+	reweigh                 // a worker gets another weight, and another one back
+	relimit                 // a worker gets another limit, and another one back
+	addRemove               // a worker is removed, and one is added in its place
 	numKinds
 )
 
 var kindNames = [numKinds]string{
-	"lag", "cuts", "resets", "partition", "one-way", "clients-cut", "crash", "power", "restart", "no-files",
-	"unread", "drain-up", "reweigh", "relimit", "add-remove",
+	"lag", "cuts", "resets", "partition", "one-way", "clients-cut", "crash", "power", "restart", "broker-crash",
+	"no-files", "unread", "drain-up", "reweigh", "relimit", "add-remove",
 }
+
+// passive reports whether nothing is done to a program: what happens is known from
+// the plan, where it happens.
+func (k kind) passive() bool { return k < crash || k == noFiles || k == unread }
 
 // A trouble is one thing that happens, and ends.
 type trouble struct {
 	number int
 	kind
 	window
-	worker int // its index; for noFiles len(workers) is the broker
+	worker int // its index; len(workers) is the broker
 	n      int // a weight or a limit; for links which of them, see linksOf
 }
 
@@ -142,6 +149,13 @@ func draw(seed uint64) *plan {
 	d.troubles(p, lasts)
 	if d.oneOf(5) {
 		p.stop = d.between(lasts/2, lasts)
+		if d.oneOf(3) {
+			p.troubles = append(p.troubles, trouble{number: len(p.troubles) + 1, kind: unread, worker: len(p.workers),
+				window: window{p.stop - d.between(0, 5*time.Second), p.stop + d.between(0, time.Minute)}})
+		}
+	}
+	if d.oneOf(3) {
+		d.viewers(p, lasts)
 	}
 	if d.oneOf(4) {
 		p.round()
@@ -188,7 +202,7 @@ func (d drawer) broker(b *brokerPlan) {
 
 func (d drawer) worker(i int, b *brokerPlan, quick bool) workerPlan {
 	w := workerPlan{
-		Worker: balance.Worker{Name: fmt.Sprintf("Worker-%d", i+1), Addr: fmt.Sprintf("worker-%d", i+1), Weight: 1, Limit: b.perWorker},
+		Worker: balance.Worker{Name: fmt.Sprintf("Worker-%d", i+1), Addr: fmt.Sprintf("worker-%d:%d", i+1, 9002+i), Weight: 1, Limit: b.perWorker},
 		long:   5 * time.Second, short: time.Second, latency: d.between(10*time.Microsecond, 20*time.Millisecond),
 	}
 	if quick {
@@ -257,6 +271,9 @@ func (d drawer) troubles(p *plan, lasts time.Duration) {
 	if len(kinds) == 0 || d.oneOf(12) {
 		return
 	}
+	if d.oneOf(8) {
+		kinds = []kind{pick(d, kinds...)}
+	}
 	mean := d.between(500*time.Millisecond, 15*time.Second)
 	longest := pick(d, time.Second, 5*time.Second, 40*time.Second)
 	for at := time.Duration(0); ; {
@@ -266,10 +283,23 @@ func (d drawer) troubles(p *plan, lasts time.Duration) {
 		}
 		t := trouble{number: len(p.troubles) + 1, kind: pick(d, kinds...), worker: d.IntN(len(p.workers)), n: d.IntN(6)}
 		t.window = window{at, at + d.between(time.Millisecond, longest)}
-		if t.kind == noFiles {
+		switch t.kind {
+		case noFiles:
 			t.worker = d.IntN(len(p.workers) + 1)
+		case brokerCrash, unread:
+			t.worker = len(p.workers)
 		}
 		p.troubles = append(p.troubles, t)
+	}
+}
+
+// viewers draws some that watch the page, for a time or to the end.
+func (d drawer) viewers(p *plan, lasts time.Duration) {
+	for range 1 + d.IntN(4) {
+		v := viewerPlan{pause: pick(d, 0, 50*time.Millisecond, d.between(0, time.Minute), patience)}
+		v.from = d.between(0, lasts)
+		v.to = pick(d, v.from+d.between(0, lasts), patience)
+		p.viewers = append(p.viewers, v)
 	}
 }
 
@@ -277,26 +307,40 @@ func (d drawer) troubles(p *plan, lasts time.Duration) {
 func (p *plan) only(troubles, clients []int) *plan {
 	q := *p
 	if troubles != nil {
-		q.troubles = keep(p.troubles, troubles, func(t trouble) int { return t.number })
+		q.troubles = keep(p.troubles, troubles)
 	}
 	if clients != nil {
-		q.clients = keep(p.clients, clients, func(c clientPlan) int { return c.number })
+		q.clients = keep(p.clients, clients)
 	}
 	return &q
 }
 
+// What is numbered can be taken out of a plan: a trouble or a client.
+type numbered interface{ id() int }
+
+func (t trouble) id() int    { return t.number }
+func (c clientPlan) id() int { return c.number }
+
 // keep returns those of all that have one of some numbers.
-func keep[T any](all []T, numbers []int, number func(T) int) (kept []T) {
-	wanted := map[int]bool{}
-	for _, n := range numbers {
-		wanted[n] = true
-	}
+func keep[T numbered](all []T, numbers []int) (kept []T) {
 	for _, one := range all {
-		if wanted[number(one)] {
+		if slices.Contains(numbers, one.id()) {
 			kept = append(kept, one)
 		}
 	}
 	return kept
+}
+
+func numbersOf[T numbered](all []T) (numbers []int) {
+	for _, one := range all {
+		numbers = append(numbers, one.id())
+	}
+	return numbers
+}
+
+// has reports whether there is a trouble of a kind at any time of a window.
+func (p *plan) has(k kind, from, to time.Duration) bool {
+	return slices.ContainsFunc(p.troubles, func(t trouble) bool { return t.kind == k && t.from <= to && from <= t.to })
 }
 
 // end returns when the last trouble is over and the last client has come.

@@ -13,8 +13,6 @@ type turns struct {
 	set    []member
 	counts []int
 	total  int
-
-	further bool // there were further attempts since all workers began without credit
 }
 
 // A member is one worker of a set that does not change.
@@ -26,15 +24,9 @@ type member struct {
 // end forgets the turns: another set may follow.
 func (t *turns) end() { t.set = t.set[:0] }
 
-// How many turns a share may be off. With nothing else going on it is less than 2
-// at any moment, and this count may have begun at any other one. Further attempts
-// of requests that failed cost no credit. So a worker that took those of a worker
-// of the same weight has saved its own turns meanwhile, as many as the other one
-// failed before it was taken out.
-const (
-	off          = 5
-	offAfterward = 15 // once there were further attempts
-)
+// off is how many turns a share may be off. It is less than 2 at any moment, and this
+// count may have begun at any other one.
+const off = 4
 
 // count counts a turn, and checks the shares.
 //
@@ -56,13 +48,9 @@ func (t *turns) count(c *checker, all []balance.Status, chosen *balance.Status) 
 		sum += m.weight
 	}
 	t.total++
-	most := float64(off)
-	if t.further {
-		most = offAfterward
-	}
 	for i, m := range t.set {
 		fair := float64(t.total*m.weight) / float64(sum)
-		if math.Abs(float64(t.counts[i])-fair) > most {
+		if math.Abs(float64(t.counts[i])-fair) > off {
 			c.doubt("round robin gave %s %d of %d turns, fair are %.1f", m.name, t.counts[i], t.total, fair)
 			t.end()
 			return
