@@ -43,6 +43,7 @@ func TestLogJSON(t *testing.T) {
 	start := time.Now()
 	l.say("AppID:Short:round_robin") // Worker-1 is not there
 	took := time.Since(start).Seconds()
+	l.say("AppID:Short:round_robin")
 	isRefusal(t, l.say("AppID:Short:round_robin"), "closed without an answer")
 	isRefusal(t, l.say("AppID:Medium:round_robin"), "Medium")
 	l.broker.terminate()
@@ -55,13 +56,13 @@ func TestLogJSON(t *testing.T) {
 			t.Errorf("the time is %v (%v)", e["time"], err)
 		}
 	}
-	if got, want := strings.Join(msgs, " "), "listening unreachable answered failed refused summary summary summary"; got != want {
+	if got, want := strings.Join(msgs, " "), "listening unreachable answered answered failed refused summary summary summary"; got != want {
 		t.Fatalf("the events are %s, want %s", got, want)
 	}
 	is(t, all[1], "worker", "Worker-1")
 	is(t, all[2], "type", "Short", "approach", "round_robin", "worker", "Worker-2", "attempts", 2, "answer", "Response from Worker")
-	is(t, all[3], "type", "Short", "approach", "round_robin", "worker", "Worker-3", "attempts", 1)
-	is(t, all[4], "type", "", "approach", "", "worker", "", "attempts", 0)
+	is(t, all[4], "type", "Short", "approach", "round_robin", "worker", "Worker-3", "attempts", 1)
+	is(t, all[5], "type", "", "approach", "", "worker", "", "attempts", 0)
 	serving, sum := all[2]["serving_seconds"].(float64), 0.0
 	for _, part := range []string{"waiting_seconds", "connecting_seconds", "serving_seconds"} {
 		sum += all[2][part].(float64)

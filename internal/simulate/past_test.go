@@ -29,7 +29,7 @@ var pastFaults = []pastFault{
 	{"a lease is released after the answer is written", []edit{{"broker/broker.go",
 		"	b.Observer.Done(x)\n	err := x.deliver(client)\n",
 		"	b.Observer.Done(x)\n	err := x.deliver(client)\n	if x.attempt.held {\n		b.release(x, balance.Answered)\n	}\n"},
-		{"broker/attempt.go", "	b.release(x, balance.Answered)\n	return nil\n", "	return nil\n"}}},
+		{"broker/broker.go", "	b.release(x, balance.Answered)\n	b.reply(client, x)\n", "	b.reply(client, x)\n"}}},
 	{"a job is sent again after it was sent", []edit{{"broker/broker.go",
 		"	case b.Redispatch:\n", "	case true:\n"}}},
 	{"a kept connection has no deadline", []edit{{"broker/attempt.go",
