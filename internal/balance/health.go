@@ -37,9 +37,12 @@ func (p *Pool) answered(m *member, lease uint64) {
 	if m.excess == 0 {
 		m.coolDown = 0
 	}
-	if m.state == Up || m.provesNothing(lease) {
-		return
+	if m.state != Up && !m.provesNothing(lease) {
+		p.recovered(m)
 	}
+}
+
+func (p *Pool) recovered(m *member) {
 	if m.state == Cooling {
 		p.warm(m)
 	}

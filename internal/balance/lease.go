@@ -54,34 +54,41 @@ func (l Lease) Release(o Outcome) {
 	}
 }
 
-// release reports whether a change is to be told.
+// release reports whether a change is to be told. What is seldom is in functions of
+// its own, which have large frames: whoever releases a lease has waited, and has a
+// small stack.
 func (p *Pool) release(l Lease, o Outcome) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.takeBack(l.ticket, l.number)
 	m := l.member
 	m.inFlight--
-	switch o {
-	case Answered:
+	if o == Answered {
 		m.answered[l.selector]++
 		p.answered(m, l.number)
-	case Failed:
-		m.failed++
-		p.failed(m, l.number)
-	case NotCounted:
-		m.failed++
-		p.repeatTrial(m, l.number)
-	case Withdrawn:
-		m.withdrawn++
-		p.repeatTrial(m, l.number)
+	} else {
+		p.unanswered(m, l.number, o)
 	}
 	p.changed(m)
 	if m.draining && m.inFlight == 0 {
-		p.drained(m)
-		p.removeIfIdle(m)
+		p.emptied(m)
 	}
 	p.serve()
 	return len(p.untold) > 0
+}
+
+func (p *Pool) unanswered(m *member, number uint64, o Outcome) {
+	switch o {
+	case Failed:
+		m.failed++
+		p.failed(m, number)
+	case NotCounted:
+		m.failed++
+		p.repeatTrial(m, number)
+	case Withdrawn:
+		m.withdrawn++
+		p.repeatTrial(m, number)
+	}
 }
 
 // handOut returns a ticket for a new lease, with its number.

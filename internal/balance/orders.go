@@ -124,6 +124,12 @@ func (p *Pool) drain(m *member) {
 	}
 }
 
+// emptied is called when the last request of m, which drains, has ended.
+func (p *Pool) emptied(m *member) {
+	p.drained(m)
+	p.removeIfIdle(m)
+}
+
 // drained notes that m, which drains, has nothing in flight.
 func (p *Pool) drained(m *member) {
 	p.note(m, Change{State: Drained, Cause: Ordered})
