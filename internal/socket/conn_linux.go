@@ -300,9 +300,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.interrupted(&c.writeBy) {
 		return 0, os.ErrDeadlineExceeded
 	}
-	n, err := write(c.fd, p)
+	n, err := send(c.fd, p)
 	if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
-		return 0, os.NewSyscallError("write", err)
+		return 0, os.NewSyscallError("send", err)
 	}
 	if n = max(n, 0); n == len(p) {
 		return n, nil
