@@ -19,6 +19,7 @@ type Conn struct {
 
 	reading bool          // between BeginRead and EndRead
 	within  time.Duration // how long that may take; 0 means for ever
+	limited bool          // it has a deadline for reading
 	watched bool          // it is in serving.readers
 	waiter  Waiter        // between BeginAwait and EndAwait
 	place   int           // in the set of the serving that it is in
@@ -58,7 +59,8 @@ func (c *Conn) done() {
 func (c *Conn) BeginRead(within time.Duration) {
 	c.done()
 	c.reading, c.within = true, within
-	if within == 0 {
+	if within == 0 && c.limited {
+		c.limited = false
 		c.SetReadDeadline(time.Time{}) // instead of that for the request before
 	}
 }
@@ -67,6 +69,7 @@ func (c *Conn) BeginRead(within time.Duration) {
 // the time within from now; less if the server stops. It is for a caller that began to read
 // without a limit.
 func (c *Conn) ReadRest(within time.Duration) {
+	c.limited = true
 	c.SetReadDeadline(time.Now().Add(within))
 	if c.serving.stopping.Err() != nil {
 		c.SetReadDeadline(c.serving.stopped().Add(stopGrace))
@@ -89,8 +92,8 @@ func (c *Conn) EndRead() ReadEnd {
 	return end
 }
 
-// Read implements [net.Conn]. A request that is there at once, as most are,
-// needs neither a deadline nor a watch for the stop.
+// Read implements [net.Conn]. A first request that is there at once, as most are,
+// needs neither a deadline nor a watch for the stop. A next one seldom is.
 func (c *Conn) Read(p []byte) (int, error) {
 	if !c.reading {
 		return c.Conn.Read(p)
@@ -99,8 +102,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	if !c.watched {
-		if n, err := c.TryRead(p); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return n, err
+		if c.first {
+			if n, err := c.TryRead(p); !errors.Is(err, os.ErrDeadlineExceeded) {
+				return n, err
+			}
 		}
 		c.watch()
 	}
@@ -114,6 +119,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // watch sets the deadline for the request, and another one when the server stops.
 func (c *Conn) watch() {
 	if c.within > 0 {
+		c.limited = true
 		c.SetReadDeadline(time.Now().Add(c.within))
 	}
 	c.watched = true

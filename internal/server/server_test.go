@@ -556,7 +556,7 @@ func TestAtOnce(t *testing.T) {
 		{&able{}, "read deadline, read, write, close"},
 		{&able{there: "x", noisy: true}, "write, half-close, read deadline, read, close"},
 	} {
-		c := Conn{Conn: test.conn, serving: &serving{stopping: t.Context()}, placed: true}
+		c := Conn{Conn: test.conn, serving: &serving{stopping: t.Context()}, placed: true, first: true}
 		c.BeginRead(time.Minute)
 		c.Read(make([]byte, 8))
 		c.EndRead()
@@ -568,16 +568,19 @@ func TestAtOnce(t *testing.T) {
 }
 
 // A deadline that is set while a request without one is read, because its first
-// bytes have come, holds when the rest has to be waited for.
+// bytes have come, holds when the rest has to be waited for. The next one has none.
 func TestDeadlineForTheRestHolds(t *testing.T) {
 	conn := &able{there: "x"}
 	c := Conn{Conn: conn, serving: &serving{stopping: t.Context()}, placed: true}
 	c.BeginRead(0)
 	c.Read(make([]byte, 8))
-	c.SetReadDeadline(time.Now().Add(time.Minute))
+	c.ReadRest(time.Minute)
 	c.Read(make([]byte, 8))
 	c.EndRead()
-	if got, want := strings.Join(conn.called, ", "), "read deadline, read deadline, read"; got != want {
+	c.BeginRead(0)
+	c.Read(make([]byte, 8))
+	c.EndRead()
+	if got, want := strings.Join(conn.called, ", "), "read, read deadline, read, read deadline, read"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -608,7 +611,6 @@ func TestDeadlineIsLeftAloneAfterReading(t *testing.T) {
 	v := &serving{stopping: t.Context(), readers: set{tell: (*Conn).hurry}}
 	c := Conn{Conn: socket.Of(slowConn{nil, begins, &deadline}), serving: v, placed: true, first: true}
 	c.BeginRead(0)
-	<-begins
 	c.Read(nil)
 	var telling sync.WaitGroup
 	telling.Go(v.readers.tellAll)

@@ -56,7 +56,7 @@ var pastFaults = []pastFault{
 	{"a place that is given back is not handed on", []edit{{"balance/lease.go",
 		"	p.serve()\n	return len(p.untold) > 0\n", "	return len(p.untold) > 0\n"}}},
 	{"a trial that was withdrawn is not repeated", []edit{{"balance/lease.go",
-		"		m.withdrawn++\n		p.repeatTrial(m, l.number)\n", "		m.withdrawn++\n"}}},
+		"		m.withdrawn++\n		p.repeatTrial(m, number)\n", "		m.withdrawn++\n"}}},
 	{"round robin gives back a worker all the turns that it missed", []edit{{"balance/roundrobin.go",
 		"	if was != unusable || m.grade != open {\n		m.kept = 0\n	}\n	s := &r.sides[m.grade]\n	s.weigh(m.weight)\n	m.paid = s.earned*int64(m.weight) - m.kept\n",
 		"	s := &r.sides[m.grade]\n	s.weigh(m.weight)\n"}}},

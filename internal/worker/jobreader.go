@@ -18,13 +18,18 @@ var errLeft = errors.New("left while it waited")
 type jobReader struct {
 	conn *server.Conn
 	// idle says that no byte of the next job of a kept connection has come. It
-	// may stay so for ever: the deadline is set when one has.
-	idle  bool
-	early []byte // read ahead by a watch
+	// may stay so for ever: a deadline is set for the rest of a job, when one has.
+	idle   bool
+	inPart bool   // some of a kept connection's job has come, and there is no deadline yet
+	early  []byte // read ahead by a watch
 }
 
-// Read reads from a job.
+// Read reads from a job. Most are whole with the first Read, and need no deadline.
 func (in *jobReader) Read(p []byte) (n int, err error) {
+	if in.inPart {
+		in.inPart = false
+		in.conn.ReadRest(JobTimeout)
+	}
 	if len(in.early) > 0 {
 		n = copy(p, in.early)
 		in.early = in.early[n:]
@@ -32,8 +37,7 @@ func (in *jobReader) Read(p []byte) (n int, err error) {
 		n, err = in.conn.Read(p)
 	}
 	if n > 0 && in.idle {
-		in.idle = false
-		in.conn.ReadRest(JobTimeout)
+		in.idle, in.inPart = false, true
 	}
 	return n, err
 }

@@ -73,7 +73,7 @@ func (w *Worker) Handle(ctx context.Context, conn *server.Conn) server.Handler {
 	// kept for longer.
 	_ = conn.SetKeepAlive(true)
 	for {
-		in.idle = true
+		in.idle, in.inPart = true, false
 		conn.BeginRead(0)
 		if !w.serve(ctx, conn, in) {
 			return nil
