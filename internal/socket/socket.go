@@ -8,7 +8,8 @@
 // was accepted tries to read or write at once, and is registered only when it
 // has to wait: a request has mostly come when its connection is accepted, and
 // then the client's connection is never registered at all. One that was dialed
-// is registered at once, since a program that asks has to wait for the answer.
+// is registered at once, since a program that asks has to wait for the answer;
+// and whoever waits has a small stack, which registering would double.
 //
 //	           net                                   here
 //	accept     accept4, epoll_ctl, getsockname,      accept4
