@@ -23,7 +23,7 @@ type Conn struct {
 	watched bool          // it is in serving.readers
 	waiter  Waiter        // between BeginAwait and EndAwait
 	place   int           // in the set of the serving that it is in
-	silence silence
+	silence *silence      // nil unless it has waited for a request, at a server with a limit
 }
 
 // A ReadEnd says what ended the reading of a request.

@@ -21,14 +21,14 @@ type silentConns struct {
 // A silence is a connection's place in silentConns.
 type silence struct {
 	since   time.Time
-	element *list.Element // nil if it is not in the list
+	element *list.Element // nil if it is not in the list any more
 	gaveWay bool
 }
 
 func (s *silentConns) add(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.silence = silence{since: time.Now(), element: s.list.PushBack(c)}
+	c.silence = &silence{since: time.Now(), element: s.list.PushBack(c)}
 }
 
 // spoke takes c out of the list: something has come on it.
@@ -43,13 +43,13 @@ func (s *silentConns) remove(c *Conn) (gaveWay bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.takeOut(c)
-	gaveWay = c.silence.gaveWay
-	c.silence.gaveWay = false
+	gaveWay = c.silence != nil && c.silence.gaveWay
+	c.silence = nil
 	return gaveWay
 }
 
 func (s *silentConns) takeOut(c *Conn) {
-	if c.silence.element != nil {
+	if c.silence != nil && c.silence.element != nil {
 		s.list.Remove(c.silence.element)
 		c.silence.element = nil
 	}

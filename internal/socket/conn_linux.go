@@ -87,8 +87,8 @@ type conn struct {
 	// file is nil until the connection has to wait. Only the goroutine that reads
 	// or writes sets it, and so it may look at file without mu.
 	file    *os.File
-	readBy  time.Time
-	writeBy time.Time
+	readBy  deadline
+	writeBy deadline
 }
 
 // accept makes c what fd accepts.
@@ -229,10 +229,10 @@ func (c *conn) waiting() (*os.File, error) {
 	defer c.mu.Unlock()
 	if c.file == nil {
 		c.file = os.NewFile(uintptr(c.fd), "tcp")
-		if err := registered(c.file, c.readBy); err != nil {
+		if err := registered(c.file, c.readBy.time()); err != nil {
 			return nil, err // file stays, to be closed: what waits for it fails
 		}
-		c.file.SetWriteDeadline(c.writeBy)
+		c.file.SetWriteDeadline(c.writeBy.time())
 	}
 	return c.file, nil
 }
@@ -316,10 +316,10 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 // interrupted reports whether a deadline of c is [Interrupt].
-func (c *conn) interrupted(deadline *time.Time) bool {
+func (c *conn) interrupted(by *deadline) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return interrupts(*deadline)
+	return *by == interrupted
 }
 
 // SetDeadline implements [net.Conn].
@@ -339,16 +339,45 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 
 // setDeadline sets a deadline, and that of the file if there is one. A later
 // file begins with it.
-func (c *conn) setDeadline(t time.Time, ofFile func(*os.File, time.Time) error, ofConn ...*time.Time) error {
+func (c *conn) setDeadline(t time.Time, ofFile func(*os.File, time.Time) error, ofConn ...*deadline) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, deadline := range ofConn {
-		*deadline = t
+	for _, by := range ofConn {
+		*by = deadlineOf(t)
 	}
 	if c.file != nil {
 		return ofFile(c.file, t)
 	}
 	return nil
+}
+
+// A deadline is a time in a third of the bytes, of which a connection has two: how
+// many nanoseconds it is after the program's start. 0 is none.
+type deadline int64
+
+// interrupted is [Interrupt] and all before it.
+const interrupted deadline = math.MinInt64
+
+var started = time.Now()
+
+func deadlineOf(t time.Time) deadline {
+	switch {
+	case t.IsZero():
+		return 0
+	case interrupts(t):
+		return interrupted
+	}
+	return deadline(t.Sub(started))
+}
+
+func (d deadline) time() time.Time {
+	switch d {
+	case 0:
+		return time.Time{}
+	case interrupted:
+		return Interrupt
+	}
+	return started.Add(time.Duration(d))
 }
 
 // Peek implements [Conn].

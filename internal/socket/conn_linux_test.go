@@ -135,6 +135,23 @@ func TestKeepAliveIsOfSeconds(t *testing.T) {
 	check(c.fd, userTimeout, 0)
 }
 
+// A deadline that is kept until the connection has to wait is the one that was set.
+func TestDeadlineIsKept(t *testing.T) {
+	soon := time.Now().Add(time.Minute)
+	for _, test := range []struct{ set, want time.Time }{
+		{time.Time{}, time.Time{}},
+		{soon, soon},
+		{soon.Round(0), soon}, // by the wall clock
+		{time.Now().Add(-time.Hour), time.Now().Add(-time.Hour)},
+		{Interrupt, Interrupt},
+		{Interrupt.Add(-time.Second), Interrupt},
+	} {
+		if got := deadlineOf(test.set).time(); got.Sub(test.want).Abs() > time.Second || got.IsZero() != test.want.IsZero() {
+			t.Errorf("of %v is kept %v", test.set, got)
+		}
+	}
+}
+
 // descriptor returns the file descriptor of a connection.
 func descriptor(t *testing.T, c Conn) (fd int) {
 	t.Helper()
