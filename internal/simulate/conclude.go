@@ -273,10 +273,3 @@ func (c *checker) came(client *client) {
 	}
 	c.history.add(c.now(), &request{client: client}, "reads", detail)
 }
-
-// accepted says that a worker has accepted a connection.
-func (c *checker) accepted(e *end) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.conns[e.remote], e.jobs.accepted = e.jobs, c.now()
-}
