@@ -46,6 +46,14 @@ func (r *request) String() string {
 	return fmt.Sprintf("connection %d", r.number)
 }
 
+// latestJob returns the latest of the jobs that are known to be r's; nil if none is.
+func (r *request) latestJob() *job {
+	if len(r.jobs) == 0 {
+		return nil
+	}
+	return r.jobs[len(r.jobs)-1]
+}
+
 // place is a number to sort by, the same in each replay.
 func (r *request) place() int {
 	switch {
@@ -265,6 +273,9 @@ func (c *checker) released(r *request, x *broker.Exchange) {
 	if took := c.now() - r.since; took > limit {
 		c.wrong("%v: %s held it for %v, longer than %v", r, x.Worker, took, limit)
 	}
+	if j := r.latestJob(); j != nil && j.written == r.since && c.now() == j.written+b.answer && j.overdue() {
+		c.wrong("%v: it got no answer in time, and its job has not begun at %s, which had a slot", r, x.Worker)
+	}
 }
 
 // wrote notes a job that was written. Whose it is will be known in a moment.
@@ -272,7 +283,7 @@ func (c *checker) wrote(conn *jobConn) {
 	at, left := conn.leftAt()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	j := &job{serial: len(c.serials) + 1, host: conn.peer.host, written: c.now()}
+	j := &job{serial: len(c.serials) + 1, host: conn.peer.host, written: c.now(), arrives: conn.arrived(), jobs: conn.jobs}
 	if left && at < j.written {
 		c.wrong("a job is sent on a connection that %s has closed at %v", j.host, at)
 	}
@@ -359,7 +370,7 @@ func (c *checker) owns(r *request) {
 	case c.serials[serial-1].request == nil: // not known
 	case c.serials[serial-1].request != r:
 		c.wrong("%v: it gets the answer to %v", r, c.serials[serial-1].request)
-	case r.jobs[len(r.jobs)-1].serial != serial:
+	case r.latestJob().serial != serial:
 		c.wrong("%v: it gets the answer to an earlier attempt", r)
 	}
 }

@@ -87,7 +87,7 @@ func (l *lab) concludePool() {
 	s := l.life.pool.Snapshot()
 	for _, w := range s.Workers {
 		if w.InFlight != 0 || w.Assigned != answeredBy(&w)+w.Failed+w.Withdrawn {
-			l.wrong("at the end: %+v", w)
+			l.wrong("%s has %d in flight at the end, of %d: %+v", w.Name, w.InFlight, w.Assigned, w)
 		}
 	}
 	if s.Queue.Waiting != 0 {
@@ -272,11 +272,4 @@ func (c *checker) came(client *client) {
 		detail = client.err.Error()
 	}
 	c.history.add(c.now(), &request{client: client}, "reads", detail)
-}
-
-// accepted says that a worker has accepted a connection.
-func (c *checker) accepted(e *end) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.conns[e.remote], e.jobs.accepted = e.jobs, c.now()
 }

@@ -36,8 +36,9 @@ type end struct {
 	lost     bool          // its host has lost it: what comes for it is answered by a reset
 	harmed   atomic.Bool   // by a trouble of the network
 
-	cut      bool      // writing was interrupted
-	deadline time.Time // for reading
+	reader   chan struct{} // has room for one; full while a Read is under way
+	cut      bool          // writing was interrupted
+	deadline time.Time     // for reading
 	expire   *time.Timer
 	changed  chan struct{} // closed at each change; nil unless somebody waits
 
@@ -49,8 +50,12 @@ type end struct {
 
 var _ socket.Conn = (*end)(nil)
 
-// Read implements [net.Conn].
+// Read implements [net.Conn]. As with package net, what comes is for the Read that was
+// called first: otherwise a reader that was forgotten would seldom take the bytes of
+// another one, and the scheduler would decide when.
 func (e *end) Read(p []byte) (int, error) {
+	e.reader <- struct{}{}
+	defer func() { <-e.reader }()
 	for {
 		n, wait, err := e.tryRead(p)
 		if wait == nil {
@@ -242,6 +247,13 @@ func (e *end) leftAt() (time.Duration, bool) {
 	e.net.mu.Lock()
 	defer e.net.mu.Unlock()
 	return e.endedAt, e.ended
+}
+
+// arrived returns when all that was sent until now has arrived.
+func (e *end) arrived() time.Duration {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	return e.latest
 }
 
 // CloseWrite implements [socket.Conn].

@@ -16,6 +16,8 @@ type job struct {
 	serial   int
 	host     string
 	written  time.Duration
+	arrives  time.Duration // the last of it, unless its connection is harmed
+	jobs     *jobs
 	request  *request // nil if no request could be named for certain
 	begun    bool
 	answered bool
@@ -24,6 +26,7 @@ type job struct {
 // jobs are those of one connection, in order.
 type jobs struct {
 	end      *end          // the worker's
+	life     *workerLife   // that has accepted it; nil before that
 	accepted time.Duration // when the worker accepted it
 	all      []*job
 	begun    int
@@ -78,9 +81,18 @@ type workerLife struct {
 	*checker
 	host   string
 	few    bool // it has few places: connections may wait for one
+	slots  int  // 0 means any number
 	begun  int
 	done   int
+	doneAt time.Duration // the latest
 	killed bool
+}
+
+// accepted says that the worker has accepted a connection.
+func (w *workerLife) accepted(e *end) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conns[e.remote], e.jobs.accepted, e.jobs.life = e.jobs, w.now(), w
 }
 
 // Processing implements [worker.Observer].
@@ -126,6 +138,7 @@ func (w *workerLife) finished(jobs *jobs) string {
 	j := jobs.all[jobs.begun-1]
 	if !w.killed && !j.answered {
 		w.done++
+		w.doneAt = w.now()
 	}
 	j.answered = true
 	return strconv.Itoa(j.serial)
@@ -141,4 +154,19 @@ func (w *workerLife) isKilled() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.killed
+}
+
+// overdue reports whether a job has not begun though it could, before this moment: it
+// has come to the worker, no trouble has harmed its connection, and there is a slot for
+// it. The caller holds the checker's lock.
+func (j *job) overdue() bool {
+	w, now := j.jobs.life, j.jobs.end.net.now()
+	switch {
+	case j.begun || w == nil || j.jobs.end.peer.harmed.Load():
+		return false
+	case w.few && j.jobs.begun == 0: // its connection may wait for a place
+		return false
+	}
+	free := w.slots == 0 || w.begun-w.done < w.slots && w.doneAt < now
+	return free && max(j.arrives, j.jobs.accepted) < now
 }

@@ -152,7 +152,7 @@ type host struct {
 // start starts the worker.
 func (h *host) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	life := &workerLife{checker: h.checker, host: h.Addr, few: h.maxConns > 0 && h.maxConns < 1000}
+	life := &workerLife{checker: h.checker, host: h.Addr, few: h.maxConns > 0 && h.maxConns < 1000, slots: h.slots}
 	w := worker.Worker{
 		Work:  [protocol.NumTypes]time.Duration{protocol.Long: h.long, protocol.Short: h.short},
 		Slots: h.slots, Observer: life,

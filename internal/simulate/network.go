@@ -159,8 +159,8 @@ func (n *network) join(d *dialing, r route, l *listener, out, back *link, seed u
 		d.finish()
 		return
 	}
-	near := &end{net: n, host: r.from, local: n.address(), remote: l.addr, out: out}
-	far := &end{net: n, host: r.to, local: l.addr, remote: near.local, out: back, peer: near}
+	near := &end{net: n, host: r.from, local: n.address(), remote: l.addr, out: out, reader: make(chan struct{}, 1)}
+	far := &end{net: n, host: r.to, local: l.addr, remote: near.local, out: back, peer: near, reader: make(chan struct{}, 1)}
 	near.peer = far
 	near.jobs = &jobs{end: far}
 	far.jobs = near.jobs

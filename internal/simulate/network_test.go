@@ -214,3 +214,25 @@ func TestCuts(t *testing.T) {
 		}
 	})
 }
+
+// What comes is for the Read that was called first, and the next for the next one.
+func TestReadersTakeTurns(t *testing.T) {
+	inPair(t, nil, func(t *testing.T, p *pair) {
+		const readers = 8
+		got := make(chan byte, readers)
+		for i := range byte(readers) {
+			go func() {
+				b := make([]byte, 1)
+				if p.far.Read(b); b[0] != 'a'+i {
+					t.Errorf("reader %d gets %q", i, b)
+				}
+				got <- b[0]
+			}()
+			synctest.Wait()
+		}
+		for i := range byte(readers) {
+			p.near.Write([]byte{'a' + i})
+			<-got
+		}
+	})
+}
