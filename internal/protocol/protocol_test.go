@@ -466,7 +466,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("readNamedAnswer(%q) = %+v, which is not in it", text, whole)
 		}
 		end := bytes.IndexByte(text, '\n')
-		if fullBuffer := end == usualLen-1 || end == maxNamedLen; whole.Line && end != len(text)-1 && !fullBuffer {
+		if fullBuffer := end == len(room{})-1 || end == maxNamedLen; whole.Line && end != len(text)-1 && !fullBuffer {
 			t.Errorf("readNamedAnswer(%q): good for another answer, although more has come", text)
 		}
 		pieces, pieceErr := readNamedAnswer(&countingReader{r: bytes.NewReader(text), limit: int(cut)%7 + 1})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // ReadRequest reads one request from r, at most [MaxLen] bytes, and returns as
@@ -70,16 +71,18 @@ func ReadAnswer(r io.Reader) (text string, err error) {
 	return answerText(raw.bytes), nil
 }
 
-// A RawAnswer is an answer as it was read, with its name if it has one.
+// A RawAnswer is an answer as it was read, with its name if it has one. It must not
+// be copied after that.
 type RawAnswer struct {
-	bytes []byte
+	bytes []byte // in room, if that is enough
 	line  bool
+	room  room
 }
 
 // Parse returns the answer to a job. If asked is its name, a name before the text
 // is no part of the text. Nobody gives a name to a job that has none (0): then
 // what looks like one is text.
-func (r RawAnswer) Parse(asked Name) (Answer, error) {
+func (r *RawAnswer) Parse(asked Name) (Answer, error) {
 	a := Answer{Line: r.line}
 	text := r.bytes
 	if name, rest, found := bytes.Cut(text, []byte{' '}); found && asked != 0 {
@@ -100,7 +103,7 @@ const maxNamedLen = maxNameLen + 1 + MaxLen
 // Read reads one answer from from, as [ReadAnswer] does, which may have a name.
 // It parses nothing, so that a goroutine that waits has a small stack.
 func (r *RawAnswer) Read(from io.Reader) error {
-	buf := make([]byte, usualLen)
+	buf := r.room[:]
 	n := 0
 	for {
 		if n == len(buf) {
@@ -147,14 +150,18 @@ func cutOff(got []byte, err error) error {
 	return fmt.Errorf("answer cut off after %s: %w", quote(got), err)
 }
 
-// usualLen is how much a reader has room for at first: nearly every message is
-// shorter. A connection may wait long for its next message, and there may be
-// thousands of them.
-const usualLen = 64
+// A room is where a message is read to at first: nearly every one is shorter. A
+// connection may wait long for its next message, and there may be thousands of
+// them.
+type room [64]byte
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
 
 // read reads one message and says in found what it holds.
 func (g *grammar) read(r io.Reader, found *words) error {
-	buf := make([]byte, usualLen)
+	room := rooms.Get().(*room)
+	defer rooms.Put(room)
+	buf := room[:]
 	n := 0
 	for {
 		if n == len(buf) {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -229,7 +230,7 @@ func (c *Conn) Finish(text string) error {
 
 func (c *Conn) write(text string) error {
 	c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := c.Write([]byte(text))
+	_, err := io.WriteString(c.Conn, text)
 	c.done()
 	return err
 }

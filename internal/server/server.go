@@ -269,10 +269,16 @@ func (v *serving) pause(err error, d time.Duration) {
 func (v *serving) serve(h Handler, c *Conn) {
 	defer v.recovered(c)
 	if next := h(v.ctx, c); next != nil {
-		v.running.Go(func() { v.serve(next, c) })
+		v.running.Add(1)
+		go v.goOn(next, c) // needs less stack and memory than running.Go with a function
 		return
 	}
 	v.end(c)
+}
+
+func (v *serving) goOn(h Handler, c *Conn) {
+	defer v.running.Done()
+	v.serve(h, c)
 }
 
 // recovered is deferred: a handler that panics is the last of its connection.

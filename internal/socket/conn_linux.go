@@ -14,15 +14,20 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // A listener accepts without registering what it accepts.
 type listener struct {
-	file *os.File
-	raw  syscall.RawConn
-	addr net.Addr
-
+	file   *os.File
+	raw    syscall.RawConn
+	addr   net.Addr
+	try    func(fd uintptr) bool // accepts into next, and reports whether it need not wait
 	closed atomic.Bool
+
+	mu      sync.Mutex // is held while Accept runs; guards all below
+	next    *conn
+	failure error
 }
 
 // accepting replaces l by a listener that makes its own system calls.
@@ -37,30 +42,34 @@ func accepting(l *net.TCPListener) (Listener, error) {
 		file.Close()
 		return nil, err
 	}
-	return &listener{file: file, raw: raw, addr: l.Addr()}, nil
+	own := &listener{file: file, raw: raw, addr: l.Addr()}
+	own.try = func(fd uintptr) bool {
+		own.failure = own.next.accept(int(fd))
+		return own.failure != syscall.EAGAIN
+	}
+	return own, nil
 }
 
 // Accept implements [net.Listener].
 func (l *listener) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	c := new(conn)
-	var failure error
-	err := l.raw.Read(func(fd uintptr) bool {
-		failure = c.accept(int(fd))
-		return failure != syscall.EAGAIN
-	})
+	l.next = c
+	err := l.raw.Read(l.try)
 	late := errors.Is(err, os.ErrDeadlineExceeded)
 	if late { // a client that waits already is accepted all the same
-		err = l.raw.Control(func(fd uintptr) { failure = c.accept(int(fd)) })
+		err = l.raw.Control(func(fd uintptr) { l.try(fd) })
 	}
 	switch {
-	case late && failure == syscall.EAGAIN:
+	case late && l.failure == syscall.EAGAIN:
 		return nil, os.ErrDeadlineExceeded
 	case err != nil && l.closed.Load():
 		return nil, net.ErrClosed
 	case err != nil:
 		return nil, err
-	case failure != nil:
-		return nil, os.NewSyscallError("accept4", failure)
+	case l.failure != nil:
+		return nil, os.NewSyscallError("accept4", l.failure)
 	}
 	return c, nil
 }
@@ -313,6 +322,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 	m, err := file.Write(p[n:])
 	return n + m, err
+}
+
+// WriteString implements [io.StringWriter]: it makes no copy.
+func (c *conn) WriteString(s string) (int, error) {
+	return c.Write(unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
 // interrupted reports whether a deadline of c is [Interrupt].
