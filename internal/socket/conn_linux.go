@@ -95,7 +95,7 @@ type conn struct {
 	mu sync.Mutex // guards all below
 	// file is nil until the connection has to wait. Only the goroutine that reads
 	// or writes sets it, and so it may look at file without mu.
-	file    *os.File
+	file    *file
 	readBy  deadline
 	writeBy deadline
 }
@@ -221,29 +221,60 @@ func (c *conn) awaitWritable(try func() error) (result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	err = raw.Write(func(uintptr) bool {
+	err = file.raw.Write(func(uintptr) bool {
 		result = try()
 		return !inProgress(result)
 	})
 	return result, err
 }
 
-// waiting returns c as a file, whose reading and writing wait.
-func (c *conn) waiting() (*os.File, error) {
+// A file is a connection that is registered: its reading and writing wait.
+type file struct {
+	*os.File
+	raw syscall.RawConn
+	try func(fd uintptr) bool // receives into p, and reports whether it need not wait
+	p   []byte
+	got int // how many bytes came; negative: the error
+}
+
+// waiting returns c as a file.
+func (c *conn) waiting() (*file, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.file == nil {
-		c.file = os.NewFile(uintptr(c.fd), "tcp")
-		if err := registered(c.file, c.readBy.time()); err != nil {
+		c.file = newFile(c.fd)
+		if err := registered(c.file.File, c.readBy.time()); err != nil {
 			return nil, err // file stays, to be closed: what waits for it fails
 		}
 		c.file.SetWriteDeadline(c.writeBy.time())
 	}
 	return c.file, nil
+}
+
+func newFile(fd int) *file {
+	f := &file{File: os.NewFile(uintptr(fd), "tcp")}
+	f.raw, _ = f.SyscallConn() // fails only for a nil File
+	f.try = func(fd uintptr) bool {
+		n, err := receive(int(fd), f.p, 0)
+		if errno, failed := err.(syscall.Errno); failed {
+			n = -int(errno)
+		}
+		f.got = n
+		return n != -int(syscall.EAGAIN) && n != -int(syscall.EINTR)
+	}
+	return f
+}
+
+// Read implements [io.Reader]. It does what that of the os.File would do, without
+// telling the scheduler of its system calls, see accept4.
+func (f *file) Read(p []byte) (int, error) {
+	f.p = p
+	err := f.raw.Read(f.try)
+	f.p = nil
+	if err != nil {
+		return 0, err
+	}
+	return received(max(f.got, 0), syscall.Errno(max(-f.got, 0)), p)
 }
 
 // pollable returns what calls a function each time file has become readable, or
@@ -281,18 +312,18 @@ func (c *conn) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	return c.afterWaiting(p, n, err)
+	return c.afterWaiting(p, err)
 }
 
 // afterWaiting is the end of a Read that has waited and failed. It is a function
 // of its own to keep the stack small of a goroutine that waits.
 //
 //go:noinline
-func (c *conn) afterWaiting(p []byte, n int, err error) (int, error) {
+func (c *conn) afterWaiting(p []byte, err error) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.TryRead(p)
 	}
-	return n, endOr(err, c.broken)
+	return 0, endOr(err, c.broken)
 }
 
 // TryRead implements [Conn].
@@ -360,7 +391,7 @@ func (c *conn) setDeadline(t time.Time, ofFile func(*os.File, time.Time) error, 
 		*by = deadlineOf(t)
 	}
 	if c.file != nil {
-		return ofFile(c.file, t)
+		return ofFile(c.file.File, t)
 	}
 	return nil
 }

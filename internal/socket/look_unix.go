@@ -59,11 +59,17 @@ func breaks(errno syscall.Errno) bool {
 // error is [os.ErrDeadlineExceeded].
 func read(fd int, p []byte) (int, error) {
 	n, err := receive(fd, p, syscall.MSG_DONTWAIT)
+	errno, _ := err.(syscall.Errno)
+	return received(n, errno, p)
+}
+
+// received returns what a receive into p means to a reader.
+func received(n int, err syscall.Errno, p []byte) (int, error) {
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 		return 0, os.ErrDeadlineExceeded
-	case err != nil:
-		return 0, os.NewSyscallError("read", err)
+	case err != 0:
+		return 0, os.NewSyscallError("receive", err)
 	case n == 0 && len(p) > 0:
 		return 0, io.EOF
 	}
