@@ -64,6 +64,7 @@ type member struct {
 
 	health
 	healthy  bool // it is up or due for a trial, and does not drain; kept by Pool.changed
+	working  bool // it is up, and does not drain; kept by Pool.changed
 	draining bool
 	leaving  bool // it is removed when nothing is in flight
 
@@ -108,6 +109,7 @@ type Pool struct {
 	members []*member  // in the order of their indices
 	ever    int        // how many members there ever were
 	healthy int        // how many members are healthy
+	up      int        // how many members are working
 	queues  bool       // a request that finds no place waits
 	cooling byEnd      // the members in the state Cooling
 	leases  uint64     // how many were handed out: the number of the latest
@@ -188,6 +190,9 @@ func (p *Pool) choose(s Selector, r *Request) *member {
 	if int(r.n) >= p.ever || p.queues && int(r.n) >= len(p.members) {
 		return nil
 	}
+	if p.hopeless(r) {
+		return nil
+	}
 	m := r.next(s, p.members)
 	if p.takes(m) || !p.queues {
 		return m
@@ -221,15 +226,8 @@ func (p *Pool) selector(i int) Selector {
 // changed is called when anything of m has changed. It is the only place that
 // decides what m may be given.
 func (p *Pool) changed(m *member) {
-	healthy := !m.draining && (m.state == Up || m.state == DueForTrial)
-	if healthy != m.healthy {
-		m.healthy = healthy
-		if healthy {
-			p.healthy++
-		} else {
-			p.healthy--
-		}
-	}
+	count(&p.up, &m.working, !m.draining && m.state == Up)
+	count(&p.healthy, &m.healthy, !m.draining && (m.state == Up || m.state == DueForTrial))
 	if g := m.graded(); g != m.grade {
 		p.shares.settle(m)
 		m.grade = g
@@ -238,6 +236,17 @@ func (p *Pool) changed(m *member) {
 	for _, s := range p.distinct {
 		s.changed(m)
 	}
+}
+
+// count sets is, one of those that n counts, to now.
+func count(n *int, is *bool, now bool) {
+	switch {
+	case now && !*is:
+		*n++
+	case *is && !now:
+		*n--
+	}
+	*is = now
 }
 
 func (m *member) graded() grade {

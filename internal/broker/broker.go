@@ -206,12 +206,17 @@ func (b *Broker) choose(ctx context.Context, client *server.Conn, x *Exchange) s
 	if x.pool.Place() != nil {
 		return b.enqueued(client, x)
 	}
-	x.Failure = &Failure{Reason: NoWorker, Attempts: x.failed}
+	x.Failure = b.noWorker(x)
 	if len(x.failed) == 0 {
 		x.Failure.Reason = AllDrain
 	}
 	b.reply(client, x)
 	return nil
+}
+
+// noWorker says that no worker is left for the request.
+func (b *Broker) noWorker(x *Exchange) *Failure {
+	return &Failure{Reason: NoWorker, Attempts: x.failed, NotAsked: b.Pool.NotUpBeside(&x.pool)}
 }
 
 // begin begins an attempt at the lease's worker.
