@@ -64,7 +64,6 @@ type member struct {
 
 	health
 	healthy  bool // it is up or due for a trial, and does not drain; kept by Pool.changed
-	working  bool // it is up, and does not drain; kept by Pool.changed
 	draining bool
 	leaving  bool // it is removed when nothing is in flight
 
@@ -109,7 +108,6 @@ type Pool struct {
 	members []*member  // in the order of their indices
 	ever    int        // how many members there ever were
 	healthy int        // how many members are healthy
-	up      int        // how many members are working
 	queues  bool       // a request that finds no place waits
 	cooling byEnd      // the members in the state Cooling
 	leases  uint64     // how many were handed out: the number of the latest
@@ -160,7 +158,8 @@ func (p *Pool) join(m *member, w Worker) {
 // Assign chooses a worker that r was not assigned to, counts the request as in
 // flight there, and notes that in r. The caller releases the lease.
 //
-// It reports false if there is no such worker. If any worker has a limit, the
+// It reports false if there is no such worker, or if r was assigned to three that
+// were not up, and none is up. If any worker has a limit, the
 // request may wait then: it is in the queue if [Request.Place] is not nil. A
 // request that has waited may be assigned to a worker for a second time; it is
 // assigned as many times as there are workers, and no more.
@@ -188,9 +187,6 @@ func (p *Pool) choose(s Selector, r *Request) *member {
 		return nil
 	}
 	if int(r.n) >= p.ever || p.queues && int(r.n) >= len(p.members) {
-		return nil
-	}
-	if p.hopeless(r) {
 		return nil
 	}
 	m := r.next(s, p.members)
@@ -226,8 +222,15 @@ func (p *Pool) selector(i int) Selector {
 // changed is called when anything of m has changed. It is the only place that
 // decides what m may be given.
 func (p *Pool) changed(m *member) {
-	count(&p.up, &m.working, !m.draining && m.state == Up)
-	count(&p.healthy, &m.healthy, !m.draining && (m.state == Up || m.state == DueForTrial))
+	healthy := !m.draining && (m.state == Up || m.state == DueForTrial)
+	if healthy != m.healthy {
+		m.healthy = healthy
+		if healthy {
+			p.healthy++
+		} else {
+			p.healthy--
+		}
+	}
 	if g := m.graded(); g != m.grade {
 		p.shares.settle(m)
 		m.grade = g
@@ -236,17 +239,6 @@ func (p *Pool) changed(m *member) {
 	for _, s := range p.distinct {
 		s.changed(m)
 	}
-}
-
-// count sets is, one of those that n counts, to now.
-func count(n *int, is *bool, now bool) {
-	switch {
-	case now && !*is:
-		*n++
-	case *is && !now:
-		*n--
-	}
-	*is = now
 }
 
 func (m *member) graded() grade {

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"container/list"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -181,8 +182,10 @@ func (p *Pool) serveFailed() {
 	}
 }
 
-// hopeless reports whether no worker is left for r, nor will be when one is free.
-func (p *Pool) hopeless(r *Request) bool { return p.up == 0 && r.spent() }
+// hopeless reports whether r gets only workers that are up, and there is none.
+func (p *Pool) hopeless(r *Request) bool {
+	return r.spent() && !slices.ContainsFunc(p.members, func(m *member) bool { return m.state == Up && !m.draining })
+}
 
 // end ends the wait of a request that is to have no place.
 func (w *wait) end() {

@@ -3,7 +3,7 @@ package balance
 import "slices"
 
 // A Request is what the pool knows of one request: which workers it was assigned
-// to, so that it meets each at most once, and its place in the queue. The zero
+// to, so that it meets each at most once and few that are not up, and its place in the queue. The zero
 // value is a new request's. It belongs to one request and one pool, and is not
 // copied. Until it needs a second worker, or waits, it allocates nothing.
 //

@@ -342,7 +342,8 @@ func TestCoolingAreTriedInTurn(t *testing.T) {
 }
 
 // Of 100 workers that have been down for long one comes back. It is used again
-// within its cool-down, with two requests a second.
+// within its cool-down, with two requests a second: each of the others is tried
+// twice before it at most, once in turn and once as its trial.
 func TestOneOfManyComesBack(t *testing.T) {
 	for _, s := range []int{rr, lc} {
 		for _, back := range []int{0, 50, 99} {
@@ -353,15 +354,15 @@ func TestOneOfManyComesBack(t *testing.T) {
 					l.meets(s, Failed)
 					time.Sleep(pause)
 				}
-				since := time.Now()
+				since, requests := time.Now(), 1
 				for !l.isAnsweredBy(s, back) {
 					time.Sleep(pause)
+					requests++
 				}
-				took := time.Since(since)
-				t.Logf("%s, worker %d: after %v", names[s], back, took)
-				if took > longestCoolDown {
-					t.Errorf("%s: worker %d is used again after %v", names[s], back, took)
+				if took := time.Since(since); took > longestCoolDown || requests > 2*100/maxNotUp {
+					t.Errorf("%s: worker %d is used again after %v and %d requests", names[s], back, took, requests)
 				}
+				t.Logf("%s, worker %d: found by request %d", names[s], back, requests)
 			})
 		}
 	}

@@ -11,7 +11,8 @@
 //	refused            the client is told     the next worker
 //	perhaps started    the client is told     the next worker
 //
-// A request goes to the next worker at once, and to each worker at most once.
+// A request goes to the next worker at once, and to each worker at most once. Of
+// those that cool down it meets three at most, see package balance.
 // A job that was sent may have run, and the client is told so: at most once is
 // the default. With Redispatch a job may run twice.
 //
