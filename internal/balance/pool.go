@@ -159,7 +159,7 @@ func (p *Pool) join(m *member, w Worker) {
 // flight there, and notes that in r. The caller releases the lease.
 //
 // It reports false if there is no such worker, or if r was assigned to three that
-// were not up, and none is up. If any worker has a limit, the
+// were not up and none that is up is left. If any worker has a limit, the
 // request may wait then: it is in the queue if [Request.Place] is not nil. A
 // request that has waited may be assigned to a worker for a second time; it is
 // assigned as many times as there are workers, and no more.
