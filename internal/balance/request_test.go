@@ -205,6 +205,18 @@ func TestKeptOrderPutsOffOnTrial(t *testing.T) {
 	})
 }
 
+// One that is due for a trial is not met by a request that has met three such workers
+// since the order was taken.
+func TestKeptOrderWithoutTrials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, tried := busyAllButA(t)
+		l.fail("c", 3)
+		time.Sleep(firstCoolDown)
+		tried.notUp = maxNotUp
+		expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "de")
+	})
+}
+
 // A worker that was put off, came back, and was met meanwhile, is not met again.
 func TestPutOffIsMetOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
