@@ -55,7 +55,8 @@
 //
 // A worker that is not eligible (it cools down, or is on trial) is used all the
 // same when a request has no other worker left to try. So a pool whose workers
-// are all down needs no restart.
+// are all down needs no restart. Such workers are tried in turn, so one that is
+// back is found soon.
 //
 // # Limits and the queue
 //
@@ -80,7 +81,19 @@
 // # Further attempts
 //
 // A request whose worker failed is assigned again with the same [Request], and
-// meets each worker at most once. Each attempt gets the worker that the
+// meets each worker at most once, and at most three that are not up: they cool
+// down, or are due for a trial, or on trial. So a pool of three tries each of them.
+// Without that bound, when all of 10,000 workers are down, each request would have
+// 10,000 attempts, and as many timeouts if no machine answers. HAProxy's Configuration
+// Manual bounds attempts too (retries, 3 by default), as does nginx's Module
+// ngx_http_proxy_module (proxy_next_upstream_tries, without a bound by default).
+//
+// Attempts at workers that are up are not counted. Each that fails brings its worker
+// nearer to a cool-down, so they are made once for an outage, and not again for each
+// request. Trials are counted: if they time out, the cool-downs of others are over
+// before a request has gone through all of them.
+//
+// Each attempt gets the worker that the
 // selector would choose now, if the request has not met it yet (round robin's
 // further attempts have turns of their own, so that a worker that fails often
 // shifts nobody's share of new requests); otherwise the

@@ -3,6 +3,7 @@ package balance
 import (
 	"container/heap"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -126,7 +127,7 @@ func BenchmarkSort(b *testing.B) {
 					p.Assign(s, new(Request))
 				}
 				for b.Loop() {
-					sorted(p.selectors[s], p.members)
+					sorted(p.selectors[s], slices.Clone(p.members))
 				}
 			})
 		}

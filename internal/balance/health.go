@@ -16,6 +16,10 @@ const (
 	longestCoolDown = 30 * time.Second
 )
 
+// maxNotUp is how many times a request may be assigned to a worker that is not up.
+// It is as many as the course's lab has workers: there, a request tries each.
+const maxNotUp = 3
+
 // health is what the outcomes so far say of a worker.
 type health struct {
 	state    State
@@ -96,6 +100,19 @@ func (p *Pool) repeatTrial(m *member, lease uint64) {
 	if m.state == OnTrial && m.trial == lease {
 		m.state = DueForTrial
 	}
+}
+
+// NotUpBeside returns how many workers are not up that r was not assigned to. Those
+// that drain are not counted.
+func (p *Pool) NotUpBeside(r *Request) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		if m.state != Up && !m.draining && !r.tried(m) {
+			n++
+		}
+	}
+	return n
 }
 
 // endCoolDowns makes those workers due for a trial whose cool-down is over.

@@ -158,7 +158,8 @@ func (p *Pool) join(m *member, w Worker) {
 // Assign chooses a worker that r was not assigned to, counts the request as in
 // flight there, and notes that in r. The caller releases the lease.
 //
-// It reports false if there is no such worker. If any worker has a limit, the
+// It reports false if there is no such worker, or if r was assigned to three that
+// were not up and none that is up is left. If any worker has a limit, the
 // request may wait then: it is in the queue if [Request.Place] is not nil. A
 // request that has waited may be assigned to a worker for a second time; it is
 // assigned as many times as there are workers, and no more.

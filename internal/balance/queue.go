@@ -2,6 +2,7 @@ package balance
 
 import (
 	"container/list"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -43,13 +44,18 @@ func (q *queue) len() int { return q.failed.Len() + q.fresh.Len() }
 // that it is given. It is nil if the request does not wait: Assign has given it a
 // worker, or it has no worker left.
 //
-// A request that is no longer to wait is taken out with [Pool.Leave].
+// A request that is no longer to wait is taken out with [Pool.Leave]. One that no
+// worker is left for while it waits gets the zero Lease: see [Request.Ended].
 func (r *Request) Place() <-chan Lease {
 	if r.wait == nil {
 		return nil
 	}
 	return r.wait.place
 }
+
+// Ended reports whether the pool has ended the wait of r, since no worker is left
+// for it. It may be called after Leave.
+func (r *Request) Ended() bool { return r.ended }
 
 // Wake ends the wait of another goroutine at Place, which gets the zero Lease if
 // it was given no place yet. It may be called more than once, until that goroutine
@@ -69,7 +75,7 @@ func (w *wait) wake() {
 // enqueue lets r wait, if it may ever get a place.
 func (p *Pool) enqueue(selector int, r *Request) {
 	r.wait = nil
-	if !p.queues || r.n > 0 && int(r.n) >= len(p.members) {
+	if !p.queues || r.n > 0 && int(r.n) >= len(p.members) || p.hopeless(r) {
 		return
 	}
 	w := &wait{request: r, selector: selector, since: time.Now(), list: &p.queue.fresh, place: make(chan Lease, 2)}
@@ -166,12 +172,26 @@ func (p *Pool) serveFailed() {
 	for e := p.queue.failed.Front(); e != nil && passed < maxPassed; {
 		w := e.Value.(*wait)
 		e = e.Next()
-		if m := p.further(w.request); m != nil {
+		if p.hopeless(w.request) {
+			w.end()
+		} else if m := p.further(w.request); m != nil {
 			p.give(w, m)
 		} else {
 			passed++
 		}
 	}
+}
+
+// hopeless reports whether r gets only workers that are up, and there is none.
+func (p *Pool) hopeless(r *Request) bool {
+	return r.spent() && !slices.ContainsFunc(p.members, func(m *member) bool { return m.state == Up && !m.draining })
+}
+
+// end ends the wait of a request that is to have no place.
+func (w *wait) end() {
+	w.leave()
+	w.request.ended = true
+	w.wake()
 }
 
 func (p *Pool) give(w *wait, m *member) {
@@ -197,7 +217,7 @@ func (p *Pool) further(r *Request) *member {
 	another := false
 	for _, m := range p.members {
 		switch {
-		case !p.takes(m):
+		case !p.takes(m) || !r.mayGet(m):
 			another = another || !r.tried(m) && m.full() && (m.healthy || p.healthy == 0 && !m.draining)
 		case !r.tried(m):
 			return m

@@ -30,10 +30,13 @@ func (l *lab) waits(s int, r *Request) *Request {
 }
 
 // given returns the name of the worker at which r was given a place, and the
-// lease; "" if it still waits.
+// lease; "" if it still waits, or its wait was ended.
 func given(r *Request) (string, Lease) {
 	select {
 	case lease := <-r.Place():
+		if lease.IsZero() {
+			return "", Lease{}
+		}
 		return lease.Worker().Name, lease
 	default:
 		return "", Lease{}
@@ -328,6 +331,63 @@ func TestNoOtherCanComeAnyMore(t *testing.T) {
 	}
 }
 
+// While all cool, a request that has used up its attempts at such workers does not
+// wait.
+func TestSpentDoesNotWait(t *testing.T) {
+	for _, s := range []int{rr, lc} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimitedLab(t, 1, 1, 1, 1, 1)
+			l.failAll(s)
+			r := new(Request)
+			met := l.exhaust(s, r, Failed)
+			if len(met) != maxNotUp || r.Place() != nil {
+				t.Errorf("%s: met %q, want three; it waits: %v", names[s], met, r.Place() != nil)
+			}
+		})
+	}
+}
+
+// It waits while a worker that is up is only full. When that one goes, the wait is
+// ended.
+func TestWaitIsEnded(t *testing.T) {
+	for what, goes := range map[string]func(l *lab, a Lease){
+		"cools down": func(_ *lab, a Lease) { a.Release(Failed) },
+		"drains":     func(l *lab, _ Lease) { l.Drain("a") },
+		"removed":    func(l *lab, _ Lease) { l.Remove("a") },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimitedLab(t, 1, 1, 1)
+			l.fail("b", 3)
+			l.fail("c", 3)
+			l.fail("a", 2)
+			a := l.take(rr)
+			r := &Request{n: 1, first: 1, notUp: maxNotUp}
+			other := &Request{n: 1, first: 0}
+			l.waits(rr, r)
+			l.waits(rr, other)
+			if r.Ended() {
+				t.Error("ended while a is up")
+			}
+			goes(l, a)
+			select {
+			case lease := <-r.Place():
+				if !lease.IsZero() || !r.Ended() {
+					t.Errorf("a %s: a place at %q, ended: %v", what, lease.Worker().Name, r.Ended())
+				}
+			default:
+				t.Errorf("a %s: it still waits", what)
+			}
+			if _, ok := l.Leave(r); ok || !r.Ended() {
+				t.Errorf("a %s: it left with a place, or is not ended", what)
+			}
+			l.expectGiven(other, "b").Release(Failed)
+			if q := l.Queue(); q.Waiting != 0 || other.Ended() {
+				t.Errorf("a %s: %+v", what, q)
+			}
+		})
+	}
+}
+
 // A request that waits for a worker that it has not tried holds up no other one
 // that has not tried the worker that is free.
 func TestWaitingForAnotherHoldsUpNobody(t *testing.T) {
@@ -405,7 +465,7 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 			running = append(running, job{j.r, j.s, lease})
 		case j.r.Place() != nil:
 			waiting = append(waiting, j)
-		case l.queues && int(j.r.n) < len(l.members):
+		case l.queues && int(j.r.n) < len(l.members) && !l.hopeless(j.r):
 			t.Errorf("no worker is left after %d attempts of %d", j.r.n, len(l.members))
 		}
 	}
@@ -415,7 +475,7 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 		for _, j := range waiting {
 			if name, lease := given(j.r); name != "" {
 				running = append(running, job{j.r, j.s, lease})
-			} else {
+			} else if !j.r.Ended() {
 				still = append(still, j)
 			}
 		}
@@ -431,7 +491,7 @@ func queueProperties(t *testing.T, random *rand.Rand) {
 			}
 			most[m.config.Name] = m.inFlight
 			for _, j := range waiting {
-				if l.takes(m) && j.r.n > 0 && !j.r.tried(m) && l.queue.failed.Len() <= maxPassed {
+				if l.takes(m) && j.r.n > 0 && !j.r.tried(m) && j.r.mayGet(m) && l.queue.failed.Len() <= maxPassed {
 					t.Errorf("%s has a place that a request which waits has not tried", m.config.Name)
 				}
 			}

@@ -3,7 +3,7 @@ package balance
 import "slices"
 
 // A Request is what the pool knows of one request: which workers it was assigned
-// to, so that it meets each at most once, and its place in the queue. The zero
+// to, so that it meets each at most once and few that are not up, and its place in the queue. The zero
 // value is a new request's. It belongs to one request and one pool, and is not
 // copied. Until it needs a second worker, or waits, it allocates nothing.
 //
@@ -16,6 +16,8 @@ import "slices"
 type Request struct {
 	n     int32 // how many times it was assigned
 	first int32 // the index of the only worker, while again is nil and n is 1
+	notUp uint8 // how many times it was assigned to a worker that was not up
+	ended bool  // its wait was ended, since no worker is left
 	again *attempts
 	wait  *wait // nil if it has never waited
 }
@@ -35,7 +37,16 @@ func (r *Request) tried(m *member) bool {
 	return r.n == 1 && r.first == m.index
 }
 
+// spent reports whether r gets only workers that are up.
+func (r *Request) spent() bool { return r.notUp >= maxNotUp }
+
+func (r *Request) mayGet(m *member) bool { return m.state == Up || !r.spent() }
+
+// add notes that r is assigned to m, before m's state changes by that.
 func (r *Request) add(m *member) {
+	if m.state != Up {
+		r.notUp++
+	}
 	if r.n == 0 {
 		r.first = m.index
 	} else {
@@ -55,27 +66,42 @@ func (r *Request) further() *attempts {
 // sortingCosts is about how many comparisons sorting takes for each worker.
 const sortingCosts = 16
 
-// next returns the best of the members, by s, that r has not tried and that is
-// usable; or nil if there is none. An open one comes before the others.
+// next returns the best of the members, by s, that r has not tried and may get, and
+// that is usable; or nil if there is none. An open one comes before the others.
 //
 // It asks s again for each attempt, which knows best. But that costs s.compares
 // each time: when all attempts together have cost as much as sorting, the order
-// that is kept must do.
+// that is kept must do. If first returns one that is a last resort, no open one is
+// left.
 func (r *Request) next(s Selector, members []*member) *member {
 	if int(r.n)*s.compares() <= sortingCosts*len(members) {
-		if m := s.first(r); m == nil || !r.tried(m) {
+		m := s.first(r)
+		if m == nil || m.grade == lastResort && r.spent() {
+			return nil
+		}
+		if !r.tried(m) && r.mayGet(m) {
 			return m
 		}
 	}
 	a := r.further()
 	if !a.ordered {
-		a.ordered, a.order = true, sorted(s, members)
+		a.ordered, a.order = true, sorted(s, r.left(members))
 	}
-	return a.next()
+	return r.nextInOrder()
 }
 
-func sorted(s Selector, members []*member) []*member {
-	order := slices.Clone(members)
+// left returns the members that r has not tried and may get.
+func (r *Request) left(members []*member) (left []*member) {
+	for _, m := range members {
+		if !r.tried(m) && r.mayGet(m) {
+			left = append(left, m)
+		}
+	}
+	return left
+}
+
+// sorted sorts the members, the best one first, and returns them.
+func sorted(s Selector, order []*member) []*member {
 	slices.SortFunc(order, func(a, b *member) int {
 		if s.before(a, b) {
 			return -1
@@ -85,15 +111,16 @@ func sorted(s Selector, members []*member) []*member {
 	return order
 }
 
-// next takes the best member that was not tried out of the order. It looks at a
-// member twice at most, in all attempts together.
-func (a *attempts) next() *member {
+// nextInOrder takes the best member that r has not tried and may get out of the
+// order. It looks at a member twice at most, in all attempts together.
+func (r *Request) nextInOrder() *member {
+	a := r.again
 	for len(a.order) > 0 {
 		m := a.order[0]
 		a.order = a.order[1:]
 		switch {
 		case a.tried.has(int(m.index)):
-		case m.grade == open:
+		case m.grade == open && r.mayGet(m):
 			return m
 		default:
 			a.putOff = append(a.putOff, m)
@@ -102,7 +129,7 @@ func (a *attempts) next() *member {
 	for len(a.putOff) > 0 {
 		m := a.putOff[0]
 		a.putOff = a.putOff[1:]
-		if !a.tried.has(int(m.index)) && m.grade != unusable {
+		if !a.tried.has(int(m.index)) && m.grade != unusable && r.mayGet(m) {
 			return m
 		}
 	}

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -204,6 +205,18 @@ func TestKeptOrderPutsOffOnTrial(t *testing.T) {
 	})
 }
 
+// One that is due for a trial is not met by a request that has met three such workers
+// since the order was taken.
+func TestKeptOrderWithoutTrials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, tried := busyAllButA(t)
+		l.fail("c", 3)
+		time.Sleep(firstCoolDown)
+		tried.notUp = maxNotUp
+		expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "de")
+	})
+}
+
 // A worker that was put off, came back, and was met meanwhile, is not met again.
 func TestPutOffIsMetOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -259,6 +272,158 @@ func (c counting) before(a, b *member) bool {
 	return c.Selector.before(a, b)
 }
 
+// failAll lets requests fail everywhere until all workers cool down.
+func (l *lab) failAll(s int) (attempts int) {
+	l.t.Helper()
+	for l.healthy > 0 {
+		attempts += l.meets(s, Failed)
+	}
+	return attempts
+}
+
+// meets returns how many attempts a new request has until no worker is left.
+func (l *lab) meets(s int, o Outcome) (attempts int) {
+	r := new(Request)
+	for {
+		lease, ok := l.Assign(s, r)
+		if !ok {
+			return attempts
+		}
+		attempts++
+		lease.Release(o)
+	}
+}
+
+// When all workers are down, each has failed three requests, and each request after
+// them makes three attempts, however many workers there are, and also when the
+// cool-downs are over.
+func TestFewAttemptsWhileAllCool(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 4, 100, 10_000} {
+		for _, s := range []int{rr, lc} {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t, slices.Repeat([]int{1}, n)...)
+				got := []int{l.failAll(s), l.meets(s, Failed), l.meets(s, NotCounted)}
+				time.Sleep(firstCoolDown)
+				got = append(got, l.meets(s, Failed), l.meets(s, Failed))
+				few := min(n, 3)
+				if want := []int{3 * n, few, few, few, few}; !slices.Equal(got, want) {
+					t.Errorf("%d workers, %s: %v attempts, want %v", n, names[s], got, want)
+				}
+			})
+		}
+	}
+}
+
+// Attempts at workers that are up are not counted, whenever they are made.
+func TestWorkersThatAreUpAreNotCounted(t *testing.T) {
+	for _, s := range []int{rr, lc} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, slices.Repeat([]int{1}, 10)...)
+			for _, name := range []string{"a", "c", "e", "g", "i"} {
+				l.fail(name, 3)
+			}
+			if got := l.meets(s, NotCounted); got != 5+3 {
+				t.Errorf("%s: %d attempts, want 5 at workers that are up, 3 at others", names[s], got)
+			}
+			time.Sleep(firstCoolDown)
+			if got := l.meets(s, NotCounted); got != 5+3 {
+				t.Errorf("%s: %d attempts when trials are due, want 5 at workers that are up, 3 at others", names[s], got)
+			}
+		})
+	}
+}
+
+// Those that cool down are tried in turn.
+func TestCoolingAreTriedInTurn(t *testing.T) {
+	const n = 100
+	for _, s := range []int{rr, lc} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, slices.Repeat([]int{1}, n)...)
+			l.failAll(s)
+			before := l.Snapshot()
+			for range n {
+				l.meets(s, Failed)
+			}
+			for i, w := range l.Snapshot() {
+				if got := w.Assigned - before[i].Assigned; got < 2 || got > 4 {
+					t.Errorf("%s: %d attempts at worker %d in %d requests, want about 3", names[s], got, i, n)
+				}
+			}
+		})
+	}
+}
+
+// Of 100 workers that have been down for long one comes back. It is used again
+// within its cool-down, with two requests a second: each of the others is tried
+// twice before it at most, once in turn and once as its trial.
+func TestOneOfManyComesBack(t *testing.T) {
+	for _, s := range []int{rr, lc} {
+		for _, back := range []int{0, 50, 99} {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t, slices.Repeat([]int{1}, 100)...)
+				const pause = time.Second / 2
+				for range 5 * time.Minute / pause {
+					l.meets(s, Failed)
+					time.Sleep(pause)
+				}
+				since, requests := time.Now(), 1
+				for !l.isAnsweredBy(s, back) {
+					time.Sleep(pause)
+					requests++
+				}
+				if took := time.Since(since); took > longestCoolDown || requests > 2*100/maxNotUp {
+					t.Errorf("%s: worker %d is used again after %v and %d requests", names[s], back, took, requests)
+				}
+				t.Logf("%s, worker %d: found by request %d", names[s], back, requests)
+			})
+		}
+	}
+}
+
+// isAnsweredBy reports whether a new request gets to the only worker that answers.
+func (l *lab) isAnsweredBy(s, worker int) bool {
+	r := new(Request)
+	for {
+		lease, ok := l.Assign(s, r)
+		if !ok {
+			return false
+		}
+		if lease.Index() == worker {
+			lease.Release(Answered)
+			return true
+		}
+		lease.Release(Failed)
+	}
+}
+
+// NotUpBeside counts those that are not up and were not met; not those that drain.
+func TestNotUpBeside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 1, 1, 1, 1, 1, 1)
+		l.failAll(lc)
+		r := new(Request)
+		expect(t, "met", l.exhaust(lc, r, Failed), "abc")
+		if n := l.NotUpBeside(r); n != 3 {
+			t.Errorf("%d more, want 3", n)
+		}
+		l.Drain("b")
+		l.Drain("f")
+		if n := l.NotUpBeside(r); n != 2 {
+			t.Errorf("%d more, want 2, since f drains", n)
+		}
+		time.Sleep(firstCoolDown)
+		lease := l.take(lc)
+		if n := l.NotUpBeside(r); n != 2 {
+			t.Errorf("%d more, want 2, one of them on trial", n)
+		}
+		lease.Release(Answered)
+		expect(t, "back", lease.Worker().Name, "d")
+		if n := l.NotUpBeside(r); n != 1 {
+			t.Errorf("%d more, want 1, since d is back", n)
+		}
+	})
+}
+
 // All attempts of a request together look at n log n workers, whatever state
 // they are in, and whatever other requests do meanwhile.
 func TestAllAttemptsTogether(t *testing.T) {
@@ -275,6 +440,7 @@ func TestAllAttemptsTogether(t *testing.T) {
 		"all cool":                      {cool: n},
 		"others come":                   {others: 3},
 		"all but one cool, others come": {cool: n - 1, others: 3},
+		"half cool, others come":        {cool: n / 2, others: 3},
 		"ten weights, others come":      {weight: func(i int) int { return 1 + i%10 }, others: 3},
 		"each has its own weight":       {weight: func(i int) int { return 1 + i }},
 	} {
@@ -300,14 +466,14 @@ func TestAllAttemptsTogether(t *testing.T) {
 			attempts, work := 0, 0
 			for ; ; attempts++ {
 				looks = 0
-				left := tried.left()
+				left := tried.toLookAt()
 				lease, ok := p.Assign(s, &tried)
 				if !ok {
 					break
 				}
 				work += looks
 				if left > 0 {
-					work += left - tried.left()
+					work += left - tried.toLookAt()
 				}
 				lease.Release(NotCounted)
 				for range scene.others {
@@ -315,17 +481,18 @@ func TestAllAttemptsTogether(t *testing.T) {
 					other.Release(NotCounted)
 				}
 			}
-			if attempts != n || work > bound {
-				t.Errorf("%s, selector %d: %d attempts looked at %d workers, want %d and at most %d", name, s, attempts, work, n, bound)
+			want := n - scene.cool + min(scene.cool, maxNotUp)
+			if attempts != want || work > bound {
+				t.Errorf("%s, selector %d: %d attempts looked at %d workers, want %d and at most %d", name, s, attempts, work, want, bound)
 			}
 			t.Logf("%s, selector %d: %d", name, s, work)
 		}
 	}
 }
 
-// left returns how much of the order that is kept is still to be looked at; a
+// toLookAt returns how much of the order that is kept is still to be looked at; a
 // worker that is put off is looked at twice.
-func (t *Request) left() int {
+func (t *Request) toLookAt() int {
 	if t.again == nil {
 		return 0
 	}

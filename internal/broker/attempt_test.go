@@ -362,6 +362,11 @@ func TestReasonsAreBounded(t *testing.T) {
 	for _, attempts := range [][]*AttemptError{f.Attempts[:2], f.Attempts} {
 		f.Attempts = attempts
 		text := f.Error()
+		f.NotAsked = 9_999
+		if more := f.Error(); more != text+" (9999 more had failed before and were not asked)" {
+			t.Errorf("%d workers, and more: %q", len(attempts), more)
+		}
+		f.NotAsked = 0
 		if n := len(text); n < 1000 || n > 1100 || !strings.HasSuffix(text, "é…") {
 			t.Errorf("%d workers: %d bytes that end with %q", len(attempts), n, text[n-10:])
 		}

@@ -11,7 +11,8 @@
 //	refused            the client is told     the next worker
 //	perhaps started    the client is told     the next worker
 //
-// A request goes to the next worker at once, and to each worker at most once.
+// A request goes to the next worker at once, and to each worker at most once. Of
+// those that cool down it meets three at most, see package balance.
 // A job that was sent may have run, and the client is told so: at most once is
 // the default. With Redispatch a job may run twice.
 //
@@ -206,12 +207,17 @@ func (b *Broker) choose(ctx context.Context, client *server.Conn, x *Exchange) s
 	if x.pool.Place() != nil {
 		return b.enqueued(client, x)
 	}
-	x.Failure = &Failure{Reason: NoWorker, Attempts: x.failed}
+	x.Failure = b.noWorker(x)
 	if len(x.failed) == 0 {
 		x.Failure.Reason = AllDrain
 	}
 	b.reply(client, x)
 	return nil
+}
+
+// noWorker says that no worker is left for the request.
+func (b *Broker) noWorker(x *Exchange) *Failure {
+	return &Failure{Reason: NoWorker, Attempts: x.failed, NotAsked: b.Pool.NotUpBeside(&x.pool)}
 }
 
 // begin begins an attempt at the lease's worker.

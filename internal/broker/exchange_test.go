@@ -210,6 +210,8 @@ func TestFailureWords(t *testing.T) {
 		{Failure{Reason: Stopping}, "the broker is stopping"},
 		{Failure{Reason: NoWorker}, "no worker available: "},
 		{Failure{Reason: NoWorker, Attempts: []*AttemptError{gone, gone}}, "no worker available: Worker-2: unexpected EOF; Worker-2: unexpected EOF"},
+		{Failure{Reason: NoWorker, Attempts: []*AttemptError{gone}, NotAsked: 1}, "no worker available: Worker-2: unexpected EOF (1 more had failed before and was not asked)"},
+		{Failure{Reason: NoWorker, Attempts: []*AttemptError{gone}, NotAsked: 9997}, "no worker available: Worker-2: unexpected EOF (9997 more had failed before and were not asked)"},
 		{Failure{Reason: WorkerFailed, Attempts: []*AttemptError{gone}}, "Worker-2: unexpected EOF; the job may have run, so it was not sent again (see broker -redispatch)"},
 		{Failure{Reason: CutOff}, "the broker stopped before the answer came"},
 	} {

@@ -76,6 +76,9 @@ type Failure struct {
 	// the last one for Refused, WorkerFailed and CutOff. There is none for a CutOff
 	// in the queue, unless it was given a place at that moment.
 	Attempts []*AttemptError
+	// NotAsked is how many more workers there were, all of which had failed before;
+	// for NoWorker.
+	NotAsked int
 }
 
 // Unread reports whether no request was read: what came was none, or did not come
@@ -122,17 +125,28 @@ const (
 	maxListed = 1000 // bytes
 )
 
-// workers names the workers that failed, and why: each one, or if there are many
-// each reason once, in the order of their first workers.
+// workers names the workers that failed, and why, and says how many were not asked.
 func (f *Failure) workers() string {
-	var texts []string
+	text := join(f.reasons())
+	switch f.NotAsked {
+	case 0:
+		return text
+	case 1:
+		return text + " (1 more had failed before and was not asked)"
+	}
+	return fmt.Sprintf("%s (%d more had failed before and were not asked)", text, f.NotAsked)
+}
+
+// reasons names the workers that failed, and why: each one, or if there are many
+// each reason once, in the order of their first workers.
+func (f *Failure) reasons() []string {
+	var texts, causes []string
 	if len(f.Attempts) <= listed {
 		for _, a := range f.Attempts {
 			texts = append(texts, a.Error())
 		}
-		return join(texts)
+		return texts
 	}
-	var causes []string
 	first, count := map[string]string{}, map[string]int{}
 	for _, a := range f.Attempts {
 		cause := a.cause()
@@ -148,7 +162,7 @@ func (f *Failure) workers() string {
 		}
 		texts = append(texts, workers+": "+cause)
 	}
-	return join(texts)
+	return texts
 }
 
 // join joins texts, as far as there is room.

@@ -29,7 +29,7 @@ func (b *Broker) wait(client *server.Conn, x *Exchange) (next server.Handler) {
 }
 
 // waited ends the wait. Without a lease the client has left, or the broker gives
-// up, or the time is over. A place that came at the moment in which the time was
+// up, or no worker is left, or the time is over. A place that came at the moment in which the time was
 // over is used; one that came at another such moment is of no use any more.
 func (b *Broker) waited(client *server.Conn, x *Exchange, lease balance.Lease, givingUp bool) server.Handler {
 	x.Queued += x.lap()
@@ -43,6 +43,8 @@ func (b *Broker) waited(client *server.Conn, x *Exchange, lease balance.Lease, g
 		x.Failure = &Failure{Reason: ClientLeft}
 	case givingUp:
 		x.Failure = &Failure{Reason: CutOff}
+	case !given && x.pool.Ended():
+		x.Failure = b.noWorker(x)
 	case !given:
 		x.Failure = &Failure{Reason: QueueTimeout, Within: b.QueueTimeout, Waiting: b.Pool.Queue().Waiting + 1}
 	}
