@@ -169,7 +169,6 @@ func (v *serving) startAccepting(l net.Listener) {
 // accept serves what it accepts: the first handler here, the others elsewhere. It
 // returns when no more is accepted, or enough others accept.
 func (v *serving) accept(l net.Listener) {
-	enough := int32(runtime.GOMAXPROCS(0))
 	for range v.turn {
 		c, err := v.next(l)
 		if c == nil {
@@ -183,11 +182,22 @@ func (v *serving) accept(l net.Listener) {
 			v.startAccepting(l)
 		}
 		v.serve(v.Handle, c)
-		if v.acceptors.Add(1) > enough {
-			v.acceptors.Add(-1)
+		if !v.acceptsAgain() {
 			return
 		}
 	}
+}
+
+// acceptsAgain counts the caller among the acceptors, if there are not enough. It is
+// one step: one that is counted and then leaves might be the last.
+func (v *serving) acceptsAgain() bool {
+	enough := int32(runtime.GOMAXPROCS(0))
+	for n := v.acceptors.Load(); n < enough; n = v.acceptors.Load() {
+		if v.acceptors.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	return false
 }
 
 // next accepts a connection, and waits for a place for it. It returns nil when no
