@@ -109,6 +109,7 @@ type serving struct {
 
 	turn      chan struct{} // holds a token while no acceptor accepts
 	acceptors atomic.Int32  // those that accept, or wait for their turn
+	enough    int32         // how many of those there are at most
 	accepted  chan error    // gets one value: why no more is accepted
 }
 
@@ -119,7 +120,10 @@ type serving struct {
 func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(stopping))
 	defer cancel(nil)
-	v := &serving{Server: s, stopping: stopping, ctx: ctx, turn: make(chan struct{}, 1), accepted: make(chan error, 1)}
+	v := &serving{
+		Server: s, stopping: stopping, ctx: ctx,
+		turn: make(chan struct{}, 1), accepted: make(chan error, 1), enough: int32(runtime.GOMAXPROCS(0)),
+	}
 	if s.MaxConns > 0 {
 		v.places = make(chan struct{}, s.MaxConns)
 	}
@@ -191,8 +195,7 @@ func (v *serving) accept(l net.Listener) {
 // acceptsAgain counts the caller among the acceptors, if there are not enough. It is
 // one step: one that is counted and then leaves might be the last.
 func (v *serving) acceptsAgain() bool {
-	enough := int32(runtime.GOMAXPROCS(0))
-	for n := v.acceptors.Load(); n < enough; n = v.acceptors.Load() {
+	for n := v.acceptors.Load(); n < v.enough; n = v.acceptors.Load() {
 		if v.acceptors.CompareAndSwap(n, n+1) {
 			return true
 		}
