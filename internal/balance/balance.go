@@ -93,11 +93,10 @@
 // request. Trials are counted: if they time out, the cool-downs of others are over
 // before a request has gone through all of them.
 //
-// Each attempt gets the worker that the
-// selector would choose now, if the request has not met it yet (round robin's
-// further attempts have turns of their own, so that a worker that fails often
-// shifts nobody's share of new requests); otherwise the
-// best one of an order that is taken once, and kept for its further attempts.
+// Each attempt gets the worker that the selector would choose now, if the request
+// has not met it yet; otherwise the best one of an order that is taken once, and
+// kept for its further attempts. Round robin's further attempts have turns of their
+// own, so that a worker that fails often shifts nobody's share of new requests.
 // So all attempts of a request together look at n log n workers, if there are
 // n, and not at all of them again each time. [Request] says what of that order may
 // be out of date.

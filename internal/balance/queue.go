@@ -146,7 +146,8 @@ func (p *Pool) serve() {
 	}
 }
 
-// serveAll is serve when requests wait. What it costs does not depend on how many.
+// serveAll is serve when requests wait. What it costs does not depend on how many
+// do, but for those whose waiting is over: each is looked at once more then.
 func (p *Pool) serveAll() {
 	p.serveFailed()
 	for first := p.queue.fresh.Front(); first != nil; first = p.queue.fresh.Front() {
@@ -161,7 +162,8 @@ func (p *Pool) serveAll() {
 }
 
 // maxPassed is how many failed requests that find no place are passed over, to
-// look for one that does. It bounds what serve costs.
+// look for one that does. It bounds what serve costs: what is behind so many waits
+// until one of them has left.
 const maxPassed = 8
 
 // serveFailed gives places to requests that have failed. The first of them may
@@ -169,10 +171,14 @@ const maxPassed = 8
 // one that is free.
 func (p *Pool) serveFailed() {
 	passed := 0
+	var looked, noneUp bool // all members are looked at once at most
 	for e := p.queue.failed.Front(); e != nil && passed < maxPassed; {
 		w := e.Value.(*wait)
 		e = e.Next()
-		if p.hopeless(w.request) {
+		if w.request.spent() && !looked {
+			looked, noneUp = true, p.noneUp()
+		}
+		if w.request.spent() && noneUp {
 			w.end()
 		} else if m := p.further(w.request); m != nil {
 			p.give(w, m)
@@ -183,8 +189,10 @@ func (p *Pool) serveFailed() {
 }
 
 // hopeless reports whether r gets only workers that are up, and there is none.
-func (p *Pool) hopeless(r *Request) bool {
-	return r.spent() && !slices.ContainsFunc(p.members, func(m *member) bool { return m.state == Up && !m.draining })
+func (p *Pool) hopeless(r *Request) bool { return r.spent() && p.noneUp() }
+
+func (p *Pool) noneUp() bool {
+	return !slices.ContainsFunc(p.members, func(m *member) bool { return m.state == Up && !m.draining })
 }
 
 // end ends the wait of a request that is to have no place.

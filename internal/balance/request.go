@@ -3,9 +3,10 @@ package balance
 import "slices"
 
 // A Request is what the pool knows of one request: which workers it was assigned
-// to, so that it meets each at most once and few that are not up, and its place in the queue. The zero
-// value is a new request's. It belongs to one request and one pool, and is not
-// copied. Until it needs a second worker, or waits, it allocates nothing.
+// to, so that it meets each at most once and few that are not up, and its place in
+// the queue. The zero value is a new request's. It belongs to one request and one
+// pool, and is not copied. Until it needs a second worker, or waits, it allocates
+// nothing.
 //
 // It may also keep an order of the workers, taken when the request's next
 // worker could not be had from the selector at once. What that order says of

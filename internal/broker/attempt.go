@@ -43,11 +43,12 @@ func (a *attempt) close() {
 
 // abandonIfPanicking is deferred by the handlers. If one panics it takes the
 // request out of the queue, closes the connection and releases the lease.
-func (b *Broker) abandonIfPanicking(x *Exchange, next server.Handler) {
+func (b *Broker) abandonIfPanicking(client *server.Conn, x *Exchange, next server.Handler) {
 	a := &x.attempt
 	if next != nil || !a.held && x.pool.Place() == nil {
 		return
 	}
+	client.EndAwait()
 	b.Watch.Remove(&x.ticket)
 	if lease, given := b.Pool.Leave(&x.pool); given {
 		lease.Release(balance.NotCounted)

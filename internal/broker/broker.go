@@ -164,7 +164,7 @@ func (x *Exchange) lap() time.Duration {
 // up. It is a [server.Handler].
 func (b *Broker) Handle(ctx context.Context, client *server.Conn) (next server.Handler) {
 	x := &Exchange{Client: client.RemoteAddr(), mark: time.Now()}
-	defer func() { b.abandonIfPanicking(x, next) }()
+	defer func() { b.abandonIfPanicking(client, x, next) }()
 	b.Observer.Connected(x.Client)
 	x.Failure = b.readRequest(client, x)
 	if x.Failure != nil {
@@ -232,7 +232,7 @@ func (b *Broker) begin(x *Exchange, lease balance.Lease) {
 // runs on a new goroutine: connecting needs a large stack, which would stay
 // large while the request waits.
 func (b *Broker) ask(ctx context.Context, client *server.Conn, x *Exchange) (next server.Handler) {
-	defer func() { b.abandonIfPanicking(x, next) }()
+	defer func() { b.abandonIfPanicking(client, x, next) }()
 	err := b.send(ctx, x)
 	if err == nil {
 		b.Observer.Step(x, Sent)
@@ -246,7 +246,7 @@ func (b *Broker) ask(ctx context.Context, client *server.Conn, x *Exchange) (nex
 // finish awaits the answer of an attempt that has begun. It answers the client,
 // or begins another attempt.
 func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, err *AttemptError) (next server.Handler) {
-	defer func() { b.abandonIfPanicking(x, next) }()
+	defer func() { b.abandonIfPanicking(client, x, next) }()
 	if err == nil {
 		err = b.receive(client, x)
 	}
@@ -285,7 +285,7 @@ func (b *Broker) reply(client *server.Conn, x *Exchange) {
 // nor a place is awaited any longer.
 func (x *Exchange) PeerGone(socket.PeerState) { x.GiveUp() }
 
-// GiveUp implements [server.Waiter].
+// GiveUp implements [server.Awaiter].
 func (x *Exchange) GiveUp() {
 	if x.attempt.conn == nil { // it is in the queue
 		x.pool.Wake()

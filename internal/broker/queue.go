@@ -20,7 +20,7 @@ func (b *Broker) enqueued(client *server.Conn, x *Exchange) server.Handler {
 // waited before. It does nothing else, so that a request that waits has a small
 // stack.
 func (b *Broker) wait(client *server.Conn, x *Exchange) (next server.Handler) {
-	defer func() { b.abandonIfPanicking(x, next) }()
+	defer func() { b.abandonIfPanicking(client, x, next) }()
 	timer := x.pool.WakeAfter(b.QueueTimeout - x.Queued)
 	client.BeginAwait(x)
 	lease := <-x.pool.Place()
@@ -29,8 +29,9 @@ func (b *Broker) wait(client *server.Conn, x *Exchange) (next server.Handler) {
 }
 
 // waited ends the wait. Without a lease the client has left, or the broker gives
-// up, or no worker is left, or the time is over. A place that came at the moment in which the time was
-// over is used; one that came at another such moment is of no use any more.
+// up, or no worker is left, or the time is over. A place that comes just when the
+// time is over is used. One that comes just when the client leaves, or the broker
+// gives up, is given back.
 func (b *Broker) waited(client *server.Conn, x *Exchange, lease balance.Lease, givingUp bool) server.Handler {
 	x.Queued += x.lap()
 	gone := b.Watch.Remove(&x.ticket)

@@ -159,9 +159,9 @@ var rooms = sync.Pool{New: func() any { return new(room) }}
 
 // read reads one message and says in found what it holds.
 func (g *grammar) read(r io.Reader, found *words) error {
-	room := rooms.Get().(*room)
-	defer rooms.Put(room)
-	buf := room[:]
+	first := rooms.Get().(*room)
+	defer rooms.Put(first)
+	buf := first[:]
 	n := 0
 	for {
 		if n == len(buf) {

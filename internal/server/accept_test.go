@@ -2,12 +2,17 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"balancelab/internal/socket"
 )
 
 // However many acceptors come back at once, no more are counted than stay, not even
@@ -68,4 +73,119 @@ func TestHandlersThatWaitDoNotKeepOthersOut(t *testing.T) {
 		v.stop()
 		<-v.done
 	})
+}
+
+// An awaiter notes that it was told to give up, and ends the handler's waiting.
+type awaiter chan struct{}
+
+func (a awaiter) GiveUp() { close(a) }
+
+// Whoever waits for something else is told to give up when the drain's time is over,
+// and not before; and not at all if it has panicked or has ended its waiting.
+func TestAwaitersGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told, after awaiter = make(chan struct{}), make(chan struct{})
+		panicked := false
+		v := serve(t, &Server{DrainTimeout: time.Minute, Handle: func(_ context.Context, c *Conn) Handler {
+			defer c.Close()
+			c.BeginRead(0)
+			b := make([]byte, 1)
+			c.Read(b)
+			c.EndRead()
+			switch string(b) {
+			case "w": // waits
+				c.BeginAwait(told)
+				<-told
+				if !c.EndAwait() || c.EndAwait() {
+					t.Error("it was told, and that only once")
+				}
+			case "e": // has ended its waiting
+				c.BeginAwait(after)
+				if c.EndAwait() {
+					t.Error("it was told before the end")
+				}
+				time.Sleep(2 * time.Minute)
+			case "p":
+				c.BeginAwait(after)
+				defer c.EndAwait()
+				panic("on purpose")
+			}
+			return nil
+		}, Panicked: func(any, []byte) { panicked = true }})
+		for _, kind := range []string{"w", "e", "p"} {
+			v.dial().Write([]byte(kind))
+		}
+		synctest.Wait()
+		start := time.Now()
+		v.stop()
+		<-told
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("told after %v", took)
+		}
+		if err := <-v.done; !errors.Is(err, ErrDrainTimeout) || !panicked {
+			t.Errorf("%v, panicked: %v", err, panicked)
+		}
+		select {
+		case <-after:
+			t.Error("one was told that does not wait")
+		default:
+		}
+	})
+}
+
+// A oneTimeListener accepts once, and then never again.
+type oneTimeListener struct {
+	socket.Listener
+	accepted bool
+}
+
+var errOutOfOrder = errors.New("out of order")
+
+func (l *oneTimeListener) Accept() (net.Conn, error) {
+	if l.accepted {
+		return nil, errOutOfOrder
+	}
+	l.accepted = true
+	return l.Listener.Accept()
+}
+
+// When accepting has become impossible, a connection without a request is let go.
+func TestReadersDoNotOutliveAccepting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		read := false
+		v := &lab{t: t}
+		l := v.net.Listen("server")
+		silent := v.dial()
+		defer silent.Close()
+		v.serve(&Server{Handle: func(_ context.Context, c *Conn) Handler {
+			defer c.Close()
+			c.BeginRead(0)
+			c.Read(make([]byte, 1))
+			read = c.EndRead() == Stopped
+			return nil
+		}}, &oneTimeListener{Listener: l})
+		if err := <-v.done; !errors.Is(err, errOutOfOrder) || !read {
+			t.Errorf("%v; let go: %v", err, read)
+		}
+	})
+}
+
+// A connection that had to give way just when its request came has no deadline for
+// the next one.
+func TestNoDeadlineAfterGivingWay(t *testing.T) {
+	conn := &able{}
+	v := &serving{stopping: t.Context(), places: make(chan struct{}, 1)}
+	c := &Conn{Conn: conn, serving: v, placed: true}
+	c.BeginRead(0)
+	c.Read(make([]byte, 1))
+	c.silence.since = time.Now().Add(-silenceMin)
+	v.silent.giveWay()
+	if c.EndRead() != GaveWay {
+		t.Error("it did not give way")
+	}
+	conn.called = nil
+	c.BeginRead(0)
+	if got := strings.Join(conn.called, ", "); got != "read deadline" {
+		t.Errorf("called: %q", got)
+	}
 }

@@ -22,7 +22,7 @@ type Conn struct {
 	within  time.Duration // how long that may take; 0 means for ever
 	limited bool          // it has a deadline for reading
 	watched bool          // it is in serving.readers
-	waiter  Waiter        // between BeginAwait and EndAwait
+	waiter  Awaiter       // between BeginAwait and EndAwait
 	place   int           // in the set of the serving that it is in
 	silence *silence      // nil unless it has waited for a request, at a server with a limit
 }
@@ -37,7 +37,8 @@ const (
 )
 
 // Unserved returns a connection that no server has accepted, for a test of a handler
-// alone. Its waiter is told to give up when ctx is done.
+// alone in another package. Its waiter is told to give up when ctx is done, for which
+// ctx holds it until then.
 func Unserved(ctx context.Context, conn socket.Conn) *Conn {
 	v := &serving{Server: new(Server), stopping: ctx, ctx: ctx}
 	v.awaiting.tell = (*Conn).giveUp
@@ -142,6 +143,7 @@ func (c *Conn) unwatch() ReadEnd {
 	case stopped:
 		return Stopped
 	case gaveWay:
+		c.limited = true // if a request has come in the same moment, another may follow
 		return GaveWay
 	}
 	return ByItself
@@ -156,8 +158,8 @@ func (c *Conn) hurry() {
 	c.SetReadDeadline(c.serving.stopped().Add(grace))
 }
 
-// A Waiter waits for something on behalf of a connection.
-type Waiter interface {
+// An Awaiter waits for something on behalf of a connection.
+type Awaiter interface {
 	// GiveUp ends the waiting. It may be called at any time from BeginAwait to
 	// EndAwait, by another goroutine. It must not wait, and not use the connection.
 	GiveUp()
@@ -169,14 +171,17 @@ func (c *Conn) giveUp() { c.waiter.GiveUp() }
 // BeginAwait begins the waiting for something on behalf of c, which is not used
 // meanwhile. Until the caller calls [Conn.EndAwait] w is told to give up when the
 // context of the handler is done.
-func (c *Conn) BeginAwait(w Waiter) {
+func (c *Conn) BeginAwait(w Awaiter) {
 	c.waiter = w
 	c.serving.awaiting.add(c)
 }
 
-// EndAwait ends the waiting. It reports whether the waiter was told to give up.
-// From now on it is not.
+// EndAwait ends the waiting, if there is one: a handler that panics calls it too. It
+// reports whether the waiter was told to give up. From now on it is not.
 func (c *Conn) EndAwait() (givenUp bool) {
+	if c.waiter == nil {
+		return false
+	}
 	givenUp = c.serving.awaiting.remove(c)
 	c.waiter = nil
 	return givenUp

@@ -144,7 +144,9 @@ func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 	v.startAccepting(l)
 	err := <-v.accepted
 	l.Close()
-	if !cancelStop() {
+	if cancelStop() {
+		v.readers.tellAll() // no stop would tell them any more
+	} else {
 		<-told
 	}
 	cut := time.AfterFunc(time.Until(v.stopped().Add(drainTimeout)), func() {
@@ -277,8 +279,8 @@ func (v *serving) pause(err error, d time.Duration) {
 	}
 }
 
-// serve runs h, and then the handlers that go on after it, each on a goroutine of
-// its own.
+// serve runs h here, and the handlers that go on after it each on a goroutine of its
+// own.
 func (v *serving) serve(h Handler, c *Conn) {
 	defer v.recovered(c)
 	if next := h(v.ctx, c); next != nil {
@@ -309,9 +311,6 @@ func (v *serving) recovered(c *Conn) {
 // end gives back what a served connection held.
 func (v *serving) end(c *Conn) {
 	c.EndRead()
-	if c.waiter != nil { // its handler panicked
-		c.EndAwait()
-	}
 	c.done()
 	v.release(c)
 }

@@ -15,7 +15,8 @@ import (
 // package syscall are. The kernel does the receiver's work too when it sends over
 // the loopback: a connect, a write or a close may take longer than the 20 µs after
 // which the runtime's monitor gives an announced call's processor to another
-// thread, and wakes one for that (runtime.retake).
+// thread, and wakes one for that (runtime.retake). The race detector does not see
+// that they write into p, nor that what is received was sent before.
 
 func accept4(fd int) (accepted int, from netip.AddrPort, err error) {
 	var sa sockaddr
@@ -47,9 +48,13 @@ func getsockname(fd int) (netip.AddrPort, error) {
 }
 
 func receive(fd int, p []byte, flags int) (int, error) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
-	return result(n, errno)
+	for {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
+		if errno != syscall.EINTR {
+			return result(n, errno)
+		}
+	}
 }
 
 // send is a write that passes by the file system's layer, as receive is a read.

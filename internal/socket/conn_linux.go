@@ -55,7 +55,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := new(conn)
-	l.next = c
+	l.next, l.failure = c, nil
+	defer func() { l.next = nil }()
 	err := l.raw.Read(l.try)
 	late := errors.Is(err, os.ErrDeadlineExceeded)
 	if late { // a client that waits already is accepted all the same
@@ -260,7 +261,7 @@ func newFile(fd int) *file {
 			n = -int(errno)
 		}
 		f.got = n
-		return n != -int(syscall.EAGAIN) && n != -int(syscall.EINTR)
+		return n != -int(syscall.EAGAIN)
 	}
 	return f
 }

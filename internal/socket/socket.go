@@ -15,15 +15,16 @@
 //	accept     accept4, epoll_ctl, getsockname,      accept4
 //	           setsockopt
 //	connect    socket, connect, epoll_ctl,           socket, connect, connect,
-//	           getsockopt, getpeername,              fcntl, epoll_ctl
-//	           getsockname, setsockopt
+//	           getsockopt, getpeername,              fcntl, epoll_ctl; for a port
+//	           getsockname, setsockopt               that the kernel gives, getsockname
 //	to wait    –                                     fcntl, epoll_ctl (accepted)
 //	to look    –                                     recvfrom; if the peer is not
 //	                                                 quiet, getsockopt
 //	to watch   –                                     epoll_ctl, after 100 ms
 //
 // Package syscall announces each call to the scheduler, which prepares for one
-// that blocks. None of these blocks, so on Linux they are made directly.
+// that blocks. Accepting, connecting, sending and receiving never block here, so on
+// Linux they are not announced.
 //
 // A registered connection is an [os.File], and waits as one: deadlines and
 // waking are the runtime's. Elsewhere than on Linux, and for workers given by a

@@ -18,9 +18,9 @@ var errLeft = errors.New("left while it waited")
 type jobReader struct {
 	conn *server.Conn
 	// idle says that no byte of the next job of a kept connection has come. It
-	// may stay so for ever: a deadline is set for the rest of a job, when one has.
+	// may stay so for ever.
 	idle   bool
-	inPart bool   // some of a kept connection's job has come, and there is no deadline yet
+	inPart bool   // one has come, and the rest has no deadline yet
 	early  []byte // read ahead by a watch
 }
 

@@ -128,7 +128,7 @@ func (w *Worker) serve(ctx context.Context, conn *server.Conn, in *jobReader) (a
 		return false
 	}
 	conn.SetWriteDeadline(time.Now().Add(JobTimeout))
-	_, err = io.WriteString(conn, job.Name.Line(protocol.Response))
+	_, err = io.WriteString(conn.Conn, job.Name.Line(protocol.Response))
 	return err == nil
 }
 
