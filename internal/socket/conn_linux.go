@@ -247,7 +247,9 @@ func (c *conn) waiting() (*file, error) {
 		if err := registered(c.file.File, c.readBy.time()); err != nil {
 			return nil, err // file stays, to be closed: what waits for it fails
 		}
-		c.file.SetWriteDeadline(c.writeBy.time())
+		if c.writeBy != 0 {
+			c.file.SetWriteDeadline(c.writeBy.time())
+		}
 	}
 	return c.file, nil
 }
