@@ -15,8 +15,7 @@ import (
 // package syscall are. The kernel does the receiver's work too when it sends over
 // the loopback: a connect, a write or a close may take longer than the 20 µs after
 // which the runtime's monitor gives an announced call's processor to another
-// thread, and wakes one for that (runtime.retake). The race detector does not see
-// that they write into p, nor that what is received was sent before.
+// thread, and wakes one for that (runtime.retake).
 
 func accept4(fd int) (accepted int, from netip.AddrPort, err error) {
 	var sa sockaddr
@@ -47,7 +46,12 @@ func getsockname(fd int) (netip.AddrPort, error) {
 	return sa.addrPort(), failure(errno)
 }
 
+// receive is to the race detector what syscall.Read is: what was sent before it was
+// received happened before.
 func receive(fd int, p []byte, flags int) (int, error) {
+	if raceDetector && flags&syscall.MSG_PEEK == 0 {
+		return syscall.Read(fd, p)
+	}
 	for {
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd),
 			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
@@ -59,6 +63,9 @@ func receive(fd int, p []byte, flags int) (int, error) {
 
 // send is a write that passes by the file system's layer, as receive is a read.
 func send(fd int, p []byte) (int, error) {
+	if raceDetector {
+		return syscall.Write(fd, p)
+	}
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd),
 		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), syscall.MSG_NOSIGNAL, 0, 0)
 	return result(n, errno)
