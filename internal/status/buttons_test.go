@@ -364,7 +364,7 @@ func TestPageByKeyboard(t *testing.T) {
 			b.press("Enter")
 		}
 		if at.Name == "burst" {
-			b.await(`document.querySelector("#one").disabled`)
+			b.await(`!document.querySelector("#stop").disabled && document.querySelector("#one").disabled`) // it runs
 			if body, n := l.faked.ordered(); n != 1 || body["n"] != 30.0 {
 				t.Errorf("Enter has ordered %v", body)
 			}
