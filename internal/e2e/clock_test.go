@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"balancelab/internal/programs"
 	"balancelab/internal/protocol"
 	"balancelab/internal/stats"
+	"balancelab/internal/version"
 )
 
 // The client's report and its rows, /status.json, /metrics and the broker's log
@@ -23,7 +23,7 @@ import (
 func TestOneClock(t *testing.T) {
 	t.Parallel()
 	requests := 20_000
-	if testing.Short() || programs.RaceDetector {
+	if testing.Short() || version.RaceDetector {
 		requests = 4_000
 	}
 	status := newClock(t, "-redispatch").run(requests)

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"balancelab/internal/programs"
+	"balancelab/internal/version"
 )
 
 // limited starts a broker that may open no more than 64 files.
@@ -53,7 +53,7 @@ func TestThousandsAtOnce(t *testing.T) {
 	switch {
 	case testing.Short():
 		n = 1000
-	case programs.RaceDetector:
+	case version.RaceDetector:
 		n = 2000 // the detector gives up at 8128 goroutines, and is slow
 	}
 	const others = 500 // files that are open anyway

@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"testing"
 
-	"balancelab/internal/programs"
+	"balancelab/internal/version"
 )
 
 // A request that waits for its worker takes the broker about 5 KB, its
@@ -49,7 +49,7 @@ func TestMemoryOfTheQueue(t *testing.T) {
 // with their number at the end.
 func memoryOfRequests(t *testing.T, l *lab, sent func(), all func(n int)) int64 {
 	t.Helper()
-	if programs.RaceDetector {
+	if version.RaceDetector {
 		t.Skip("the race detector takes memory of its own")
 	}
 	const n = 1000

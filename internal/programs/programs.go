@@ -43,6 +43,7 @@ import (
 	"time"
 
 	"balancelab/internal/cli"
+	"balancelab/internal/version"
 )
 
 // Patience is how long a server may take until it listens.
@@ -65,7 +66,7 @@ var ErrInterrupted = errors.New("interrupted; everything is stopped")
 // [ErrInterrupted] if ctx is done before the end.
 func Build(ctx context.Context, dir string, names ...string) error {
 	args := []string{"build", "-buildvcs=false", "-o", dir + string(filepath.Separator)}
-	if RaceDetector {
+	if version.RaceDetector {
 		args = append(args, "-race")
 	}
 	for _, name := range names {

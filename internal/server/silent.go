@@ -18,7 +18,8 @@ type silentConns struct {
 	list list.List  // of *Conn
 }
 
-// A silence is a connection's place in silentConns.
+// A silence is a connection's place in silentConns. Only the connection's own
+// goroutine makes it, and lets it go.
 type silence struct {
 	since   time.Time
 	element *list.Element // nil if it is not in the list any more
@@ -33,6 +34,9 @@ func (s *silentConns) add(c *Conn) {
 
 // spoke takes c out of the list: something has come on it.
 func (s *silentConns) spoke(c *Conn) {
+	if c.silence == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.takeOut(c)
@@ -40,16 +44,19 @@ func (s *silentConns) spoke(c *Conn) {
 
 // remove takes c out of the list, and reports whether it had to give way.
 func (s *silentConns) remove(c *Conn) (gaveWay bool) {
+	if c.silence == nil {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.takeOut(c)
-	gaveWay = c.silence != nil && c.silence.gaveWay
+	gaveWay = c.silence.gaveWay
 	c.silence = nil
 	return gaveWay
 }
 
 func (s *silentConns) takeOut(c *Conn) {
-	if c.silence != nil && c.silence.element != nil {
+	if c.silence.element != nil {
 		s.list.Remove(c.silence.element)
 		c.silence.element = nil
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"syscall"
 	"unsafe"
+
+	"balancelab/internal/version"
 )
 
 // The system calls of a connection. Its socket does not block, so none of them
@@ -49,7 +51,7 @@ func getsockname(fd int) (netip.AddrPort, error) {
 // receive is to the race detector what syscall.Read is: what was sent before it was
 // received happened before.
 func receive(fd int, p []byte, flags int) (int, error) {
-	if raceDetector && flags&syscall.MSG_PEEK == 0 {
+	if version.RaceDetector && flags&syscall.MSG_PEEK == 0 {
 		return syscall.Read(fd, p)
 	}
 	for {
@@ -63,7 +65,7 @@ func receive(fd int, p []byte, flags int) (int, error) {
 
 // send is a write that passes by the file system's layer, as receive is a read.
 func send(fd int, p []byte) (int, error) {
-	if raceDetector {
+	if version.RaceDetector {
 		return syscall.Write(fd, p)
 	}
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd),

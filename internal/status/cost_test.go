@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"balancelab/internal/programs"
+	"balancelab/internal/version"
 )
 
 var cost = flag.Duration("cost", 0, "have TestPageCost look at each page for so `long`")
@@ -58,7 +58,7 @@ func (l *lab) paced(rate int) (stop func()) {
 // with 20 requests a second. It is printed only, because it depends on the
 // machine, and only if -cost says for how long to look: 20s gives exact figures.
 func TestPageCost(t *testing.T) {
-	if *cost == 0 || programs.RaceDetector {
+	if *cost == 0 || version.RaceDetector {
 		t.Skip("needs -cost, and no race detector")
 	}
 	for _, c := range []struct {
