@@ -2,14 +2,17 @@ package status_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +28,7 @@ type browser struct {
 	session string
 	last    int
 	hung    *time.Timer // kills the browser, unless it replies meanwhile
+	quit    func()      // ends it, and waits for that
 }
 
 // openBrowser starts a Chromium of its own for the test, or skips the test if
@@ -34,6 +38,41 @@ func openBrowser(t *testing.T) *browser {
 	if runtime.GOOS == "windows" {
 		t.Skip("no browser is driven on Windows: it has no way to pass pipes on")
 	}
+	b, target := startBrowser(t)
+	var attached struct{ SessionID string }
+	b.call("Target.attachToTarget", args{"targetId": target, "flatten": true}, &attached)
+	b.session = attached.SessionID
+	b.call("Page.enable", args{}, nil)
+	b.call("Page.addScriptToEvaluateOnNewDocument", args{"source": patient}, nil)
+	return b
+}
+
+// starts is how many times a browser is started at most.
+const starts = 3
+
+// startBrowser starts a Chromium and opens a tab. Now and then one ends by itself
+// before it has a tab: that is not the page's fault, and so another one is started.
+func startBrowser(t *testing.T) (b *browser, target string) {
+	t.Helper()
+	var err error
+	for range starts {
+		b, said := launch(t)
+		var created struct{ TargetID string }
+		if err = b.try("Target.createTarget", args{"url": "about:blank"}, &created); err == nil {
+			return b, created.TargetID
+		}
+		b.quit()
+		err = fmt.Errorf("%w; it says:\n%s", err, said)
+		t.Log(err)
+	}
+	t.Fatalf("no browser of %d has opened a tab: %v", starts, err)
+	return nil, ""
+}
+
+// launch starts a Chromium, which ends with the test at the latest. What it has said
+// is to be read when it has quit.
+func launch(t *testing.T) (b *browser, said *bytes.Buffer) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "chromium")
 	if err != nil {
 		t.Fatal(err)
@@ -46,26 +85,22 @@ func openBrowser(t *testing.T) *browser {
 	theirs, to := pipe(t)
 	from, theirOutput := pipe(t)
 	cmd.ExtraFiles = []*os.File{theirs, theirOutput} // 3 and 4
+	said = new(bytes.Buffer)
+	cmd.Stderr, cmd.WaitDelay = said, time.Second // its helpers may have it open for longer
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	theirs.Close()
 	theirOutput.Close()
-	b := &browser{t: t, to: to, from: bufio.NewReader(from), hung: time.AfterFunc(2*enough, func() { cmd.Process.Kill() })}
-	t.Cleanup(func() {
+	b = &browser{t: t, to: to, from: bufio.NewReader(from), hung: time.AfterFunc(2*enough, func() { cmd.Process.Kill() })}
+	b.quit = sync.OnceFunc(func() {
 		defer b.hung.Stop()
 		b.session = ""
 		fmt.Fprintf(to, `{"id":1,"method":"Browser.close"}`+"\x00")
 		_ = cmd.Wait()
 	})
-	var target struct{ TargetID string }
-	b.call("Target.createTarget", args{"url": "about:blank"}, &target)
-	var attached struct{ SessionID string }
-	b.call("Target.attachToTarget", args{"targetId": target.TargetID, "flatten": true}, &attached)
-	b.session = attached.SessionID
-	b.call("Page.enable", args{}, nil)
-	b.call("Page.addScriptToEvaluateOnNewDocument", args{"source": patient}, nil)
-	return b
+	t.Cleanup(b.quit)
+	return b, said
 }
 
 // enough is how long a test waits for what must come: only one that fails needs
@@ -108,6 +143,13 @@ type args map[string]any
 // events in between are dropped.
 func (b *browser) call(method string, params args, result any) {
 	b.t.Helper()
+	if err := b.try(method, params, result); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// try is call for what may fail.
+func (b *browser) try(method string, params args, result any) error {
 	b.last++
 	b.hung.Reset(2 * enough)
 	message := args{"id": b.last, "method": method, "params": params}
@@ -116,15 +158,27 @@ func (b *browser) call(method string, params args, result any) {
 	}
 	text, err := json.Marshal(message)
 	if err != nil {
-		b.t.Fatal(err)
+		return fmt.Errorf("%s: %w", method, err)
 	}
 	if _, err := b.to.Write(append(text, 0)); err != nil {
-		b.t.Fatalf("%s: %v", method, err)
+		return fmt.Errorf("%s: %w", method, err)
 	}
+	reply, err := b.reply(b.last)
+	if err == nil && result != nil {
+		err = json.Unmarshal(reply, result)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	return nil
+}
+
+// reply waits for the result of the call with that number.
+func (b *browser) reply(id int) (json.RawMessage, error) {
 	for {
 		line, err := b.from.ReadBytes(0)
 		if err != nil {
-			b.t.Fatalf("%s: the browser is gone: %v", method, err)
+			return nil, fmt.Errorf("the browser is gone: %w", err)
 		}
 		var reply struct {
 			ID     int
@@ -132,20 +186,15 @@ func (b *browser) call(method string, params args, result any) {
 			Result json.RawMessage
 		}
 		if err := json.Unmarshal(line[:len(line)-1], &reply); err != nil {
-			b.t.Fatalf("%s: %v", method, err)
+			return nil, err
 		}
-		if reply.ID != b.last {
-			continue
+		switch {
+		case reply.ID != id:
+		case reply.Error != nil:
+			return nil, errors.New(reply.Error.Message)
+		default:
+			return reply.Result, nil
 		}
-		if reply.Error != nil {
-			b.t.Fatalf("%s: %s", method, reply.Error.Message)
-		}
-		if result != nil {
-			if err := json.Unmarshal(reply.Result, result); err != nil {
-				b.t.Fatalf("%s: %v", method, err)
-			}
-		}
-		return
 	}
 }
 
