@@ -23,10 +23,10 @@ const where = new Map();   // the worker of each request
 
 $("afresh").addEventListener("click", () => afresh());
 
-// afresh takes this moment as the zero.
-export function afresh() {
-  if (!latest) return;
-  zero = latest;
+// afresh takes the figures from as the zero: the latest, or some from before.
+function afresh(from = latest) {
+  if (!from) return;
+  zero = from;
   if (result) done = result.id;
   result = null;
   most = {};
@@ -36,9 +36,13 @@ export function afresh() {
   show(latest, false);
 }
 
-// prepare prepares for a run: single ones add up, so that two of them can be
-// compared, but a comparison stands alone.
-export function prepare(compare) { if (compare || result) afresh(); }
+// prepare returns what is to be called when a run that is now ordered has begun.
+// Single ones add up, so that two of them can be compared, but a comparison stands
+// alone.
+export function prepare(compare) {
+  const from = latest;
+  return () => { if (compare || result) afresh(from); };
+}
 
 // showResult shows the result of a comparison, or of its parts so far, until afresh.
 export function showResult(report) {
@@ -142,6 +146,7 @@ export function show(s, fresh) {
   latest = s;
   const parts = result ? result.results.map(fromResult) : Object.keys(names).map((a) => fromStatus(s, a));
   setText($("beside-says"), says());
+  $("afresh").disabled = Boolean(result && result.running); // its end is still to be shown
   for (const p of parts) for (const type in p.types) p.types[type] = heights(p.types[type]);
   const [first, last] = range(parts);
   const sums = parts.flatMap((p) => bounds.map((_, i) => Object.values(p.types).reduce((sum, h) => sum + h[i], 0)));

@@ -100,7 +100,8 @@ func TestButtonsOrderRuns(t *testing.T) {
 	}
 }
 
-// The result of a comparison stands side by side until the viewer starts afresh.
+// The result of a comparison stands side by side until the viewer starts afresh, or
+// another run has begun.
 func TestComparisonStandsSideBySide(t *testing.T) {
 	b := openBrowser(t)
 	l := startLabOf(t, 3, 0, fakedRuns, time.Millisecond, time.Millisecond)
@@ -108,8 +109,13 @@ func TestComparisonStandsSideBySide(t *testing.T) {
 	b.await(`document.querySelector("#compare")`)
 	b.click("#compare")
 	b.await(`!document.querySelector("#stop").disabled`)
+	const afresh = `document.querySelector("#afresh").disabled`
 	l.faked.mu.Lock()
-	l.faked.running = false
+	l.faked.results = []map[string]any{{"name": "round_robin", "histogram": []any{}}, {"name": "least_connections", "histogram": []any{}}}
+	l.faked.mu.Unlock()
+	b.await(afresh) // what has not ended can't be put away
+	l.faked.mu.Lock()
+	l.faked.running, l.faked.results = false, nil
 	for i, name := range []string{"round_robin", "least_connections", "one queue"} {
 		l.faked.results = append(l.faked.results, map[string]any{
 			"name": name, "answered": 30, "failed": i, "p50_seconds": 1.5, "p95_seconds": 2.5, "p99_seconds": 3.5, "max_seconds": 4.5, "most_in_flight": 7 - i,
@@ -130,6 +136,16 @@ func TestComparisonStandsSideBySide(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("side by side stand %q, want %q", got, want)
+	}
+	b.await("!" + afresh)
+	l.faked.mu.Lock()
+	l.faked.refuses = true
+	l.faked.mu.Unlock()
+	b.click("#compare")
+	b.await(`!document.querySelector("#refusal").hidden`)
+	var sides int
+	if b.eval(`document.querySelectorAll(".side").length`, &sides); sides != 3 {
+		t.Errorf("after a refusal %d parts stand side by side, want 3 still", sides)
 	}
 	b.click("#afresh")
 	b.await(`document.querySelectorAll(".side").length === 2 && document.querySelector("#beside-says").textContent.startsWith("Since ")`)

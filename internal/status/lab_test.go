@@ -196,6 +196,7 @@ type fakeRun struct {
 	stops   int              // how often DELETE /run came
 	looks   int              // how often GET /run came
 	running bool
+	refuses bool
 	results []map[string]any
 }
 
@@ -215,7 +216,7 @@ func (f *fakeRun) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		body, _ := io.ReadAll(r.Body)
 		var order map[string]any
-		if err := json.NewDecoder(bytes.NewReader(body)).Decode(&order); err != nil || f.running {
+		if err := json.NewDecoder(bytes.NewReader(body)).Decode(&order); err != nil || f.running || f.refuses {
 			w.WriteHeader(http.StatusConflict)
 			io.WriteString(w, `{"error":"a run is going on"}`)
 			return

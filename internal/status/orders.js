@@ -96,9 +96,9 @@ const mixed = () => mixes[$("mix").value];
 
 async function begin(plan) {
   for (const button of $("control").querySelectorAll(".starts")) button.disabled = true; // a double click is one order
-  prepare(plan.compare);
+  const begun = prepare(plan.compare);
   const report = await order("POST", "run", plan);
-  if (report) { known = -1; press(report.command); } else hear(run);
+  if (report) { begun(); known = -1; press(report.command); } else hear(run);
   showRun(report);
 }
 
