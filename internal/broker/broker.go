@@ -12,7 +12,11 @@
 //	perhaps started    the client is told     the next worker
 //
 // A request goes to the next worker at once, and to each worker at most once. Of
-// those that cool down it meets three at most, see package balance.
+// those that cool down it meets three at most, see package balance. No further
+// worker is asked when the attempts so far have taken longer than three can take
+// (DialTimeout and AnswerTimeout each). So three workers are all asked; and when a
+// hundred machines have just vanished, a client is told so, and does not wait for the
+// hundredth.
 // A job that was sent may have run, and the client is told so: at most once is
 // the default. With Redispatch a job may run twice.
 //
@@ -262,8 +266,6 @@ func (b *Broker) finish(ctx context.Context, client *server.Conn, x *Exchange, e
 func (b *Broker) failed(ctx context.Context, client *server.Conn, x *Exchange, err *AttemptError) server.Handler {
 	switch b.decide(ctx, x, err) {
 	case nextWorker:
-		err.served = x.Serving
-		x.failed = append(x.failed, err)
 		return b.choose(ctx, client, x)
 	case sameWorker:
 		return b.ask(ctx, client, x)
@@ -349,5 +351,11 @@ func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) ste
 		return giveUp
 	}
 	x.Answer = ""
+	err.served = x.Serving
+	x.failed = append(x.failed, err)
+	if enough := 3 * (b.DialTimeout + b.AnswerTimeout); x.Connecting+x.Serving > enough {
+		x.Failure = &Failure{Reason: NoWorker, Attempts: x.failed, Within: enough}
+		return giveUp
+	}
 	return nextWorker
 }

@@ -65,6 +65,39 @@ func TestFewAreAskedWhenNoneIsUp(t *testing.T) {
 	}
 }
 
+// When all of many machines vanish at once, a request asks one after the other only
+// for as long as three may take. Three are all asked.
+func TestManyVanishAtOnce(t *testing.T) {
+	for n, want := range map[int]string{
+		3:   "Error: no worker available: Worker-1: no connection within 2s; Worker-2: no connection within 2s; Worker-3: no connection within 2s",
+		100: "Error: no worker available: Worker-1 and 48 more: no connection within 2s (after 1m36s no more were asked)",
+	} {
+		inLab(t, many(n, 0), func(l *lab) {
+			for i := range n {
+				l.net.BlackHole(fmt.Sprintf("Worker-%d", i+1))
+			}
+			l.expect(long, want, time.Duration(min(n, 49))*l.DialTimeout)
+		})
+	}
+}
+
+// With Redispatch it is the same for workers that take a job and do not answer.
+func TestManyHangAtOnce(t *testing.T) {
+	const hung = 10
+	inLab(t, func(b *Broker) {
+		many(hung, 0)(b)
+		b.Redispatch = true
+	}, func(l *lab) {
+		for i := range hung {
+			l.worker(fmt.Sprintf("Worker-%d", i+1), hangs)
+		}
+		got, took := l.ask(long)
+		if want := "(after 1m36s no more were asked)"; !strings.HasSuffix(got, want) || took != 4*l.AnswerTimeout {
+			t.Errorf("%q after %v, want %q", got, took, want)
+		}
+	})
+}
+
 // When no machine answers a connect, a request takes as long as three of them, also
 // when the others are due for a trial.
 func TestManyBlackHoles(t *testing.T) {

@@ -66,8 +66,8 @@ type Failure struct {
 	// Err is what was wrong with the request; for NoRequest, Malformed and
 	// Incomplete.
 	Err error
-	// Within is the time that was not enough, for the request to come or for a
-	// place to become free; 0 if that was not the reason.
+	// Within is the time that was not enough, for the request to come, for a place
+	// to become free, or for the attempts; 0 if that was not the reason.
 	Within time.Duration
 	// Waiting is how many requests waited for a place then, this one included;
 	// for QueueTimeout.
@@ -128,13 +128,15 @@ const (
 // workers names the workers that failed, and why, and says how many were not asked.
 func (f *Failure) workers() string {
 	text := join(f.reasons())
-	switch f.NotAsked {
-	case 0:
-		return text
-	case 1:
+	switch {
+	case f.Within > 0:
+		return fmt.Sprintf("%s (after %v no more were asked)", text, f.Within)
+	case f.NotAsked == 1:
 		return text + " (1 more had failed before and was not asked)"
+	case f.NotAsked > 1:
+		return fmt.Sprintf("%s (%d more had failed before and were not asked)", text, f.NotAsked)
 	}
-	return fmt.Sprintf("%s (%d more had failed before and were not asked)", text, f.NotAsked)
+	return text
 }
 
 // reasons names the workers that failed, and why: each one, or if there are many

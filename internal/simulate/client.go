@@ -200,8 +200,8 @@ func (c *client) waited() time.Duration {
 // bound returns how long the client may have waited at most.
 func (c *client) bound() time.Duration {
 	b := c.plan.broker
-	n := time.Duration(len(c.hosts) + 3)
-	return c.pause + b.request + n*(b.dial+b.answer+b.queue) + 10*time.Second
+	const attempts = 3 + 1 // as long as three, and one that has begun
+	return c.pause + b.request + b.queue + attempts*(b.dial+b.answer) + 10*time.Second
 }
 
 // check says what is wrong with how the client ended.
