@@ -3,6 +3,8 @@ package simulate
 import (
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ type request struct {
 	held   bool          // it has a place at worker
 	sent   bool          // its job was sent there
 	since  time.Duration // when the latest of these three came to be
+	placed time.Duration // when it got its latest place
 	worker string        // the latest
 	tries  int           // how many places it had
 	jobs   []*job
@@ -87,10 +90,16 @@ type checker struct {
 	extra    int                // numbers of clients that are not in the plan
 	stopAt   time.Duration
 	turns    turns
-	life     *brokerLife // the latest
+	health   map[string]*health       // by the worker's name
+	chosen   map[string]time.Duration // when least connections chose a worker last
+	life     *brokerLife              // the latest
 
 	touched  time.Duration // when the latest step was that concerns the pool
+	steps    int           // how many there were at that time
+	freed    time.Duration // when a place was given back last, or an order was given
+	leaving  *request      // the one that has given back its place last
 	doubtful []string      // found at that time
+	line     []*request    // those that wait and had no worker yet, in the order in which they came
 	again    int           // requests that wait though they had a worker
 
 	tally // since the broker was started
@@ -106,6 +115,7 @@ func newChecker(l *lab) *checker {
 	return &checker{
 		lab: l, requests: map[net.Addr]*request{}, byAddr: map[net.Addr]*client{}, conns: map[net.Addr]*jobs{},
 		resting: map[string]bool{}, busy: map[string]bool{}, addrs: map[string]string{},
+		health: map[string]*health{}, chosen: map[string]time.Duration{},
 	}
 }
 
@@ -136,7 +146,9 @@ func (c *checker) touch() (first bool) {
 	first = now > c.touched
 	if first {
 		c.settle()
+		c.steps = 0
 	}
+	c.steps++
 	c.doubtful = nil
 	c.touched = now
 	return first
@@ -196,7 +208,7 @@ func (c *checker) step(x *broker.Exchange, s broker.Step) {
 }
 
 func (c *checker) waits(r *request) {
-	first := c.touch()
+	c.touch()
 	c.tell(r, "waits", "")
 	if r.held || r.queued {
 		c.wrong("%v: it waits, and has a place", r)
@@ -204,8 +216,10 @@ func (c *checker) waits(r *request) {
 	r.queued, r.since = true, c.now()
 	if r.tries > 0 {
 		c.again++
+	} else {
+		c.line = append(c.line, r)
 	}
-	c.look(first, r, nil)
+	c.look()
 }
 
 // leavesQueue checks how long a request has waited.
@@ -216,6 +230,8 @@ func (c *checker) leavesQueue(r *request) (waited bool) {
 	r.queued = false
 	if r.tries > 0 {
 		c.again--
+	} else {
+		c.line = slices.DeleteFunc(c.line, func(other *request) bool { return other == r })
 	}
 	if took := c.now() - r.since; took > c.lab.plan.broker.queue {
 		c.wrong("%v: it waited for %v", r, took)
@@ -229,20 +245,38 @@ func (c *checker) assigned(r *request, x *broker.Exchange) {
 	if r.held {
 		c.wrong("%v: it has two places", r)
 	}
-	waited := c.leavesQueue(r)
+	since, waited, again := r.since, c.leavesQueue(r), r.tries > 0
+	r.held, r.sent, r.since, r.placed, r.worker = true, false, c.now(), c.now(), x.Worker
 	r.tries++
-	r.held, r.sent, r.since, r.worker = true, false, c.now(), x.Worker
 	if c.resting[c.addrs[x.Worker]] {
 		c.doubt("%v: assigned to %s, which has drained", r, x.Worker)
 	}
-	if waited || r.tries > 1 {
-		if waited {
-			c.turns.end()
-		}
-		c.look(first, nil, nil)
-		return
+	all := c.look()
+	chosen := find(all, x.Worker)
+	switch {
+	case waited && again:
+		c.turns.end()
+	case waited:
+		c.turns.end()
+		c.inTurn(r, since)
+		c.onTime(r, since, chosen)
+	case !again:
+		c.choice(first, all, chosen, x)
 	}
-	c.look(first, nil, x)
+	if first && !again {
+		c.lastResort(all, chosen, r)
+	}
+	c.given(r, chosen)
+	if x.Request.Approach == protocol.LeastConnections {
+		c.chosen[x.Worker] = c.now()
+	}
+}
+
+// inTurn checks that a request that gets its first worker has waited longest.
+func (c *checker) inTurn(r *request, since time.Duration) {
+	if len(c.line) > 0 && c.line[0].since < since {
+		c.doubt("%v: it has a place, and %v has waited for longer", r, c.line[0])
+	}
 }
 
 func (c *checker) sent(r *request, x *broker.Exchange) {
@@ -261,7 +295,7 @@ func (c *checker) released(r *request, x *broker.Exchange) {
 	if !r.held {
 		c.wrong("%v: it gives back a place that it has not", r)
 	}
-	r.held = false
+	r.held, c.freed, c.leaving = false, c.now(), r
 	b := c.lab.plan.broker
 	limit := b.dial
 	switch {
@@ -317,7 +351,9 @@ func (c *checker) claim(r *request) {
 
 func (c *checker) ends(x *broker.Exchange) {
 	r := c.requests[x.Client]
-	c.leavesQueue(r)
+	if c.leavesQueue(r) {
+		c.touch() // others may have been given their places before it had left
+	}
 	if r.held || r.done {
 		c.wrong("%v: done with a place (%v), or twice (%v)", r, r.held, r.done)
 	}
@@ -331,6 +367,7 @@ func (c *checker) ends(x *broker.Exchange) {
 		c.answered++
 		c.tell(r, "has its answer from", x.Worker)
 		c.owns(r)
+		c.isBack(r)
 	case f.Reason == broker.NoRequest:
 		c.noRequest++
 	case f.Unread():
@@ -356,6 +393,8 @@ func (c *checker) failedRightly(r *request, f *broker.Failure) {
 		c.wrong("%v: cut off, and there was time", r)
 	case f.Reason == broker.WorkerFailed && c.resting[c.addrs[r.worker]]:
 		c.wrong("%v: %s had drained, and %v", r, r.worker, f)
+	case f.Reason == broker.WorkerFailed && strings.Contains(r.text, "no whole answer within") && c.now()-r.since < c.lab.plan.broker.answer:
+		c.wrong("%v: given up after %v: %v", r, c.now()-r.since, f)
 	case f.Reason == broker.WorkerFailed && c.lab.plan.broker.redispatch:
 		c.wrong("%v: not handed on, with -redispatch", r)
 	}
@@ -387,10 +426,10 @@ func (c *checker) clientGone(x *broker.Exchange, err error) {
 	}
 }
 
-// look checks the pool as it is after a step: of a request that begins to wait,
-// or of an exchange that was given its first choice.
-func (c *checker) look(first bool, waiting *request, x *broker.Exchange) {
+// look checks the pool as it is after a step, and returns its workers.
+func (c *checker) look() []balance.Status {
 	s := c.life.pool.Snapshot()
+	c.count(s.Workers)
 	for i := range s.Workers {
 		w := &s.Workers[i]
 		if w.Assigned != w.InFlight+w.Failed+w.Withdrawn+answeredBy(w) {
@@ -400,15 +439,17 @@ func (c *checker) look(first bool, waiting *request, x *broker.Exchange) {
 			c.doubt("%d wait, and %s has a place: %+v", s.Queue.Waiting, w.Name, *w)
 		}
 	}
-	if x == nil {
-		return
-	}
-	chosen := find(s.Workers, x.Worker)
+	return s.Workers
+}
+
+// choice checks a first choice, of an exchange that has not waited. Only if it is the
+// first step of its moment is it known what was in flight before.
+func (c *checker) choice(first bool, all []balance.Status, chosen *balance.Status, x *broker.Exchange) {
 	if chosen == nil || chosen.State == balance.Cooling || chosen.InFlight == 0 {
 		return
 	}
 	if x.Request.Approach == protocol.RoundRobin {
-		c.turns.count(c, s.Workers, chosen)
+		c.turns.count(c, all, chosen)
 		return
 	}
 	if !first {
@@ -417,11 +458,32 @@ func (c *checker) look(first bool, waiting *request, x *broker.Exchange) {
 	if chosen.Limit > 0 && chosen.InFlight > chosen.Limit {
 		c.doubt("%s has more than its limit: %+v", x.Worker, *chosen)
 	}
-	for i := range s.Workers {
-		w := &s.Workers[i]
-		if open(w) && w.InFlight*chosen.Weight < (chosen.InFlight-1)*w.Weight {
+	before := chosen.InFlight - 1
+	for i := range all {
+		w := &all[i]
+		if !open(w) {
+			continue
+		}
+		switch less := w.InFlight*chosen.Weight - before*w.Weight; {
+		case less < 0:
 			c.doubt("least connections chose %s (%d by %d) and not %s (%d by %d)",
-				chosen.Name, chosen.InFlight-1, chosen.Weight, w.Name, w.InFlight, w.Weight)
+				chosen.Name, before, chosen.Weight, w.Name, w.InFlight, w.Weight)
+		case less == 0 && c.chosen[w.Name] < c.chosen[chosen.Name]:
+			c.doubt("least connections chose %s, last at %v, and not %s, last at %v",
+				chosen.Name, c.chosen[chosen.Name], w.Name, c.chosen[w.Name])
+		}
+	}
+}
+
+// lastResort checks that a request was not given a worker that cools down for its
+// first one, though another one was healthy. That one may be full.
+func (c *checker) lastResort(all []balance.Status, chosen *balance.Status, r *request) {
+	if chosen == nil || chosen.State != balance.Cooling {
+		return
+	}
+	for i := range all {
+		if w := &all[i]; w.State == balance.Up || w.State == balance.DueForTrial {
+			c.doubt("%v: assigned to %s, which cools down, and %s is healthy", r, r.worker, w.Name)
 		}
 	}
 }
@@ -452,4 +514,5 @@ func (c *checker) changed(change balance.Change) {
 	c.touch()
 	c.turns.end()
 	c.history.add(c.now(), nil, change.Name+": "+change.State.String(), change.Cause.String())
+	c.healthChanged(change)
 }

@@ -159,8 +159,10 @@ func (c *checker) crashed(b *brokerLife) {
 	defer c.mu.Unlock()
 	c.touch()
 	c.turns.end()
-	c.tally, c.again = tally{}, 0
+	c.tally, c.again, c.line = tally{}, 0, nil
 	clear(c.resting)
+	clear(c.health)
+	clear(c.chosen)
 	for _, r := range c.requests {
 		r.lost = r.lost || !r.done
 	}
@@ -173,6 +175,7 @@ func (c *checker) ordered(w control.Worker) {
 	defer c.mu.Unlock()
 	c.touch()
 	c.turns.end()
+	c.freed = c.now()
 	if w.Name != "" {
 		c.addrs[w.Name] = w.Addr
 	}
@@ -192,6 +195,10 @@ func (c *checker) stopping(at time.Duration) {
 
 // stoppedWith checks how the broker ended.
 func (c *checker) stoppedWith(err error) {
+	const more = 10 * time.Second // to tell those that are cut off
+	if took := c.now() - c.stopAt; took > c.lab.plan.broker.drain+more {
+		c.fault("the stop took %v", took)
+	}
 	if err != nil && c.lab.plan.broker.drain >= time.Minute {
 		c.fault("the broker ended with %v, and there was time", err)
 	}
