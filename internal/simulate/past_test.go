@@ -91,6 +91,8 @@ var pastFaults = []pastFault{
 		"	if a.lastChosen != b.lastChosen {\n		return a.lastChosen < b.lastChosen\n	}\n", ""}}},
 	{"a drain whose time is over waits for what is in flight", []edit{{"server/server.go",
 		"			v.awaiting.tellAll()\n", ""}}},
+	{"a connection's place is not given back", []edit{{"server/server.go",
+		"	if c.placed && v.places != nil {\n		<-v.places\n	}\n", ""}}},
 }
 
 // Every fault of the past can be put back into today's code. With -simulate.past
