@@ -56,11 +56,12 @@ type member struct {
 	lastChosen uint64 // by LeastConnections: the number of that choice, 0 for never
 	heapAt     int    // the place in the heap of LeastConnections
 
-	class *class // by RoundRobin: the one that it is in
-	place int    // in its class
-	paid  int64  // by RoundRobin: for all the times that it was chosen
-	seat  grade  // by RoundRobin: the side that it is on
-	kept  int64  // by RoundRobin: its credit when it last left its side to be unusable
+	class    *class // by RoundRobin: the one that it is in
+	place    int    // in its class
+	creditAt int    // in a heap of its class
+	paid     int64  // by RoundRobin: for all the times that it was chosen
+	seat     grade  // by RoundRobin: the side that it is on
+	kept     int64  // by RoundRobin: its credit when it last left its side to be unusable
 
 	health
 	healthy  bool // it is up or due for a trial, and does not drain; kept by Pool.changed

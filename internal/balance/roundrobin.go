@@ -1,6 +1,9 @@
 package balance
 
-import "slices"
+import (
+	"container/heap"
+	"slices"
+)
 
 // RoundRobin gives each worker its turn: 1, 2, 3, 1, …; with weights, as many
 // turns as the weight says, spread out smoothly (5, 1, 1 gives a a b a c a a,
@@ -17,10 +20,15 @@ import "slices"
 // Done literally, that looks at every worker at every choice. Two steps avoid it.
 // First, credits are computed when they are needed: what all choices so far have
 // earned for a unit of weight, times the weight, less what the worker has paid.
-// Second, workers of equal weight earn equally, so among themselves they simply
-// take turns. They form a class, and only the one whose turn it is can be the best.
-// A choice looks at one worker for each weight that occurs, whatever the number of
-// workers.
+// Second, workers of equal weight form a class. While all are open they earn equally,
+// and simply take turns in the order of the list: only the one whose turn it is can be
+// the best. A choice looks at one worker for each weight that occurs, whatever the
+// number of workers.
+//
+// Those that are full at times earn less than the others of their class. So the turn
+// passes over one that has a whole turn less than another one, which comes first then:
+// a heap has the one with the most. Otherwise debts would grow as long as turns are
+// taken, and all would be paid at once when other workers come.
 //
 // Workers that are not open earn nothing. A worker that comes back from a
 // cool-down starts with no credit and no debt: if it had earned all the time, it
@@ -44,9 +52,10 @@ type RoundRobin struct {
 type class struct {
 	weight  int
 	members []*member
-	seats   [unusable]set // of places in members, by their grade
-	next    int           // the place from which the next turn is looked for
-	again   int           // the same for a further attempt; 0 until there was one
+	seats   [unusable]set      // of places in members, by their grade
+	credits [unusable]byCredit // the same members
+	next    int                // the place from which the next turn is looked for
+	again   int                // the same for a further attempt; 0 until there was one
 }
 
 // A side is what RoundRobin knows of the open workers together; and again, of
@@ -124,6 +133,7 @@ func (r *RoundRobin) stand(m *member) {
 	}
 	s.weigh(-m.weight)
 	m.class.seats[m.seat].remove(m.place)
+	heap.Remove(&m.class.credits[m.seat], m.creditAt)
 	m.seat = unusable
 }
 
@@ -140,6 +150,7 @@ func (r *RoundRobin) sit(m *member, was grade) {
 	s.weigh(m.weight)
 	m.paid = s.earned*int64(m.weight) - m.kept
 	m.class.seats[m.grade].add(m.place)
+	heap.Push(&m.class.credits[m.grade], m)
 	m.seat = m.grade
 }
 
@@ -162,21 +173,24 @@ func (r *RoundRobin) first(again *Request) *member {
 
 func (r *RoundRobin) compares() int { return len(r.classes) }
 
-// turn returns the first open member whose turn comes; or, if no member is open, the
-// first one that is a last resort; or nil. It passes over 64 members at a time:
-// when one of 10,000 is left, a choice takes 0.4 µs (BenchmarkOneLeft).
+// turn returns the first open member whose turn comes, unless another one has more than
+// a turn's credit more; or, if no member is open, the same of those that are a last
+// resort; or nil. It passes over 64 members at a time: when one of 10,000 is left, a
+// choice takes 0.4 µs (BenchmarkOneLeft).
 //
 // For a further attempt, one member that the request has met is passed over. If it
 // has met the next one too, that is returned: the caller has to look further.
 func (c *class) turn(again *Request) *member {
 	from := c.from(again != nil)
-	for _, seats := range c.seats {
+	for grade, seats := range c.seats {
 		i := seats.next(from)
 		if i < 0 {
 			i = seats.next(0)
 		}
 		if again != nil {
 			i = c.passOver(again, i, seats)
+		} else if i >= 0 && c.credits[grade][0].paid-c.members[i].paid < -turn {
+			return c.credits[grade][0]
 		}
 		if i >= 0 {
 			return c.members[i]
@@ -250,4 +264,30 @@ func (r *RoundRobin) assigned(m *member, again bool) {
 	s := &r.sides[m.seat]
 	s.earned += s.unit
 	m.paid += s.unit * s.weights
+	heap.Fix(&c.credits[m.seat], m.creditAt)
+}
+
+// byCredit implements [heap.Interface]. All earn the same, so the one that has paid
+// least has the most.
+type byCredit []*member
+
+func (h byCredit) Len() int           { return len(h) }
+func (h byCredit) Less(i, j int) bool { return h[i].paid-h[j].paid < 0 } // what was paid wraps around
+
+func (h byCredit) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].creditAt, h[j].creditAt = i, j
+}
+
+func (h *byCredit) Push(x any) {
+	m := x.(*member)
+	m.creditAt = len(*h)
+	*h = append(*h, m)
+}
+
+func (h *byCredit) Pop() any {
+	last := len(*h) - 1
+	m := (*h)[last]
+	*h = (*h)[:last]
+	return m
 }

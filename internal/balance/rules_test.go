@@ -2,6 +2,7 @@ package balance
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,9 +86,11 @@ func byTheRule(workers []Status, lastChosen []int, a, b int) bool {
 }
 
 // With equal weights round robin is the list, again and again; workers that are
-// not eligible are left out, and return to their place in it.
+// not eligible are left out, and return to their place in it. Only one that has more
+// than a turn's credit more comes before: it still has more when it has paid.
 func TestRoundRobinFollowsTheList(t *testing.T) {
 	weigh := func(*rand.Rand) int { return 1 }
+	inList, before := 0, 0
 	follow(t, 5, weigh, func(l *lab) func(int, []Status, int) {
 		next := 0
 		return func(s int, workers []Status, chosen int) {
@@ -101,12 +104,49 @@ func TestRoundRobinFollowsTheList(t *testing.T) {
 					break
 				}
 			}
-			if chosen != want {
+			switch {
+			case chosen == want:
+				inList++
+			case workers[chosen].isEligible() == workers[want].isEligible() && l.members[chosen].paid < l.members[want].paid:
+				before++
+			default:
 				l.t.Fatalf("chose %d of %+v; the turn is from %d on, want %d", chosen, workers, next, want)
 			}
-			next = (want + 1) % len(workers)
+			next = (chosen + 1) % len(workers)
 		}
 	})
+	if inList < 50*before {
+		t.Errorf("%d choices were not as the list says, of %d", before, inList+before)
+	}
+}
+
+// A worker that is full at times has its share of what comes while it is not, and
+// the others don't pay for that later, when one comes back that was drained.
+func TestDebtsStaySmall(t *testing.T) {
+	l := newLab(t, 1, 1, 5)
+	l.SetLimit("b", 1)
+	l.Drain("c")
+	for range 1000 {
+		var held []Lease
+		for range 4 {
+			if lease, ok := l.Assign(rr, new(Request)); ok {
+				held = append(held, lease)
+			}
+		}
+		for _, lease := range held {
+			lease.Release(Answered)
+		}
+	}
+	l.Up("c")
+	order := l.ask(rr, 700, Answered)
+	for name, share := range map[string]int{"a": 100, "b": 100, "c": 500} {
+		if n := strings.Count(order, name); n < share-4 || n > share+4 {
+			t.Errorf("%s has %d of 700 turns, want %d", name, n, share)
+		}
+	}
+	if strings.Contains(order, strings.Repeat("c", 10)) {
+		t.Errorf("c has ten turns or more in a row: %s", order)
+	}
 }
 
 // The set of places has words of 64: a list that needs several.

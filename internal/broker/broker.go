@@ -145,7 +145,7 @@ type Exchange struct {
 	attempt attempt         // the one under way, or the last one
 	ticket  socket.Ticket   // of the client, while a worker works
 	raw     protocol.RawAnswer
-	failed  []*AttemptError // those for which another attempt was made
+	failed  []*AttemptError // those after which another worker may be asked
 }
 
 // LastServing returns the part of Serving that was the last worker's.
@@ -353,8 +353,8 @@ func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) ste
 	x.Answer = ""
 	err.served = x.Serving
 	x.failed = append(x.failed, err)
-	if enough := 3 * (b.DialTimeout + b.AnswerTimeout); x.Connecting+x.Serving > enough {
-		x.Failure = &Failure{Reason: NoWorker, Attempts: x.failed, Within: enough}
+	if each := b.DialTimeout + b.AnswerTimeout; len(x.failed) >= 3 && (x.Connecting+x.Serving)/3 > each {
+		x.Failure = &Failure{Reason: NoWorker, Attempts: x.failed, Within: 3 * each}
 		return giveUp
 	}
 	return nextWorker

@@ -25,7 +25,7 @@ type AttemptError struct {
 	Job    JobState
 	Err    error
 
-	served time.Duration // Exchange.Serving up to here; 0 if nothing was tried after it
+	served time.Duration // Exchange.Serving up to here; 0 if the exchange ended with it
 }
 
 // Error names the worker and the reason, and not what became of the job.
@@ -130,7 +130,7 @@ func (f *Failure) workers() string {
 	text := join(f.reasons())
 	switch {
 	case f.Within > 0:
-		return fmt.Sprintf("%s (after %v no more were asked)", text, f.Within)
+		return fmt.Sprintf("%s (no more are asked after %v)", text, f.Within)
 	case f.NotAsked == 1:
 		return text + " (1 more had failed before and was not asked)"
 	case f.NotAsked > 1:

@@ -150,14 +150,19 @@ func (s *Server) Serve(stopping context.Context, l socket.Listener) error {
 		<-told
 	}
 	cut := time.AfterFunc(time.Until(v.stopped().Add(drainTimeout)), func() {
+		var cutOff error // nil: a request that comes from now on is told so
 		if v.inFlight.Load() > 0 {
-			cancel(ErrDrainTimeout)
-			v.awaiting.tellAll()
+			cutOff = ErrDrainTimeout
 		}
+		cancel(cutOff)
+		v.awaiting.tellAll()
 	})
 	defer cut.Stop()
 	v.running.Wait()
-	return errors.Join(err, context.Cause(ctx))
+	if context.Cause(ctx) == ErrDrainTimeout {
+		return errors.Join(err, ErrDrainTimeout)
+	}
+	return err
 }
 
 // stopped returns when the server began to stop. The first caller sets it.

@@ -137,6 +137,35 @@ func TestDrainTimeout(t *testing.T) {
 	})
 }
 
+// A request that comes when the time to drain is over, but before silent clients are
+// let go, is told so: it does not wait for its answer.
+func TestRequestAfterTheDrain(t *testing.T) {
+	for _, drain := range []time.Duration{0, 50 * time.Millisecond, 150 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			v := serve(t, &Server{Handle: echoAfter(time.Hour), DrainTimeout: drain})
+			late := v.dial()
+			synctest.Wait()
+			answer := make(chan string, 1)
+			go func() {
+				time.Sleep(100 * time.Millisecond)
+				late.Write([]byte("x"))
+				answer <- readAll(t, late)
+			}()
+			var want error // nothing was in flight
+			if drain > 100*time.Millisecond {
+				want = ErrDrainTimeout
+			}
+			took, err := v.stopped()
+			if !errors.Is(err, want) || took != max(drain, 100*time.Millisecond) {
+				t.Errorf("drain %v: %v after %v", drain, err, took)
+			}
+			if got := <-answer; got != "cut off" {
+				t.Errorf("drain %v: got %q", drain, got)
+			}
+		})
+	}
+}
+
 func TestMaxConns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := serve(t, &Server{Handle: echoAfter(time.Second), MaxConns: 2, DrainTimeout: time.Minute})

@@ -201,7 +201,7 @@ func (c *client) waited() time.Duration {
 // bound returns how long the client may have waited at most.
 func (c *client) bound() time.Duration {
 	b := c.plan.broker
-	const attempts = 3 + 1 // as long as three, and one that has begun
+	const attempts = 3 + 2 // as long as three, and one more: with -keepalive that may be two
 	return c.pause + b.request + b.queue + attempts*(b.dial+b.answer) + 10*time.Second
 }
 

@@ -10,16 +10,23 @@ import (
 // A health is what is known of a worker by its counts, since the broker was started.
 // Outcomes of the same moment have no order, so what follows from it has bounds.
 type health struct {
-	answered, failed int           // as they were counted latest
-	inARow           int           // failures since the latest answer: so many at most
-	surely           int           // the same: so many at least
-	excess           int           // failures less answers, from 0 to excessLimit: so many at most
-	coolDown         time.Duration // the latest; 0 if the next one is a first one again
-	since, until     time.Duration // when that began, and when it ends
-	given            time.Duration // when the worker was given a request last
-	trial            *request      // of the latest cool-down, as far as it is known
-	tried            bool          // there was one since the latest cool-down
-	untold           bool          // it has drained meanwhile: then cool-downs are not told
+	answered, failed int // as they were counted latest
+	bounds
+	most         bounds        // in this moment
+	moment       time.Duration // of the latest count
+	surely       int           // failures since the latest answer: so many at least
+	since, until time.Duration // when the latest cool-down began, and when it ends
+	given        time.Duration // when the worker was given a request last
+	trial        *request      // of the latest cool-down, as far as it is known
+	tried        bool          // there was one since the latest cool-down
+	untold       bool          // it has drained meanwhile: then cool-downs are not told
+}
+
+// bounds are at most so much.
+type bounds struct {
+	inARow   int           // failures since the latest answer
+	excess   int           // failures less answers, from 0 to excessLimit
+	coolDown time.Duration // the latest; 0 if the next one is a first one again
 }
 
 // What the broker promises of cool-downs, see its README.
@@ -27,11 +34,17 @@ const (
 	failuresInARow = 3
 	excessLimit    = 12
 	firstCoolDown  = time.Second
+
+	longestCoolDown = 30 * time.Second
 )
 
 // count counts what came since the latest look. If exact, each failure is the
-// worker's.
-func (h *health) count(answered, failed int, exact bool) {
+// worker's. A change that comes from a failure may be told when more has been counted
+// in the same moment; most is what it may come from.
+func (h *health) count(now time.Duration, answered, failed int, exact bool) {
+	if now > h.moment {
+		h.moment, h.most = now, h.bounds
+	}
 	a, f := answered-h.answered, failed-h.failed
 	h.answered, h.failed = answered, failed
 	h.excess = min(max(h.excess-a, 0)+f, excessLimit)
@@ -48,6 +61,7 @@ func (h *health) count(answered, failed int, exact bool) {
 	if f == 0 && h.excess == 0 {
 		h.coolDown = 0
 	}
+	h.most.inARow, h.most.excess = max(h.most.inARow, h.inARow), max(h.most.excess, h.excess)
 }
 
 // healthOf returns what is known of a worker.
@@ -65,7 +79,7 @@ func (c *checker) count(all []balance.Status) {
 	for i := range all {
 		w := &all[i]
 		h := c.healthOf(w.Name)
-		h.count(answeredBy(w), w.Failed, !c.ownFailures())
+		h.count(c.now(), answeredBy(w), w.Failed, !c.ownFailures())
 		if h.surely >= failuresInARow && w.State == balance.Up {
 			c.doubt("%s has failed %d times in a row, and is up", w.Name, h.surely)
 		}
@@ -92,6 +106,7 @@ func (c *checker) healthChanged(change balance.Change) {
 	case change.State == balance.Cooling && change.Cause != balance.Ordered:
 		c.cools(h, change)
 		h.coolDown, h.untold = change.Cooling, false
+		h.most.coolDown = change.Cooling
 	}
 	if change.State == balance.Cooling {
 		h.since, h.until = c.now(), c.now()+change.Cooling
@@ -104,15 +119,15 @@ func (c *checker) cools(h *health, change balance.Change) {
 	switch {
 	case change.Cause == balance.TrialFailed && h.trial != nil && c.leaving != h.trial && c.steps <= 2:
 		c.wrong("%s cools down for the trial of %v, when %v has failed", change.Name, h.trial, c.leaving)
-	case change.Cause == balance.FailedInARow && h.inARow < failuresInARow:
-		c.wrong("%s cools down after %d failures in a row", change.Name, h.inARow)
-	case change.Cause == balance.TooManyFailed && h.excess < excessLimit:
-		c.wrong("%s cools down after %d failures more than answers", change.Name, h.excess)
+	case change.Cause == balance.FailedInARow && h.most.inARow < failuresInARow:
+		c.wrong("%s cools down after %d failures in a row", change.Name, h.most.inARow)
+	case change.Cause == balance.TooManyFailed && h.most.excess < excessLimit:
+		c.wrong("%s cools down after %d failures more than answers", change.Name, h.most.excess)
 	}
-	again := min(max(2*h.coolDown, firstCoolDown), longestCoolDown)
+	again := min(max(2*h.most.coolDown, firstCoolDown), longestCoolDown)
 	first := change.Cause != balance.TrialFailed && change.Cooling == firstCoolDown
 	if change.Cooling != again && !first && !h.untold {
-		c.wrong("%s cools down for %v (%v), after %v", change.Name, change.Cooling, change.Cause, h.coolDown)
+		c.wrong("%s cools down for %v (%v), after %v", change.Name, change.Cooling, change.Cause, h.most.coolDown)
 	}
 }
 
@@ -135,12 +150,14 @@ func (c *checker) given(r *request, w *balance.Status) {
 func (c *checker) onTime(r *request, waiting time.Duration, w *balance.Status) {
 	h := c.healthOf(r.worker)
 	if w != nil && w.InFlight == 1 && max(waiting, h.given, c.freed) < h.until && h.until < c.now() {
-		c.wrong("%v: it gets its place at %s, which was due for a trial at %v", r, r.worker, h.until)
+		c.doubt("%v: it gets its place at %s, which was due for a trial at %v", r, r.worker, h.until)
 	}
 }
 
 // isBack checks that an answer has brought its worker back, unless the request was
-// assigned before the worker was taken out.
+// assigned before the worker was taken out. In this moment there have been the release
+// of its own place and one change at most, or else somebody else's failure may have
+// followed.
 func (c *checker) isBack(r *request) {
 	w := find(c.life.pool.Snapshot().Workers, r.worker)
 	if w == nil || r.placed <= c.healthOf(r.worker).since || c.steps > 2 {
@@ -148,6 +165,6 @@ func (c *checker) isBack(r *request) {
 	}
 	switch w.State {
 	case balance.Cooling, balance.DueForTrial, balance.OnTrial:
-		c.wrong("%v: %s has answered, and is still out: %v", r, r.worker, w.State)
+		c.doubt("%v: %s has answered, and is still out: %v", r, r.worker, w.State)
 	}
 }

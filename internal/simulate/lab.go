@@ -313,9 +313,6 @@ func (h *host) change(format string, args ...any) {
 	h.order(http.MethodPatch, h.path(), fmt.Sprintf(format, args...))
 }
 
-// longestCoolDown is balance's.
-const longestCoolDown = 30 * time.Second
-
 // until waits until something holds. What never does is a fault.
 func (l *lab) until(what string, holds func() bool) {
 	for giveUp := l.net.now() + patience; !holds(); time.Sleep(100 * time.Millisecond) {

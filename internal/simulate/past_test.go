@@ -90,7 +90,7 @@ var pastFaults = []pastFault{
 	{"among equals least connections prefers the first of the list", []edit{{"balance/leastconnections.go",
 		"	if a.lastChosen != b.lastChosen {\n		return a.lastChosen < b.lastChosen\n	}\n", ""}}},
 	{"a drain whose time is over waits for what is in flight", []edit{{"server/server.go",
-		"			v.awaiting.tellAll()\n", ""}}},
+		"		cancel(cutOff)\n		v.awaiting.tellAll()\n", "		cancel(cutOff)\n"}}},
 	{"a connection's place is not given back", []edit{{"server/server.go",
 		"	if c.placed && v.places != nil {\n		<-v.places\n	}\n", ""}}},
 }
