@@ -137,10 +137,13 @@ func (c *checker) cools(h *health, change balance.Change) {
 func (c *checker) given(r *request, w *balance.Status) {
 	h := c.healthOf(r.worker)
 	switch {
-	case h.given == c.now() || h.trial != nil && !(h.trial.held && h.trial.worker == r.worker):
-		h.trial = nil
 	case w != nil && w.State == balance.OnTrial && !h.tried:
 		h.trial, h.tried = r, true
+	case h.trial != nil && !(h.trial.held && h.trial.worker == r.worker):
+		h.trial = nil
+	}
+	if h.given == c.now() {
+		h.trial = nil
 	}
 	h.given = c.now()
 }
