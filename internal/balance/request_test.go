@@ -256,6 +256,19 @@ func TestLiveOrderComesFirst(t *testing.T) {
 	expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "dce")
 }
 
+// A request that has failed everywhere else does not go to a worker that drains.
+func TestFurtherAttemptsLeaveOutDraining(t *testing.T) {
+	for _, s := range []int{rr, lc} {
+		l := newLab(t, 1, 1, 1)
+		held := []Lease{l.take(lc), l.take(lc), l.take(lc)}
+		ordered(t)(l.Drain("c"))
+		held[0].Release(Answered) // so least connections would choose a again and again
+		expect(t, "met", l.exhaust(s, new(Request), NotCounted), "ab")
+		held[1].Release(Answered)
+		held[2].Release(Answered)
+	}
+}
+
 // counting is a selector that counts the members that are looked at.
 type counting struct {
 	Selector

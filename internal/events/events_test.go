@@ -128,6 +128,9 @@ func TestOtherEnds(t *testing.T) {
 	if e := all[3]; e.State != "cooling down" || e.Seconds != 2 || e.Text != "its trial failed" {
 		t.Errorf("%+v", e)
 	}
+	if len(f.followed) != 0 {
+		t.Errorf("%d are followed for ever", len(f.followed))
+	}
 }
 
 // A request that waits in the queue, before its first worker or after one that
