@@ -678,3 +678,25 @@ func (p *Pool) requeue(r *Request) {
 	defer p.mu.Unlock()
 	r.wait.element = p.queue.fresh.PushBack(r.wait)
 }
+
+// The one that waits longest may have failed at a worker before, while a new one waits
+// too.
+func TestOldestOfBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimitedLab(t, 1, 1)
+		r := new(Request)
+		first := l.attempt(rr, r)
+		second := l.take(rr)
+		fresh := l.waits(rr, new(Request))
+		first.Release(Failed) // fresh has its place now
+		l.waits(rr, r)
+		time.Sleep(2 * time.Second)
+		l.waits(rr, new(Request))
+		time.Sleep(time.Second)
+		if q := l.Queue(); q.Waiting != 2 || q.Oldest != 3*time.Second {
+			t.Errorf("%+v, want 2 that wait, one of them for 3s", q)
+		}
+		l.expectGiven(fresh, "a")
+		second.Release(NotCounted)
+	})
+}

@@ -511,3 +511,21 @@ func (t *Request) toLookAt() int {
 	}
 	return 2*len(t.again.order) + len(t.again.putOff)
 }
+
+// Of workers with the same credit a further attempt takes the next in turn, also when
+// the next two were tried.
+func TestFurtherAttemptsGoOnInTurn(t *testing.T) {
+	l := newLab(t, 1, 1, 1, 1, 1, 1)
+	attempt := func(r *Request) string {
+		lease := l.attempt(rr, r)
+		lease.Release(NotCounted)
+		return lease.Worker().Name
+	}
+	r, other := new(Request), new(Request)
+	expect(t, "first turns", l.ask(rr, 2, Answered), "ab")
+	expect(t, "the one", attempt(r)+attempt(r), "cd")
+	expect(t, "first turns", l.ask(rr, 3, Answered), "def")
+	expect(t, "another one", attempt(other)+attempt(other)+attempt(other)+attempt(other), "aefb")
+	expect(t, "first turns", l.ask(rr, 5, Answered), "bcdef")
+	expect(t, "the rest", l.exhaust(rr, r, NotCounted), "efab")
+}
