@@ -69,6 +69,8 @@ func TestUpWhileItDrains(t *testing.T) {
 	expect(t, "the answer", briefly(must(l.Up("a"))), "a up, 1 in flight")
 	lease.Release(Answered)
 	expect(t, "it stays", briefly(l.state("a")), "a up, 0 in flight")
+	must(l.SetWeight("a", 1))
+	expect(t, "it stays, whatever is ordered next", l.names(), "ab")
 	expect(t, "all changes", written(*changes), "a draining: as ordered\na up: as ordered")
 }
 
@@ -100,6 +102,20 @@ a up: it answered`)
 		if d := (*changes)[3].Cooling; d != 400*time.Millisecond {
 			t.Errorf("it goes on to cool for %v", d)
 		}
+	})
+}
+
+// An order does not bring back a cool-down whose time is over, though nobody has
+// asked for a worker since.
+func TestOrdersEndCoolDowns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 1, 1)
+		l.fail("a", 3)
+		ordered(t)(l.Drain("a"))
+		changes := l.told()
+		time.Sleep(firstCoolDown)
+		expect(t, "the answer", ordered(t)(l.Up("a")).State.String(), "due for a trial")
+		expect(t, "what is told", written(*changes), "a due for a trial: as ordered")
 	})
 }
 
@@ -565,4 +581,21 @@ func TestNoBurstAfterACoolDown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A worker that is removed takes nobody's turn of a further attempt with it.
+func TestRemoveKeepsTheTurnOfFurtherAttempts(t *testing.T) {
+	l := newLab(t, 1, 1, 1, 1, 1)
+	twice := func() (order string) {
+		var r Request
+		for range 2 {
+			lease := l.attempt(rr, &r)
+			order += lease.Worker().Name
+			lease.Release(NotCounted)
+		}
+		return order
+	}
+	expect(t, "before", twice()+" "+twice(), "ab bc")
+	ordered(t)(l.Remove("a"))
+	expect(t, "afterwards", twice()+" "+twice(), "cd de")
 }

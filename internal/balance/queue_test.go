@@ -219,6 +219,29 @@ func TestTrialsServeTheQueue(t *testing.T) {
 	})
 }
 
+// A trial serves the queue at its time, although another worker was cooling down
+// already, and for longer, when the request came.
+func TestEarlierTrialServesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimitedLab(t, 1, 1, 1)
+		l.fail("a", 3)
+		time.Sleep(firstCoolDown)
+		l.fail("a", 1) // its trial: it cools down for twice as long
+		l.fail("b", 2)
+		held := map[string]Lease{}
+		for range 2 { // a cools down
+			lease := l.take(lc)
+			held[lease.Worker().Name] = lease
+		}
+		r := l.waits(lc, new(Request))
+		held["b"].Release(Failed) // b cools down, and its trial comes first
+		time.Sleep(firstCoolDown)
+		synctest.Wait()
+		l.expectGiven(r, "b").Release(Answered)
+		held["c"].Release(Answered)
+	})
+}
+
 // When all cool, cooling is ignored: for those that wait already, and for new
 // requests. The limits hold.
 func TestAllCoolAndFull(t *testing.T) {
@@ -292,6 +315,24 @@ func TestDeadWorkerIsNotAskedAgain(t *testing.T) {
 	l.expectGiven(r, "")
 	b.Release(Answered)
 	l.expectGiven(r, "b")
+	c.Release(Answered)
+}
+
+// Of the workers that it has met, it goes back to one that has answered since, and
+// not to the dead one.
+func TestGoesBackToOneThatAnswers(t *testing.T) {
+	l := newLimitedLab(t, 1, 1, 1)
+	r := new(Request)
+	l.attempt(rr, r).Release(Failed) // a is dead
+	b := l.attempt(rr, r)
+	c := l.take(rr)
+	b.Release(Failed)
+	other := l.take(rr) // a's
+	expect(t, "one that answers", l.ask(rr, 1, Answered), "b")
+	other.Release(NotCounted)
+	again := l.attempt(rr, r)
+	expect(t, "its third attempt is at", again.Worker().Name, "b")
+	again.Release(Answered)
 	c.Release(Answered)
 }
 
@@ -636,4 +677,26 @@ func (p *Pool) requeue(r *Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r.wait.element = p.queue.fresh.PushBack(r.wait)
+}
+
+// The one that waits longest may have failed at a worker before, while a new one waits
+// too.
+func TestOldestOfBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimitedLab(t, 1, 1)
+		r := new(Request)
+		first := l.attempt(rr, r)
+		second := l.take(rr)
+		fresh := l.waits(rr, new(Request))
+		first.Release(Failed) // fresh has its place now
+		l.waits(rr, r)
+		time.Sleep(2 * time.Second)
+		l.waits(rr, new(Request))
+		time.Sleep(time.Second)
+		if q := l.Queue(); q.Waiting != 2 || q.Oldest != 3*time.Second {
+			t.Errorf("%+v, want 2 that wait, one of them for 3s", q)
+		}
+		l.expectGiven(fresh, "a")
+		second.Release(NotCounted)
+	})
 }

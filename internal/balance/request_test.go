@@ -256,6 +256,19 @@ func TestLiveOrderComesFirst(t *testing.T) {
 	expect(t, "the rest", l.exhaust(lc, tried, NotCounted), "dce")
 }
 
+// A request that has failed everywhere else does not go to a worker that drains.
+func TestFurtherAttemptsLeaveOutDraining(t *testing.T) {
+	for _, s := range []int{rr, lc} {
+		l := newLab(t, 1, 1, 1)
+		held := []Lease{l.take(lc), l.take(lc), l.take(lc)}
+		ordered(t)(l.Drain("c"))
+		held[0].Release(Answered) // so least connections would choose a again and again
+		expect(t, "met", l.exhaust(s, new(Request), NotCounted), "ab")
+		held[1].Release(Answered)
+		held[2].Release(Answered)
+	}
+}
+
 // counting is a selector that counts the members that are looked at.
 type counting struct {
 	Selector
@@ -497,4 +510,22 @@ func (t *Request) toLookAt() int {
 		return 0
 	}
 	return 2*len(t.again.order) + len(t.again.putOff)
+}
+
+// Of workers with the same credit a further attempt takes the next in turn, also when
+// the next two were tried.
+func TestFurtherAttemptsGoOnInTurn(t *testing.T) {
+	l := newLab(t, 1, 1, 1, 1, 1, 1)
+	attempt := func(r *Request) string {
+		lease := l.attempt(rr, r)
+		lease.Release(NotCounted)
+		return lease.Worker().Name
+	}
+	r, other := new(Request), new(Request)
+	expect(t, "first turns", l.ask(rr, 2, Answered), "ab")
+	expect(t, "the one", attempt(r)+attempt(r), "cd")
+	expect(t, "first turns", l.ask(rr, 3, Answered), "def")
+	expect(t, "another one", attempt(other)+attempt(other)+attempt(other)+attempt(other), "aefb")
+	expect(t, "first turns", l.ask(rr, 5, Answered), "bcdef")
+	expect(t, "the rest", l.exhaust(rr, r, NotCounted), "efab")
 }

@@ -49,7 +49,8 @@ func TestLines(t *testing.T) {
 	b.Changed(balance.Change{Worker: balance.Worker{Name: "Worker-2"}, State: balance.Up, Cause: balance.AnswerCame})
 	for _, c := range []balance.Change{
 		{State: balance.Draining, Cause: balance.Ordered}, {State: balance.Drained, Cause: balance.Ordered},
-		{State: balance.Up, Cause: balance.Ordered}, {State: balance.Cooling, Cause: balance.Ordered}, {State: balance.Removed, Cause: balance.Ordered}, {State: balance.Up, Cause: balance.Added},
+		{State: balance.Up, Cause: balance.Ordered}, {State: balance.Cooling, Cause: balance.Ordered},
+		{State: balance.DueForTrial, Cause: balance.Ordered}, {State: balance.Removed, Cause: balance.Ordered}, {State: balance.Up, Cause: balance.Added},
 	} {
 		c.Worker = balance.Worker{Name: "Worker-4", Addr: "127.0.0.1:9005"}
 		b.Changed(c)
@@ -84,6 +85,7 @@ func TestLines(t *testing.T) {
 [Broker] Worker-4 has drained: nothing is in flight there
 [Broker] Worker-4 is up again: as ordered
 [Broker] Worker-4 drains no longer: it is cooling down
+[Broker] Worker-4 drains no longer: it is due for a trial
 [Broker] Worker-4 is removed
 [Broker] Worker-4 is added: 127.0.0.1:9005
 [Broker] Removed workers: answered 1 by round_robin, 2 by least_connections; failed 0; withdrawn 1

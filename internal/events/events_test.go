@@ -128,6 +128,9 @@ func TestOtherEnds(t *testing.T) {
 	if e := all[3]; e.State != "cooling down" || e.Seconds != 2 || e.Text != "its trial failed" {
 		t.Errorf("%+v", e)
 	}
+	if len(f.followed) != 0 {
+		t.Errorf("%d are followed for ever", len(f.followed))
+	}
 }
 
 // A request that waits in the queue, before its first worker or after one that
@@ -155,6 +158,34 @@ func TestWaitingRequestsCountOnce(t *testing.T) {
 	if counted != requests {
 		t.Errorf("the dots stand for %d requests, want %d", counted, requests)
 	}
+}
+
+// So does one that ends in the queue.
+func TestEndsInTheQueueCountOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := New(console.Off{})
+		v := watch(t, f)
+		var all []*broker.Exchange
+		for range 2 * Rate {
+			x := exchange(protocol.Short)
+			at(f, x, broker.Queued, "")
+			all = append(all, x)
+		}
+		time.Sleep(time.Second / 2) // for dots of others
+		for _, x := range all {
+			x.Queued, x.Failure = time.Second/2, &broker.Failure{Reason: broker.QueueTimeout}
+			f.Done(x)
+		}
+		counted := f.unseen[protocol.Short]
+		for _, e := range v.events(t) {
+			if e.Kind == Failed {
+				counted += e.N
+			}
+		}
+		if counted != 2*Rate {
+			t.Errorf("the dots stand for %d requests, want %d", counted, 2*Rate)
+		}
+	})
 }
 
 // A request that waited already when the viewer came is not followed later.

@@ -463,6 +463,9 @@ func TestStop(t *testing.T) {
 			expect(t, test.name+": latency", r.Latency.Max, Span(time.Second))
 			expect(t, test.name+": latency of those answered only", r.Latency.Min, Span(time.Second))
 			expect(t, test.name+": waiting", *r.Waiting, test.waiting)
+			if test.rate > 0 { // the time of the latest start is not over
+				expect(t, test.name+": achieved", r.Rate.Achieved, test.rate)
+			}
 			text := written(t, r)
 			contains(t, text, test.line)
 			contains(t, text, fmt.Sprintf("The run was stopped: %d of 100 requests were not sent.", 100-test.sent))
@@ -817,6 +820,18 @@ func TestKnee(t *testing.T) {
 		contains(t, written(t, r), "rate       asked 0/s to 20/s; achieved 10/s, answered ")
 		contains(t, written(t, r), "\n\ntime            asked  answered  p99\n0s to 10s       1/s    1/s       100ms\n")
 	})
+}
+
+// The latency of a request counts at the rate at which it was to start, however late
+// it began; its answer counts when it came.
+func TestLateInARamp(t *testing.T) {
+	plan := Plan{For: Span(100 * time.Second), RateTo: 20}
+	all := newParts(plan)
+	all.add(Done{Planned: Planned{Paced: true, Start: 15 * time.Second}, Began: 75 * time.Second, Ended: 95 * time.Second})
+	for i, p := range all.table(plan, 100*time.Second) {
+		expect(t, fmt.Sprintf("part %d: there is a latency", i), p.P99 != nil, i == 1)
+		expect(t, fmt.Sprintf("part %d: there is an answer", i), p.Answered > 0, i == 9)
+	}
 }
 
 // A ramp may be so steep that its time is nothing.

@@ -282,3 +282,12 @@ func TestParse(t *testing.T) {
 		expect(t, "arrivals "+text, fmt.Sprint(a, " ", err), want)
 	}
 }
+
+// A ramp that goes on for longer than planned asks for no more than its mean.
+func TestMeanOfALateRamp(t *testing.T) {
+	for _, p := range []Plan{{N: 1000, RateTo: 20}, {For: Span(100 * time.Second), RateTo: 20}} {
+		expect(t, "at half of the time", p.meanUntil(50*time.Second), 5)
+		expect(t, "at its end", p.meanUntil(100*time.Second), 10)
+		expect(t, "later", p.meanUntil(200*time.Second), 10)
+	}
+}

@@ -293,6 +293,34 @@ func TestStopIsNotPutOff(t *testing.T) {
 	})
 }
 
+// A connection that begins to wait for a next request after the stop has begun, since
+// its request before was in flight, is let go at once.
+func TestStopTellsThoseThatReadLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := serve(t, &Server{DrainTimeout: time.Minute, Handle: func(_ context.Context, c *Conn) Handler {
+			defer c.Close()
+			for {
+				c.BeginRead(time.Hour)
+				_, err := c.Read(make([]byte, 1))
+				if end := c.EndRead(); err != nil {
+					if end != Stopped {
+						t.Errorf("the reading ended by %v, want %v", end, Stopped)
+					}
+					return nil
+				}
+				time.Sleep(time.Second)
+			}
+		}})
+		c := v.dial()
+		c.Write([]byte("x"))
+		synctest.Wait()
+		if took, err := v.stopped(); took != time.Second || err != nil {
+			t.Errorf("stopped after %v, %v, want 1s", took, err)
+		}
+		c.Close()
+	})
+}
+
 // The rest of a request that has begun to come is in no more hurry than the
 // stop, and no less: whether its first byte was there at once or not.
 func TestReadRest(t *testing.T) {

@@ -244,3 +244,23 @@ func TestStopClosesIdleKeptConnections(t *testing.T) {
 		}
 	})
 }
+
+// The same when its job ends after the stop has begun: nothing is in flight then,
+// so no drain timeout would end the waiting for a next job.
+func TestStopClosesKeptConnectionsAfterTheirJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 0)
+		kept := l.send("AppID-keep#1f:Short\n")
+		synctest.Wait()
+		stopped := make(chan time.Duration, 1)
+		go func() { stopped <- l.stop() }()
+		kept.SetReadDeadline(time.Now().Add(time.Minute))
+		if got, err := io.ReadAll(kept); string(got) != named+"\n" || err != nil {
+			t.Errorf("%q, %v, want the answer, and that no job was taken", got, err)
+		}
+		kept.Close()
+		if took := <-stopped; took < time.Second || took > 1100*time.Millisecond {
+			t.Errorf("stopped after %v, want the second of the job and a moment", took)
+		}
+	})
+}
