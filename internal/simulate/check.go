@@ -115,7 +115,7 @@ func newChecker(l *lab) *checker {
 	return &checker{
 		lab: l, requests: map[net.Addr]*request{}, byAddr: map[net.Addr]*client{}, conns: map[net.Addr]*jobs{},
 		resting: map[string]bool{}, busy: map[string]bool{}, addrs: map[string]string{},
-		health: map[string]*health{}, chosen: map[string]time.Duration{},
+		turns: turns{}, health: map[string]*health{}, chosen: map[string]time.Duration{},
 	}
 }
 
@@ -254,13 +254,11 @@ func (c *checker) assigned(r *request, x *broker.Exchange) {
 	all := c.look()
 	chosen := find(all, x.Worker)
 	switch {
-	case waited && again:
-		c.turns.end()
+	case again:
 	case waited:
-		c.turns.end()
 		c.inTurn(r, since)
 		c.onTime(r, since, chosen)
-	case !again:
+	default:
 		c.choice(first, all, chosen, x)
 	}
 	if first && !again {
@@ -512,7 +510,9 @@ func answeredBy(w *balance.Status) (n int) {
 // changed is called for each change of a worker's state.
 func (c *checker) changed(change balance.Change) {
 	c.touch()
-	c.turns.end()
 	c.history.add(c.now(), nil, change.Name+": "+change.State.String(), change.Cause.String())
 	c.healthChanged(change)
+	if change.Cause != balance.Ordered {
+		c.turns.renew(change.Name)
+	}
 }

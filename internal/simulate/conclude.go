@@ -158,10 +158,10 @@ func (c *checker) crashed(b *brokerLife) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.touch()
-	c.turns.end()
 	c.tally, c.again, c.line = tally{}, 0, nil
 	clear(c.resting)
 	clear(c.health)
+	clear(c.turns)
 	clear(c.chosen)
 	for _, r := range c.requests {
 		r.lost = r.lost || !r.done
@@ -174,7 +174,6 @@ func (c *checker) ordered(w control.Worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.touch()
-	c.turns.end()
 	c.freed = c.now()
 	if w.Name != "" {
 		c.addrs[w.Name] = w.Addr
