@@ -40,8 +40,8 @@ function afresh(from = latest) {
 // Single ones add up, so that two of them can be compared, but a comparison stands
 // alone.
 export function prepare(compare) {
-  const from = latest, before = result; // its first figures may come before the answer to the order
-  return () => { if ((compare || before) && result === before) afresh(from); };
+  const from = latest, shown = result?.id; // its first figures may come before the answer to the order
+  return () => { if ((compare || shown) && result?.id === shown) afresh(from); };
 }
 
 // showResult shows the result of a comparison, or of its parts so far, until afresh.
