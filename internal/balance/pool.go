@@ -58,7 +58,7 @@ type member struct {
 
 	class    *class // by RoundRobin: the one that it is in
 	place    int    // in its class
-	creditAt int    // in a heap of its class
+	creditAt int    // the place in the heap of its class and seat
 	paid     int64  // by RoundRobin: for all the times that it was chosen
 	seat     grade  // by RoundRobin: the side that it is on
 	kept     int64  // by RoundRobin: its credit when it last left its side to be unusable

@@ -21,20 +21,20 @@ import (
 // First, credits are computed when they are needed: what all choices so far have
 // earned for a unit of weight, times the weight, less what the worker has paid.
 // Second, workers of equal weight form a class. While all are open they earn equally,
-// and simply take turns in the order of the list: only the one whose turn it is can be
-// the best. A choice looks at one worker for each weight that occurs, whatever the
-// number of workers.
+// and simply take turns in the order of the list. A class offers the one whose turn it
+// is, so a choice looks at one worker for each weight that occurs, whatever the number
+// of workers.
 //
-// Those that are full at times earn less than the others of their class. So the turn
-// passes over one that has a whole turn less than another one, which comes first then:
-// a heap has the one with the most. Otherwise debts would grow as long as turns are
-// taken, and all would be paid at once when other workers come.
+// A worker that is full or drained for a time earns less than the others of its class.
+// If turns went on by the list alone, its debt would grow without end. So the one whose
+// turn it is has to wait if another one of its class has over one turn more. Then the
+// one with the most credit is chosen. A heap finds it. The turn stays where it is.
 //
 // Workers that are not open earn nothing. A worker that comes back from a
 // cool-down starts with no credit and no debt: if it had earned all the time, it
-// would now be given all the turns that it missed. One that was only full, or
-// drained, goes on with the credit or debt that it had. So its share is as its
-// weight says, though it is full again and again.
+// would now be given all the turns that it missed. One that was full, or drained,
+// goes on with the credit or debt that it had, even if it cooled down meanwhile. So
+// its share is as its weight says, though it is full again and again.
 //
 // A further attempt of a request is no turn. nginx has its worker pay for it, and
 // the workers that the request has met earn nothing by it; HAProxy moves the turn.
@@ -53,7 +53,7 @@ type class struct {
 	weight  int
 	members []*member
 	seats   [unusable]set      // of places in members, by their grade
-	credits [unusable]byCredit // the same members
+	credits [unusable]byCredit // the members of each grade, the one with the most credit first
 	next    int                // the place from which the next turn is looked for
 	again   int                // the same for a further attempt; 0 until there was one
 }
@@ -173,20 +173,19 @@ func (r *RoundRobin) first(again *Request) *member {
 
 func (r *RoundRobin) compares() int { return len(r.classes) }
 
-// turn returns the first open member whose turn comes, unless another one has more than
-// a turn's credit more; or, if no member is open, the same of those that are a last
-// resort; or nil. It passes over 64 members at a time: when one of 10,000 is left, a
-// choice takes 0.4 µs (BenchmarkOneLeft).
+// turn returns the first open member whose turn comes. If another one has over one turn
+// more, it returns the one with the most credit. If no member is open, it does the same
+// with those that are a last resort; if there is none either, it returns nil. It passes
+// over 64 members at a time: when one of 10,000 is left, a choice takes less than a
+// microsecond (BenchmarkOneLeft).
 //
-// For a further attempt, one member that the request has met is passed over. If it
-// has met the next one too, that is returned: the caller has to look further.
+// For a further attempt credits do not count within a class. One member that the request
+// has met is passed over. If it has met the next one too, that is returned: the caller
+// has to look further.
 func (c *class) turn(again *Request) *member {
 	from := c.from(again != nil)
 	for grade, seats := range c.seats {
-		i := seats.next(from)
-		if i < 0 {
-			i = seats.next(0)
-		}
+		i := seats.nextAround(from)
 		if again != nil {
 			i = c.passOver(again, i, seats)
 		} else if i >= 0 && c.credits[grade][0].paid-c.members[i].paid < -turn {
@@ -205,10 +204,7 @@ func (c *class) passOver(again *Request, i int, seats set) int {
 	if i < 0 || !again.tried(c.members[i]) {
 		return i
 	}
-	other := seats.next(i + 1)
-	if other < 0 {
-		other = seats.next(0)
-	}
+	other := seats.nextAround(i + 1)
 	if other == i {
 		return -1
 	}
@@ -254,21 +250,27 @@ func (r *RoundRobin) hadTurn(m *member) bool { return m.place < m.class.from(tru
 // no credit and moves nobody's turn, so that whatever fails, the shares of new
 // requests stay. Further attempts go round by themselves. Otherwise all that a
 // worker fails would go to the one behind it.
+//
+// One that came before its turn leaves the turn where it is. If the turn went on from
+// there, those between would lose their turn, and would come before others later: with
+// seven workers or more, that may go on for ever.
 func (r *RoundRobin) assigned(m *member, again bool) {
 	c := m.class
 	if again {
 		c.again = m.place + 1
 		return
 	}
-	c.next = (m.place + 1) % len(c.members)
+	if m.place == c.seats[m.seat].nextAround(c.next) {
+		c.next = (m.place + 1) % len(c.members)
+	}
 	s := &r.sides[m.seat]
 	s.earned += s.unit
 	m.paid += s.unit * s.weights
 	heap.Fix(&c.credits[m.seat], m.creditAt)
 }
 
-// byCredit implements [heap.Interface]. All earn the same, so the one that has paid
-// least has the most.
+// byCredit implements [heap.Interface]. All have the same weight and are on the same
+// side, so the one that has paid least has the most.
 type byCredit []*member
 
 func (h byCredit) Len() int           { return len(h) }

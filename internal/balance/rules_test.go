@@ -86,8 +86,8 @@ func byTheRule(workers []Status, lastChosen []int, a, b int) bool {
 }
 
 // With equal weights round robin is the list, again and again; workers that are
-// not eligible are left out, and return to their place in it. Only one that has more
-// than a turn's credit more comes before: it still has more when it has paid.
+// not eligible are left out, and return to their place in it. One comes before its turn
+// only if it has over one turn more: when it has paid, it still has more.
 func TestRoundRobinFollowsTheList(t *testing.T) {
 	weigh := func(*rand.Rand) int { return 1 }
 	inList, before := 0, 0
@@ -107,12 +107,12 @@ func TestRoundRobinFollowsTheList(t *testing.T) {
 			switch {
 			case chosen == want:
 				inList++
+				next = (chosen + 1) % len(workers)
 			case workers[chosen].isEligible() == workers[want].isEligible() && l.members[chosen].paid < l.members[want].paid:
 				before++
 			default:
 				l.t.Fatalf("chose %d of %+v; the turn is from %d on, want %d", chosen, workers, next, want)
 			}
-			next = (chosen + 1) % len(workers)
 		}
 	})
 	if inList < 50*before {
@@ -168,4 +168,27 @@ func TestRoundRobinFollowsALongList(t *testing.T) {
 			}
 		}
 	}
+}
+
+// When all are open again, the list comes again and again soon, whatever was before.
+func TestListComesBack(t *testing.T) {
+	l := newLab(t, 1, 1, 1, 1, 1, 1, 1)
+	for _, step := range strings.Fields("-g * -f * * * * * -a -c * * +f * -b * +c * * * -e * +a +b +e +g") {
+		switch name := step[1:]; step[0] {
+		case '-':
+			ordered(t)(l.Drain(name))
+		case '+':
+			ordered(t)(l.Up(name))
+		default:
+			l.ask(rr, 1, Answered)
+		}
+	}
+	l.ask(rr, 70, Answered)
+	round := l.ask(rr, 7, Answered)
+	for _, name := range "abcdefg" {
+		if strings.Count(round, string(name)) != 1 {
+			t.Fatalf("a round is %s", round)
+		}
+	}
+	expect(t, "ten more", l.ask(rr, 70, Answered), strings.Repeat(round, 10))
 }

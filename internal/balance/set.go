@@ -33,3 +33,11 @@ func (s set) next(from int) int {
 	}
 	return -1
 }
+
+// nextAround is next, but begins again at 0 if there is none from there on.
+func (s set) nextAround(from int) int {
+	if i := s.next(from); i >= 0 {
+		return i
+	}
+	return s.next(0)
+}
