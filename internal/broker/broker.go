@@ -322,6 +322,10 @@ const (
 	nextWorker             // another attempt at a worker that was not asked yet
 )
 
+// fullAttempts is how many attempts may take as long as one can. It is as many as the
+// course's lab has workers: there, each is asked.
+const fullAttempts = 3
+
 // decide says what follows a failed attempt. It is the only place that does. But
 // for sameWorker it has released the lease.
 func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) step {
@@ -353,8 +357,8 @@ func (b *Broker) decide(ctx context.Context, x *Exchange, err *AttemptError) ste
 	x.Answer = ""
 	err.served = x.Serving
 	x.failed = append(x.failed, err)
-	if each := b.DialTimeout + b.AnswerTimeout; len(x.failed) >= 3 && (x.Connecting+x.Serving)/3 > each {
-		x.Failure = &Failure{Reason: NoWorker, Attempts: x.failed, Within: 3 * each}
+	if each := b.DialTimeout + b.AnswerTimeout; len(x.failed) >= fullAttempts && (x.Connecting+x.Serving)/fullAttempts > each {
+		x.Failure = &Failure{Reason: NoWorker, Attempts: x.failed, Within: fullAttempts * each}
 		return giveUp
 	}
 	return nextWorker

@@ -139,19 +139,14 @@ func (c *checker) doubt(format string, args ...any) {
 	c.doubtful = append(c.doubtful, fmt.Sprintf(format, args...))
 }
 
-// touch is called for each step that concerns the pool. It reports whether it is
-// the first one of its moment.
-func (c *checker) touch() (first bool) {
-	now := c.now()
-	first = now > c.touched
-	if first {
+// touch is called for each step that concerns the pool, and counts those of a moment.
+func (c *checker) touch() {
+	if now := c.now(); now > c.touched {
 		c.settle()
-		c.steps = 0
+		c.touched, c.steps = now, 0
 	}
 	c.steps++
 	c.doubtful = nil
-	c.touched = now
-	return first
 }
 
 // settle takes what was doubtful for certain: nothing else happened then.
@@ -240,7 +235,7 @@ func (c *checker) leavesQueue(r *request) (waited bool) {
 }
 
 func (c *checker) assigned(r *request, x *broker.Exchange) {
-	first := c.touch()
+	c.touch()
 	c.tell(r, "is assigned to", x.Worker)
 	if r.held {
 		c.wrong("%v: it has two places", r)
@@ -259,9 +254,9 @@ func (c *checker) assigned(r *request, x *broker.Exchange) {
 		c.inTurn(r, since)
 		c.onTime(r, since, chosen)
 	default:
-		c.choice(first, all, chosen, x)
+		c.choice(all, chosen, x)
 	}
-	if first && !again {
+	if c.steps == 1 && !again {
 		c.lastResort(all, chosen, r)
 	}
 	c.given(r, chosen)
@@ -442,7 +437,7 @@ func (c *checker) look() []balance.Status {
 
 // choice checks a first choice, of an exchange that has not waited. Only if it is the
 // first step of its moment is it known what was in flight before.
-func (c *checker) choice(first bool, all []balance.Status, chosen *balance.Status, x *broker.Exchange) {
+func (c *checker) choice(all []balance.Status, chosen *balance.Status, x *broker.Exchange) {
 	if chosen == nil || chosen.State == balance.Cooling || chosen.InFlight == 0 {
 		return
 	}
@@ -450,7 +445,7 @@ func (c *checker) choice(first bool, all []balance.Status, chosen *balance.Statu
 		c.turns.count(c, all, chosen)
 		return
 	}
-	if !first {
+	if c.steps > 1 {
 		return
 	}
 	if chosen.Limit > 0 && chosen.InFlight > chosen.Limit {
